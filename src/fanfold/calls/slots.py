@@ -1,0 +1,52 @@
+"""Slots: how many calls may be on the wire at once. First come, first served."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+from fanfold.errors import UsageError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+class SlotStatistics(msgspec.Struct, frozen=True):
+    """`in_use` of `limit` slots are taken, `waiting` calls queue for one."""
+
+    limit: int
+    in_use: int
+    waiting: int
+
+
+class Slots:
+    """A fair gate that lets `limit` calls pass at once; ``0 <= in_use <= limit`` always, and 0 at rest."""
+
+    def __init__(self, limit: int) -> None:
+        if limit < 1:
+            raise UsageError(f"max_in_flight={limit}: at least one call must be allowed at a time")
+        self.limit = limit
+        self.in_use = 0
+        self.waiting = 0
+        self._gate = asyncio.Semaphore(limit)
+
+    async def __aenter__(self) -> Self:
+        self.waiting += 1
+        try:
+            await self._gate.acquire()
+        finally:
+            self.waiting -= 1
+        self.in_use += 1
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.in_use -= 1
+        self._gate.release()
+
+    def statistics(self) -> SlotStatistics:
+        """What is taken and what waits, now."""
+        return SlotStatistics(self.limit, self.in_use, self.waiting)

@@ -1,0 +1,67 @@
+"""The only door to time, sleep and chance.
+
+Time is the running loop's own, so `fanfold.testing`'s virtual loop moves all of it; no other module of the
+package may read a clock, sleep or draw a random number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Chance = random.Random
+"""A source of chance, for annotations elsewhere."""
+
+_chance: ContextVar[Chance | None] = ContextVar("fanfold_chance", default=None)
+_system = random.SystemRandom()
+
+
+def now() -> float:
+    """Seconds on the running loop's clock; outside a loop, the system's monotonic clock."""
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return time.monotonic()
+
+
+def today() -> datetime:
+    """The date and time of day, in UTC."""
+    return datetime.now(UTC)
+
+
+def wall() -> float:
+    """Seconds since 1970, for people to read; never subtract two of them."""
+    return time.time()
+
+
+async def sleep(seconds: float) -> None:
+    """Wait `seconds` of the running loop's time."""
+    await asyncio.sleep(seconds)
+
+
+def chance() -> Chance:
+    """The source of chance: the system's, or the one that `seeded` put in its place."""
+    return _chance.get() or _system
+
+
+def seeded_source(seed: str | int) -> Chance:
+    """A source of its own that repeats for a seed, the same in every process."""
+    return random.Random(seed)
+
+
+@contextmanager
+def seeded(seed: str | int) -> Iterator[None]:
+    """Make chance repeat inside the block, for tests."""
+    token = _chance.set(seeded_source(seed))
+    try:
+        yield
+    finally:
+        _chance.reset(token)

@@ -1,0 +1,240 @@
+"""The fan: the one primitive of every pattern. It launches branches together, and nothing outlives it.
+
+A fan does what its fold says: it launches as many branches as asked for, hands over each arrival in the order
+in which they come, and at *enough* cancels what still flies and waits until that is gone. It knows nothing of
+models, votes or money. Costs are linear in the number of branches: a branch is one task, and the fan waits on
+one future that the next arrival sets, never on all pending tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from fanfold.core import scope as scopes
+from fanfold.core.clock import now
+from fanfold.core.records import Arrival, Branch, Fold, Go, Why
+from fanfold.core.timeouts import check_seconds
+from fanfold.errors import FatalError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+logger = logging.getLogger("fanfold")
+
+PATIENCE = 1.0
+"""Seconds after which a branch that resists its cancellation is named in the log."""
+
+
+async def fan(
+    branches: Sequence[Branch[T]],
+    fold: Fold[T, R],
+    *,
+    timeout: float | None = None,
+    stagger: float | None = None,
+) -> R:
+    """Run `branches` together and give what `fold` makes of them.
+
+    `timeout` (seconds) is the fan's own: at its end the fold answers with what it has. `stagger` spaces the
+    launches asked for at the beginning by that many seconds; a later wish for more is met at once.
+
+    Raises what the fold raises, the first `FatalError` of a branch, or the cancellation of the caller; in every
+    case all branches are gone before it returns.
+    """
+    check_seconds(timeout)
+    return await _Fan(branches, fold, stagger).run(timeout)
+
+
+class _Fan(Generic[T, R]):
+    """One execution of `fan`: what has been launched, what has arrived, what is still owed."""
+
+    def __init__(self, branches: Sequence[Branch[T]], fold: Fold[T, R], stagger: float | None) -> None:
+        self.branches = branches
+        self.fold = fold
+        self.stagger = stagger
+        self.scope = scopes.current()
+        self.loop = asyncio.get_running_loop()
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+        self.arms: dict[int, scopes.Scope] = {}
+        self.arrived: deque[Arrival[T]] = deque()
+        self.folded: list[int] = []
+        self.launched = 0
+        self.owed = 0
+        self.closing = False
+        self.expired = False
+        self.wake: asyncio.Future[None] | None = None
+        self.timers: list[asyncio.TimerHandle] = []
+
+    async def run(self, timeout: float | None) -> R:
+        """Launch, fold, close, answer."""
+        if timeout is not None:
+            self.timers.append(self.loop.call_later(timeout, self._expire))
+        try:
+            why = await self._fold_all()
+        finally:
+            await self._close()
+        self._report(why)
+        return self.fold.end(why)
+
+    async def _fold_all(self) -> Why:
+        enough = self._obey(self.fold.begin([branch.name for branch in self.branches]), begin=True)
+        while not enough:
+            if self.arrived:
+                enough = self._fold_next()
+            elif self.expired:
+                return "timeout"
+            elif self.tasks or self.owed:
+                await self._next_arrival()
+            else:
+                return "all"
+        return "enough"
+
+    def _fold_next(self) -> bool:
+        arrival = self.arrived.popleft()
+        if isinstance(arrival.error, FatalError):
+            raise arrival.error
+        self.folded.append(arrival.index)
+        self._say("branch.ended", arrival)
+        return self._obey(self.fold.add(arrival, self.launched - len(self.folded)))
+
+    def _obey(self, go: Go, *, begin: bool = False) -> bool:
+        for index in go.release:
+            hold = self.arms[index].hold if index in self.arms else None
+            if hold is not None and self.branches[index].held:
+                hold.release()
+        if not go.enough and go.more:
+            if begin and self.stagger is not None:
+                self.owed = min(go.more, len(self.branches))
+                self._launch_owed()
+            else:
+                self._launch(go.more)
+        return go.enough
+
+    async def _next_arrival(self) -> None:
+        self.wake = self.loop.create_future()
+        try:
+            await self.wake
+        finally:
+            self.wake = None
+
+    def _rouse(self) -> None:
+        if self.wake is not None and not self.wake.done():
+            self.wake.set_result(None)
+
+    def _expire(self) -> None:
+        self.expired = True
+        self._rouse()
+
+    # -- launching ------------------------------------------------------------------------------------------
+
+    def _launch(self, count: int) -> None:
+        for index in range(self.launched, min(self.launched + count, len(self.branches))):
+            self.launched = index + 1
+            self.owed = max(0, self.owed - 1)
+            self.tasks[index] = self.loop.create_task(self._fly(index))
+
+    def _launch_owed(self) -> None:
+        """Launch one of the staggered branches and set the time of the next."""
+        if self.owed and not self.closing:
+            self._launch(1)
+            if self.owed and self.stagger is not None:
+                self.timers.append(self.loop.call_later(self.stagger, self._launch_owed))
+
+    async def _fly(self, index: int) -> None:
+        """One branch, from start to arrival; its last act is to say that it is there."""
+        branch = self.branches[index]
+        arm = None
+        if self.scope is not None:
+            arm = self.arms[index] = self.scope.arm(branch)
+            scopes.enter(arm)
+            arm.emit("branch.started")
+        started = now()
+        value: T | None = None
+        error: BaseException | None = None
+        try:
+            value = await branch.start()
+        except asyncio.CancelledError as cancelled:
+            # Only the fan cancels its branches. Cancelled by anybody else, a branch has failed.
+            if self.closing:
+                raise
+            error = cancelled
+        except Exception as failed:  # noqa: BLE001  # every failure is an arrival; the fold decides
+            error = failed
+        finally:
+            if arm is not None:
+                arm.ended = True
+        del self.tasks[index]
+        self.arrived.append(Arrival(index, branch.name, value, error, started, now()))
+        self._rouse()
+
+    # -- ending ---------------------------------------------------------------------------------------------
+
+    async def _close(self) -> None:
+        """Cancel what flies and wait until it is gone, however often the caller itself is cancelled."""
+        self.closing = True
+        for timer in self.timers:
+            timer.cancel()
+        if not self.tasks:
+            return
+        cancelled = dict(self.tasks)
+        for task in cancelled.values():
+            task.cancel()
+        interrupted = await _gone(set(cancelled.values()), self._name_resisting)
+        for index in cancelled:
+            if index in self.tasks:
+                self._say_cancelled(index)
+        if interrupted is not None:
+            raise interrupted
+
+    def _name_resisting(self, pending: set[asyncio.Task[None]]) -> None:
+        names = sorted(self.branches[index].name for index, task in self.tasks.items() if task in pending)
+        logger.warning("branches %s resist their cancellation; the fan waits for them", ", ".join(names))
+
+    # -- saying what happened -------------------------------------------------------------------------------
+
+    def _say(self, kind: str, arrival: Arrival[T]) -> None:
+        arm = self.arms.get(arrival.index)
+        if arm is not None:
+            arm.emit(kind, arrival.value, arrival.error)
+
+    def _say_cancelled(self, index: int) -> None:
+        arm = self.arms.get(index)
+        if arm is not None:
+            arm.emit("branch.cancelled")
+
+    def _report(self, why: Why) -> None:
+        """Record which branches were folded, in which order, and why the fan ended."""
+        late = [arrival.index for arrival in self.arrived]
+        for arrival in self.arrived:
+            self._say("branch.late", arrival)
+        if self.scope is not None:
+            fanned: dict[str, Any] = {
+                "why": why,
+                "folded": self.folded,
+                "late": late,
+                "launched": self.launched,
+                "branches": len(self.branches),
+            }
+            self.scope.emit("fan.ended", fanned)
+
+
+async def _gone(tasks: set[asyncio.Task[None]], name_resisting: Any) -> asyncio.CancelledError | None:
+    """Wait until every task is done; give the caller's own cancellation, if it came meanwhile."""
+    interrupted: asyncio.CancelledError | None = None
+    named = False
+    while tasks:
+        try:
+            _, tasks = await asyncio.wait(tasks, timeout=PATIENCE)
+        except asyncio.CancelledError as again:
+            interrupted = again
+            tasks = {task for task in tasks if not task.done()}
+            continue
+        if tasks and not named:
+            named = True
+            name_resisting(tasks)
+    return interrupted

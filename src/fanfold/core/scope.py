@@ -1,0 +1,162 @@
+"""Where in a run the code stands: one scope per running step or branch, found through a context variable.
+
+A scope knows its place, whether its text is the pattern's text, which sample a request under it is, and
+whether what it says is held back. Nothing may be called under a scope that has ended.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fanfold.core.clock import now
+from fanfold.core.records import Branch, Call, Draw
+from fanfold.errors import ScopeEnded
+
+if TYPE_CHECKING:
+    from contextvars import Token
+
+CONTENT = frozenset({"call.text", "branch.ended", "branch.late", "step.ended"})
+"""The kinds of event that carry text, outputs or error texts; times and usage pass a held branch."""
+
+
+def place_in(place: str, name: str) -> str:
+    """The place of what is called `name` inside `place`; a slash in a name is written ``%2F``."""
+    return f"{place}/{name.replace('/', '%2F') if '/' in name else name}"
+
+
+class Stream(Protocol):
+    """A run's one event stream, as the ground sees it."""
+
+    def emit(
+        self, at: float, kind: str, place: str, value: Any, error: BaseException | None, call: Call | None
+    ) -> None:
+        """Append one event; `at` is in the loop's time."""
+        ...
+
+
+class Hold:
+    """What a held branch would have said, kept until its fold releases it."""
+
+    __slots__ = ("kept", "open", "outer", "stream")
+
+    def __init__(self, stream: Stream, outer: Hold | None) -> None:
+        self.stream = stream
+        self.outer = outer
+        self.open = False
+        self.kept: list[tuple[Any, ...]] = []
+
+    def keep(self, event: tuple[Any, ...]) -> None:
+        """Keep one event, or pass it outwards once released."""
+        if not self.open:
+            self.kept.append(event)
+        elif self.outer is not None:
+            self.outer.keep(event)
+        else:
+            self.stream.emit(*event)
+
+    def release(self) -> None:
+        """Let everything out, in the order in which it happened, and hold no more."""
+        self.open = True
+        kept, self.kept = self.kept, []
+        for event in kept:
+            self.keep(event)
+
+
+class Scope:
+    """One running step or branch.
+
+    `run` is the run it belongs to; `branch` the nearest scope that a fan launched (or the root), which counts
+    identical requests; `detail` and `said` are what the step leaves beside its value: its record, and the
+    text of the reply that its value was read from.
+    """
+
+    __slots__ = (
+        "branch",
+        "detail",
+        "ended",
+        "hold",
+        "level",
+        "ordinal",
+        "place",
+        "run",
+        "said",
+        "seen",
+        "stride",
+        "tail",
+    )
+
+    def __init__(self, run: Any, place: str, *, tail: bool = True) -> None:
+        self.run = run
+        self.place = place
+        self.branch: Scope = self
+        self.ordinal = 0
+        self.stride = 1
+        self.level = 0
+        self.tail = tail
+        self.ended = False
+        self.hold: Hold | None = None
+        self.seen: dict[bytes, int] = {}
+        self.detail: Any = None
+        self.said: str | None = None
+
+    def inside(self, name: str, *, tail: bool) -> Scope:
+        """The scope of a step that runs here, as a part of the same branch."""
+        self.check()
+        child = Scope(self.run, place_in(self.place, name), tail=tail and self.tail)
+        child.branch = self.branch
+        child.ordinal = self.ordinal
+        child.stride = self.stride
+        child.level = self.level
+        child.hold = self.hold
+        return child
+
+    def arm(self, branch: Branch[Any]) -> Scope:
+        """The scope of a branch that a fan launches from here."""
+        child = Scope(self.run, place_in(self.place, branch.name), tail=branch.tail and self.tail)
+        child.ordinal = self.ordinal * branch.repeats + branch.ordinal
+        child.stride = self.stride * branch.repeats
+        child.level = self.level + 1
+        child.hold = Hold(self.run, self.hold) if branch.held else self.hold
+        return child
+
+    def check(self) -> None:
+        """Raise `ScopeEnded` if this scope is over."""
+        if self.ended:
+            raise ScopeEnded(
+                f"a call was made under {self.place!r} after it had ended; await everything a step starts "
+                "before it returns (gather() does)"
+            )
+
+    def draw(self, key: bytes) -> Draw:
+        """Name the next sample of the request with this key."""
+        branch = self.branch
+        nth = branch.seen.get(key, 0)
+        branch.seen[key] = nth + 1
+        return Draw(branch.place, nth, self.ordinal + nth * self.stride)
+
+    def emit(self, kind: str, value: Any = None, error: BaseException | None = None, call: Call | None = None) -> None:
+        """Say that something happened here, now."""
+        event = (now(), kind, self.place, value, error, call)
+        if self.hold is not None and kind in CONTENT:
+            self.hold.keep(event)
+        else:
+            self.run.emit(*event)
+
+
+_current: ContextVar[Scope | None] = ContextVar("fanfold_scope", default=None)
+
+
+def current() -> Scope | None:
+    """The scope this code runs under, or None outside every run."""
+    return _current.get()
+
+
+def enter(scope: Scope | None) -> Token[Scope | None]:
+    """Make `scope` the current one; `leave` takes the token."""
+    return _current.set(scope)
+
+
+def leave(token: Token[Scope | None]) -> None:
+    """Go back to the scope that was current before `enter`."""
+    _current.reset(token)

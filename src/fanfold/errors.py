@@ -1,0 +1,204 @@
+"""Every error fanfold raises, and what each means for a retry.
+
+    FanfoldError
+    ├─ UsageError (ValueError)          your program: fix it, a retry cannot help
+    │  ├─ TemplateError                 a field without a value, a broken template
+    │  ├─ ModelError                    unknown model or provider, missing key, refused host
+    │  └─ LoopError                     a session or step used where it cannot run
+    ├─ CallError                        one request to one model failed; carries model, place, retry_after
+    │  ├─ ConnectError                  · no server, or the connection broke: may be tried again
+    │  ├─ StatusError                   · the server said no: 408, 409, 429, 5xx may be tried again
+    │  │  └─ NotRecorded                  x recorded answers hold no such request
+    │  ├─ ReplyError                    · the reply is not what the protocol says: may be tried again
+    │  │  └─ StreamCut                    x after text was seen; carries the partial text
+    │  └─ AccessError (FatalError)      x wrong key, no permission: ends the run
+    │     └─ BillingError                 x no credit or spend limit reached: ends the run
+    ├─ ParseError                       a reply that is not of the type asked for; carries the text
+    ├─ StepTimeout (TimeoutError)       the time given is over; it covered every attempt
+    ├─ BranchError                      a branch failed; carries what the others finished
+    ├─ QuorumError                      too few branches succeeded or too few ballots are valid
+    ├─ TieError                         a vote tied and `ties="error"`
+    └─ ScopeEnded                       a call made under a step that has already ended
+
+``·`` a retry may help; ``x`` it cannot. `FatalError` marks what ends the whole run: no fold absorbs it as a
+skipped branch or an error ballot. Whatever escapes a run carries the run so far in `FanfoldError.run`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class FanfoldError(Exception):
+    """The root of the tree.
+
+    `run` is the unfinished run when the error escaped one: its calls, usage, cost and events so far.
+    """
+
+    run: Any = None
+
+    @property
+    def cost(self) -> Any:
+        """The `Cost` of the run so far, or None where the error did not come out of a run."""
+        return None if self.run is None else self.run.cost
+
+
+class FatalError(FanfoldError):
+    """Ends the whole run: no policy skips it."""
+
+
+class UsageError(FanfoldError, ValueError):
+    """The program asks for something that cannot be; the message names the cause and the fix."""
+
+
+class TemplateError(UsageError):
+    """A template is malformed, or names a field that its input does not have."""
+
+
+class ModelError(UsageError):
+    """A model cannot be reached as named: unknown provider, missing key, or a host that is refused."""
+
+
+class LoopError(UsageError):
+    """A step or session is used where it cannot run, as `run_sync` inside a step."""
+
+
+class CallError(FanfoldError):
+    """One request to one model failed.
+
+    `model` is the model's label, `place` where in the run the call was made, `retry_after` the seconds the
+    server asked to wait (or None).
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, *, model: str = "", place: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.model = model
+        self.place = place
+        self.retry_after = retry_after
+
+
+class ConnectError(CallError):
+    """The server could not be reached, or the connection broke before the reply was whole."""
+
+    retryable = True
+
+
+class StatusError(CallError):
+    """The server answered with an HTTP error `status`; `body` is the start of what it said."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        body: str = "",
+        model: str = "",
+        place: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, model=model, place=place, retry_after=retry_after)
+        self.status = status
+        self.body = body
+
+    @property
+    def retryable(self) -> bool:  # type: ignore[override]  # a status decides, not the class
+        """Whether trying again may help (408, 409, 429 and 5xx)."""
+        return self.status in {408, 409, 429} or self.status >= 500
+
+
+class NotRecorded(StatusError):
+    """The recorded answers hold no answer to this request."""
+
+    def __init__(self, message: str, *, model: str = "", place: str = "") -> None:
+        super().__init__(message, status=404, model=model, place=place)
+
+
+class ReplyError(CallError):
+    """The reply is not what the protocol says: malformed JSON, no choices, an error inside a 200."""
+
+    retryable = True
+
+
+class StreamCut(ReplyError):
+    """A stream ended before the reply was whole; `text` is what had come."""
+
+    retryable = False
+
+    def __init__(self, message: str, *, text: str, model: str = "", place: str = "") -> None:
+        super().__init__(message, model=model, place=place)
+        self.text = text
+
+
+class AccessError(CallError, FatalError):
+    """The key is wrong or lacks permission (401, 403)."""
+
+
+class BillingError(AccessError):
+    """No credit, or a spend limit is reached; waiting does not help."""
+
+
+class ParseError(FanfoldError):
+    """A reply cannot be read as the type that was asked for; `text` is the whole reply."""
+
+    def __init__(self, message: str, *, text: str) -> None:
+        super().__init__(message)
+        self.text = text
+
+
+class StepTimeout(FanfoldError, TimeoutError):
+    """The time given to a call, step or run is over; `seconds` is what was given.
+
+    Of a pattern's own timeout, `finished` maps the branches that had succeeded to their values.
+    """
+
+    def __init__(self, message: str, *, seconds: float, finished: Mapping[str, Any] = {}) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+        self.finished = dict(finished)
+
+
+class BranchError(FanfoldError):
+    """A branch failed and the policy is "fail".
+
+    `branch` names it, `finished` maps the branches that had succeeded to their values, and `__cause__` is the
+    branch's own error. What it all cost stands in `cost`.
+    """
+
+    def __init__(self, branch: str, error: BaseException, finished: Mapping[str, Any]) -> None:
+        kept = ", ".join(finished) or "none"
+        super().__init__(
+            f"branch {branch!r} failed: {type(error).__name__}: {error} "
+            f"(finished and kept in .finished: {kept}; to go on without it, use on_error='skip')"
+        )
+        self.branch = branch
+        self.finished = dict(finished)
+        self.__cause__ = error
+
+
+class QuorumError(FanfoldError):
+    """Too few branches succeeded, or too few ballots are valid.
+
+    `finished` maps the branches that did succeed to their values, `missing` the others to what went wrong.
+    """
+
+    def __init__(self, message: str, *, finished: Mapping[str, Any] = {}, missing: Mapping[str, str] = {}) -> None:
+        super().__init__(message)
+        self.finished = dict(finished)
+        self.missing = dict(missing)
+
+
+class TieError(FanfoldError):
+    """A vote tied and its policy is ``ties="error"``; `tied` lists the values in order."""
+
+    def __init__(self, message: str, *, tied: tuple[Any, ...]) -> None:
+        super().__init__(message)
+        self.tied = tied
+
+
+class ScopeEnded(FanfoldError):
+    """A call was made under a step that has already ended; nothing was sent."""

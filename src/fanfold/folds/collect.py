@@ -1,0 +1,170 @@
+"""Folds that keep what comes: every branch by name, or a number of samples; and what is missing, with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Generic, Literal, TypeVar
+
+import msgspec
+
+from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
+from fanfold.errors import BranchError, QuorumError, StepTimeout, UsageError
+
+T = TypeVar("T")
+
+OnError = Literal["fail", "skip"]
+
+
+class Collected(msgspec.Struct, Generic[T], frozen=True):
+    """The values by branch, in the order of the branches, and why the others are missing."""
+
+    values: dict[str, T]
+    missing: dict[str, str]
+
+
+class Collect(Generic[T]):
+    """Keep every branch's value.
+
+    With ``on_error="fail"`` the first error ends the fan with a `BranchError`. With ``"skip"``, or a `quorum`, a
+    failed branch is missing; fewer than `quorum` (default 1) values are a `QuorumError`, raised as soon as it is
+    certain. `timeout` is only for the words of the `StepTimeout` that a fan's own timeout makes under ``"fail"``.
+    """
+
+    def __init__(self, on_error: OnError = "fail", quorum: int | None = None, timeout: float | None = None) -> None:
+        self.skips = check_policy(on_error, quorum)
+        self.quorum = 1 if quorum is None else quorum
+        self.timeout = timeout
+        self.names: Sequence[str] = ()
+        self.values: dict[int, T] = {}
+        self.errors: dict[int, BaseException] = {}
+
+    def begin(self, names: Sequence[str]) -> Go:
+        """Launch all."""
+        self.names = names
+        check_quorum(self.quorum if self.skips else None, len(names))
+        return Go(more=len(names))
+
+    def add(self, arrival: Arrival[T], flying: int) -> Go:
+        """Keep it; enough once an error decides the outcome."""
+        del flying
+        if arrival.error is None:
+            self.values[arrival.index] = arrival.value  # type: ignore[assignment]  # a value where no error is
+            return WAIT
+        self.errors[arrival.index] = arrival.error
+        out_of_reach = len(self.names) - len(self.errors) < self.quorum
+        return ENOUGH if not self.skips or out_of_reach else WAIT
+
+    def end(self, why: Why) -> Collected[T]:
+        """The values and what is missing, or the error that the policy asks for."""
+        values = {self.names[index]: self.values[index] for index in sorted(self.values)}
+        if self.errors and not self.skips:
+            index, error = next(iter(self.errors.items()))
+            raise BranchError(self.names[index], error, values)
+        missing = self._missing(why)
+        if why == "timeout" and missing and not self.skips:
+            raise StepTimeout(
+                f"no answer from {', '.join(missing)} within {self.timeout:g} s (finished and kept in .finished: "
+                f"{', '.join(values) or 'none'}; to go on with what is there, give quorum=)",
+                seconds=self.timeout or 0.0,
+                finished=values,
+            )
+        if self.skips and len(values) < self.quorum:
+            raise QuorumError(
+                f"{len(values)} of {len(self.names)} branches succeeded and quorum={self.quorum}: "
+                + "; ".join(f"{name}: {reason}" for name, reason in missing.items()),
+                finished=values,
+                missing=missing,
+            )
+        return Collected(values, missing)
+
+    def _missing(self, why: Why) -> dict[str, str]:
+        reasons = {index: f"{type(error).__name__}: {error}" for index, error in self.errors.items()}
+        pending = "no answer within the timeout" if why == "timeout" else "cancelled before it answered"
+        return {
+            name: reasons.get(index, pending) for index, name in enumerate(self.names) if index not in self.values
+        }
+
+
+class Samples(Generic[T]):
+    """Keep `n` answers in the order of their branches; with `key`, only such as differ by it.
+
+    An answer that is there already is replaced by one more branch, as long as the fan has one left. Failed
+    branches are treated as by `Collect`; `quorum` counts the answers kept.
+    """
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        key: Callable[[T], Hashable] | None = None,
+        on_error: OnError = "skip",
+        quorum: int | None = None,
+    ) -> None:
+        self.n = n
+        self.key = key
+        self.skips = check_policy(on_error, quorum)
+        self.quorum = 1 if quorum is None else quorum
+        self.names: Sequence[str] = ()
+        self.launched = 0
+        self.kept: dict[Hashable, tuple[int, T]] = {}
+        self.errors: dict[int, BaseException] = {}
+        self.repeated = 0
+
+    def begin(self, names: Sequence[str]) -> Go:
+        """Launch the first n."""
+        self.names = names
+        self.launched = min(self.n, len(names))
+        check_quorum(self.quorum, self.n)
+        return Go(more=self.launched)
+
+    def add(self, arrival: Arrival[T], flying: int) -> Go:
+        """Keep it if it is new, else ask for one more; enough when n are there."""
+        del flying
+        if arrival.error is not None:
+            self.errors[arrival.index] = arrival.error
+            return WAIT if self.skips else ENOUGH
+        value: T = arrival.value  # type: ignore[assignment]  # a value where no error is
+        key: Hashable = arrival.index if self.key is None else self.key(value)
+        known = self.kept.get(key)
+        if known is None or arrival.index < known[0]:
+            self.kept[key] = (arrival.index, value)
+        if known is None:
+            return ENOUGH if len(self.kept) == self.n else WAIT
+        self.repeated += 1
+        if self.launched == len(self.names):
+            return WAIT
+        self.launched += 1
+        return Go(more=1)
+
+    def end(self, why: Why) -> list[T]:
+        """The answers kept, by branch order."""
+        del why
+        values = {self.names[index]: value for index, value in sorted(self.kept.values(), key=lambda kept: kept[0])}
+        reasons = {self.names[index]: f"{type(e).__name__}: {e}" for index, e in self.errors.items()}
+        if self.errors and not self.skips:
+            index, error = next(iter(self.errors.items()))
+            raise BranchError(self.names[index], error, values)
+        if len(values) < self.quorum:
+            raise QuorumError(
+                f"{len(values)} of {self.n} samples succeeded and quorum={self.quorum}: "
+                + "; ".join(f"{name}: {reason}" for name, reason in reasons.items()),
+                finished=values,
+                missing=reasons,
+            )
+        return list(values.values())
+
+
+def check_policy(on_error: str, quorum: int | None) -> bool:
+    """Whether failures are skipped: said so, or implied by a quorum. Refuses what is no policy."""
+    if on_error not in {"fail", "skip"}:
+        raise UsageError(f"on_error={on_error!r}: it is 'fail' or 'skip'")
+    if quorum is not None and quorum < 1:
+        raise UsageError(f"quorum={quorum}: at least 1 branch has to succeed")
+    return on_error == "skip" or quorum is not None
+
+
+def check_quorum(quorum: int | None, n: int) -> None:
+    """Refuse a quorum that the number of branches cannot reach."""
+    if quorum is not None and quorum > n:
+        raise UsageError(f"quorum={quorum} cannot be reached by {n} branches")
+

@@ -1,0 +1,100 @@
+"""What a rule is: values that start a count, and the questions a vote asks of that count."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import msgspec
+
+from fanfold.folds.tally import Groups, Key
+
+T_contra = TypeVar("T_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
+
+Ties = Literal["declared", "error", "abstain", "step"]
+"""What a tie gives: the first in declared (else voter) order, an error, no winner, or no winner yet."""
+
+Reach = Literal["reached", "open", "closed"]
+"""Whether an outcome that no quorum binds is reached, can still be, or cannot (any more)."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What is fixed before the first ballot: who votes, on what, and by which policies.
+
+    `choices` are the declared values and `places` their groups by position; None where any value may come.
+    """
+
+    names: tuple[str, ...]
+    quorum: int
+    ties: Ties
+    key: Key
+    choices: tuple[Any, ...] | None = None
+    places: Mapping[Hashable, int] | None = None
+
+
+class Verdict(msgspec.Struct, Generic[R_co], frozen=True):
+    """What a count comes to if nothing more arrives; `note` is for readers, as that a tie was broken."""
+
+    winner: R_co
+    share: float | None = None
+    bounds: tuple[float, float] | None = None
+    tied: tuple[Any, ...] = ()
+    note: str = ""
+
+
+class Count(ABC, Generic[R_co]):
+    """The counting of one vote under one rule. Nothing here costs more than the number of distinct values."""
+
+    def __init__(self, terms: Terms, groups: Groups | None = None) -> None:
+        self.terms = terms
+        self.groups = groups or Groups(len(terms.names), places=terms.places)
+
+    def take(self, index: int, group: Hashable, value: Any) -> str | None:
+        """Count a valid ballot, or say why it is none under this rule."""
+        self.groups.add(index, group, value)
+        return None
+
+    def reach(self) -> Reach:
+        """Where the outcome stands that holds without a quorum; most rules have none such."""
+        return "closed"
+
+    @abstractmethod
+    def settled(self) -> bool:
+        """Whether, the quorum given, nothing outstanding can change the verdict. Exact in both directions."""
+
+    @abstractmethod
+    def verdict(self) -> Verdict[R_co]:
+        """The verdict if nothing more arrives; asked only where at least one ballot is valid."""
+
+
+class Rule(ABC, Generic[T_contra, R_co]):
+    """How ballots of one type become one outcome. Make one with the functions of `fanfold.rules`."""
+
+    symmetric: ClassVar[bool] = True
+    """Whether all voters weigh the same, so that it does not matter which of them are asked first."""
+
+    def check(self, names: Sequence[str]) -> None:
+        """Raise `UsageError` where the rule cannot be applied to these voters."""
+        del names
+
+    def quorum(self, voters: int) -> int:
+        """How many ballots must be valid where the user did not say."""
+        del voters
+        return 1
+
+    @abstractmethod
+    def start(self, terms: Terms) -> Count[R_co]:
+        """A new count; raises `UsageError` where the declared choices do not suit the rule."""
+
+
+def is_count(given: object) -> bool:
+    """Whether what a user gave as a number of voters is one: a whole number from 1 up, and no bool."""
+    return isinstance(given, int) and not isinstance(given, bool) and given >= 1
+
+
+def listed(values: Sequence[Any]) -> str:
+    """Values as prose: ``'a', 'b' and 'c'``."""
+    shown = [repr(value) for value in values]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -1,0 +1,203 @@
+"""The fold of a vote: it counts ballots as they come, and ends the fan when its stop says so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, get_args
+
+from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
+from fanfold.errors import BranchError, QuorumError, TieError, UsageError
+from fanfold.folds.ballots import Ballot, VoteResult, ballot_of
+from fanfold.folds.canonical import ballot_key
+from fanfold.folds.counting import Rule, Ties, Verdict, is_count, listed
+from fanfold.folds.polls import Poll, agreed
+from fanfold.folds.stops import DECIDED, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fanfold.folds.tally import Key
+
+R = TypeVar("R")
+
+OnError = Literal["skip", "fail"]
+
+_ABSENT = {
+    "enough": "not in when the vote ended",
+    "timeout": "not in when the time was over",
+    "all": "was never asked",
+}
+
+
+class VoteFold(Generic[R]):
+    """Folds the ballots of one vote into a `VoteResult`, whose winner is the rule's.
+
+    The result depends on which ballots were folded, never on the order in which they came. With the default
+    stop a vote that ends early has the outcome that no further ballot could have changed.
+
+    `names` lets a mistake show before the vote begins. `ties="step"` leaves a tie to the caller: no winner,
+    and `tied` filled. `quorum` is how many ballots must be valid (default 1; all for a threshold rule,
+    where it binds the negative outcome only); the vote ends as soon as it cannot be reached any more,
+    whatever its stop. Under `on_error="fail"` the first voter that fails ends the vote; a reply that cannot
+    be read is an abstention under both. `wave` keeps only so many voters in flight.
+
+    Raises `UsageError` where these do not fit together; `end` raises `QuorumError`, `TieError` or
+    `BranchError`.
+    """
+
+    def __init__(
+        self,
+        rule: Rule[Any, R],
+        *,
+        names: Sequence[str] | None = None,
+        ties: Ties = "declared",
+        quorum: int | None = None,
+        stop: Stop | None = DECIDED,
+        declared: Sequence[Any] | None = None,
+        on_error: OnError = "skip",
+        wave: int | None = None,
+        key: Key = ballot_key,
+    ) -> None:
+        _check_word("ties", ties, Ties)
+        _check_word("on_error", on_error, OnError)
+        _check_wave(wave, rule)
+        self.rule = rule
+        self.ties: Ties = ties
+        self.quorum = quorum
+        self.stop = stop
+        self.declared = declared
+        self.on_error: OnError = on_error
+        self.wave = wave
+        self.key = key
+        self.ballots: dict[int, Ballot] = {}
+        self.stopped: str | None = None
+        self.failed: tuple[str, BaseException] | None = None
+        self.errors: dict[int, BaseException] = {}
+        if names is not None:
+            self._open(names)
+
+    def begin(self, names: Sequence[str]) -> Go:
+        """Launch all voters, or the first wave of them."""
+        self.poll = self._open(names)
+        return Go(more=self.poll.n if self.wave is None else min(self.wave, self.poll.n))
+
+    def add(self, arrival: Arrival[Any], flying: int) -> Go:
+        """Count one ballot; its cost grows with the distinct values, never with the ballots."""
+        ballot = self.poll.add(ballot_of(arrival))
+        self.ballots[ballot.index] = ballot
+        if ballot.kind == "error" and arrival.error is not None:
+            self.errors[ballot.index] = arrival.error
+            if self.on_error == "fail":
+                self.failed = (arrival.name, arrival.error)
+                return ENOUGH
+        if not self.poll.outstanding:
+            return WAIT
+        self.stopped = self.stop.fires(self.poll) if self.stop is not None else None
+        if self.stopped is not None or self.poll.lost():
+            return ENOUGH
+        return self._refill(flying)
+
+    def end(self, why: Why) -> VoteResult[R]:
+        """The result of what was folded; voters that are not in count as absent."""
+        if self.failed is not None:
+            raise BranchError(*self.failed, self._finished())
+        if self.poll.short():
+            self._miss(why)
+        verdict = self.poll.count.verdict()
+        if verdict.tied and self.ties == "error":
+            raise TieError(
+                f"{listed(verdict.tied)} tied: let ties= say which wins ('declared') or that none does "
+                "('abstain'), or give it a step that decides",
+                tied=verdict.tied,
+            )
+        return self._result(verdict, why)
+
+    def _open(self, names: Sequence[str]) -> Poll[R]:
+        terms = agreed(
+            self.rule, names, quorum=self.quorum, ties=self.ties, choices=self.declared, key=self.key
+        )
+        return Poll(self.rule, terms)
+
+    def _refill(self, flying: int) -> Go:
+        if self.wave is None:
+            return WAIT
+        waiting = self.poll.outstanding - flying
+        more = min(self.wave - flying, waiting)
+        return Go(more=more) if more > 0 else WAIT
+
+    def _result(self, verdict: Verdict[R], why: Why) -> VoteResult[R]:
+        poll = self.poll
+        return VoteResult(
+            winner=verdict.winner,
+            share=verdict.share,
+            share_bounds=verdict.bounds,
+            tally=poll.count.groups.tally(self.key),
+            ballots=tuple(self._in_order()),
+            rule=repr(self.rule),
+            why="; ".join(filter(None, [self._ended(why), verdict.note])),
+            n=poll.n,
+            valid=poll.valid,
+            abstained=poll.kinds["abstained"],
+            errors=poll.kinds["error"],
+            outstanding=poll.outstanding,
+            tied=verdict.tied,
+        )
+
+    def _ended(self, why: Why) -> str:
+        poll = self.poll
+        if why == "enough" and self.stopped is not None:
+            return self.stopped
+        if why == "timeout":
+            return f"time was over after {poll.folded} of {poll.n}"
+        if poll.outstanding:
+            return f"ended after {poll.folded} of {poll.n}"
+        voters = f"all {poll.n} voters" if poll.n > 1 else "the one voter"
+        return f"{voters} answered" if poll.valid == poll.n else f"{voters} came back: {_counts(poll)}"
+
+    def _miss(self, why: Why) -> NoReturn:
+        poll = self.poll
+        missing = dict.fromkeys(poll.terms.names, _ABSENT[why])
+        missing.update((ballot.voter, ballot.reason or ballot.kind) for ballot in self._in_order())
+        finished = self._finished()
+        for name in finished:
+            del missing[name]
+        raise QuorumError(
+            f"{poll.valid} of {poll.n} ballots are valid, and {self.rule!r} needs {poll.terms.quorum} to say "
+            f"anything ({_counts(poll)}): .missing says what went wrong; quorum= sets how many must be valid",
+            finished=finished,
+            missing=missing,
+        ) from self._cause()
+
+    def _cause(self) -> BaseException | None:
+        """The first error in voter order: like the rest, it must not tell who came first."""
+        return self.errors[min(self.errors)] if self.errors else None
+
+    def _finished(self) -> dict[str, Any]:
+        return {ballot.voter: ballot.value for ballot in self._in_order() if ballot.kind == "valid"}
+
+    def _in_order(self) -> list[Ballot]:
+        return [self.ballots[index] for index in sorted(self.ballots)]
+
+
+def _counts(poll: Poll[Any]) -> str:
+    found = {
+        "valid": poll.valid,
+        "abstained": poll.kinds["abstained"],
+        "failed": poll.kinds["error"],
+        "not in": poll.outstanding,
+    }
+    return ", ".join(f"{count} {kind}" for kind, count in found.items() if count)
+
+
+def _check_word(option: str, given: object, words: Any) -> None:
+    allowed = get_args(words)
+    if given not in allowed:
+        raise UsageError(f"{option}={given!r} is not known: it is one of {', '.join(map(repr, allowed))}")
+
+
+def _check_wave(wave: int | None, rule: Rule[Any, Any]) -> None:
+    if wave is None:
+        return
+    if not is_count(wave):
+        raise UsageError(f"wave={wave!r} cannot be: give how many voters may fly at once, from 1 up")
+    if not rule.symmetric:
+        raise UsageError(f"{rule!r} weighs its voters, so it matters who is asked first: leave out wave=")

@@ -1,0 +1,191 @@
+"""The OpenAI-shaped dialect: requests and replies of chat completions, as typed records and bytes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from fanfold.core.records import Reply, Request, Usage
+from fanfold.errors import ReplyError, StreamCut
+from fanfold.models.sse import EventData
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+
+
+class _Said(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    message: _Said | None = None
+    delta: _Said | None = None
+    finish_reason: str | None = None
+
+
+class _Body(msgspec.Struct):
+    """A whole reply, or one chunk of a streamed one."""
+
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    model: str | None = None
+    id: str | None = None
+    error: Any = None
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def body_of(name: str, request: Request, *, ceiling: str, structured: bool) -> bytes:
+    """The JSON body of a request; `ceiling` is the dialect's word for the most output tokens."""
+    body: dict[str, Any] = {"model": name, "messages": request.messages}
+    if request.temperature is not None:
+        body["temperature"] = request.temperature
+    if request.max_tokens is not None:
+        body[ceiling] = request.max_tokens
+    if structured and request.schema is not None:
+        body["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {"name": request.schema_name, "schema": request.schema, "strict": True},
+        }
+    if request.n != 1:
+        body["n"] = request.n
+    if request.stream:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    if request.extra_body:
+        body.update(request.extra_body)
+    return _encode(body)
+
+
+def reply_of(data: bytes, label: str) -> Reply:
+    """The reply in a whole body; raises `ReplyError` where it is not one."""
+    body = _read(data, label)
+    texts = [_text(choice.message) for choice in sorted(body.choices, key=lambda choice: choice.index)]
+    if not texts:
+        raise ReplyError(f"{label} sent a reply without choices: {_start(data)}", model=label)
+    finish = body.choices[0].finish_reason or "stop"
+    return Reply(tuple(texts), _usage(body.usage), finish, body.model or "", body.id or "")
+
+
+class StreamedReply:
+    """Puts a streamed reply together; it is whole only when the stream says so itself."""
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.texts: dict[int, list[str]] = {}
+        self.finish: str | None = None
+        self.usage: _Usage | None = None
+        self.model = ""
+        self.id = ""
+        self.over = False
+        self._events = EventData()
+
+    def feed(self, chunk: bytes) -> str:
+        """Take some bytes; gives the new text of the first sample."""
+        return "".join(map(self._take, self._events.feed(chunk)))
+
+    def rest(self) -> str:
+        """Take what is left when the stream has ended."""
+        return "".join(map(self._take, self._events.rest()))
+
+    def reply(self) -> Reply:
+        """The whole reply; raises `StreamCut` with the partial text where the stream ended too soon."""
+        if self.finish is None and not self.over:
+            text = self.text()
+            raise StreamCut(
+                f"{self.label}: the stream ended before the reply was whole, after {len(text)} characters",
+                text=text,
+                model=self.label,
+            )
+        texts = tuple("".join(self.texts[index]) for index in sorted(self.texts)) or ("",)
+        return Reply(texts, _usage(self.usage), self.finish or "stop", self.model, self.id)
+
+    def text(self) -> str:
+        """What came of the first sample so far."""
+        return "".join(self.texts.get(0, ()))
+
+    def _take(self, data: bytes) -> str:
+        if data == b"[DONE]":
+            self.over = True
+            return ""
+        body = _read(data, self.label)
+        self.usage = body.usage or self.usage
+        self.model = body.model or self.model
+        self.id = body.id or self.id
+        return "".join(self._piece(choice) for choice in body.choices)
+
+    def _piece(self, choice: _Choice) -> str:
+        self.finish = choice.finish_reason or self.finish
+        piece = _text(choice.delta)
+        self.texts.setdefault(choice.index, []).append(piece)
+        return piece if choice.index == 0 else ""
+
+
+def _read(data: bytes, label: str) -> _Body:
+    try:
+        body = _decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        said = f"{label} sent what is not a chat completion ({error}): {_start(data)}"
+        raise ReplyError(said, model=label) from error
+    if body.error is not None:
+        raise ReplyError(f"{label} reported an error in its reply: {error_text(data)}", model=label)
+    return body
+
+
+def _text(said: _Said | None) -> str:
+    """A refusal is an answer too: it is text, and usage was paid for it."""
+    return "" if said is None else said.content or said.refusal or ""
+
+
+def _usage(usage: _Usage | None) -> Usage:
+    if usage is None:
+        return Usage()
+    given, made = usage.prompt_tokens_details, usage.completion_tokens_details
+    return Usage(
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        (given.cached_tokens or 0) if given else 0,
+        (made.reasoning_tokens or 0) if made else 0,
+    )
+
+
+def error_text(data: bytes) -> str:
+    """What a server says of an error, from any of the shapes that servers use; never more than a few lines."""
+    try:
+        body = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return _start(data)
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or error
+    return error[:500] if isinstance(error, str) else _start(data)
+
+
+def error_code(data: bytes) -> str:
+    """The machine-readable code (or type) of an error, or an empty string."""
+    try:
+        body = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
+        return ""
+    return str(error.get("code") or error.get("type") or "")
+
+
+def _start(data: bytes) -> str:
+    return data[:300].decode("utf-8", "replace") or "(empty)"

@@ -1,0 +1,166 @@
+"""Where a model lives and which key goes there.
+
+A key from the environment goes only to its vendor's own host, or to the base URL set beside it in the
+environment; a key given in code goes where that code points. Plain HTTP reaches only this machine unless allowed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from fanfold.errors import ModelError
+
+
+class Provider(msgspec.Struct, frozen=True):
+    """A known provider of OpenAI-shaped chat completions: its host, and the names of its key and URL."""
+
+    url: str
+    key: str = ""
+    url_name: str = ""
+    structured: bool = False
+    local: bool = False
+    start: str = ""
+
+
+PROVIDERS: Mapping[str, Provider] = {
+    "openai": Provider("https://api.openai.com/v1", "OPENAI_API_KEY", "OPENAI_BASE_URL", structured=True),
+    "azure": Provider("", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", structured=True),
+    "deepseek": Provider("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
+    "fireworks": Provider("https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY", structured=True),
+    "gemini": Provider("https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY", structured=True),
+    "groq": Provider("https://api.groq.com/openai/v1", "GROQ_API_KEY"),
+    "mistral": Provider("https://api.mistral.ai/v1", "MISTRAL_API_KEY", structured=True),
+    "openrouter": Provider("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    "together": Provider("https://api.together.xyz/v1", "TOGETHER_API_KEY", structured=True),
+    "xai": Provider("https://api.x.ai/v1", "XAI_API_KEY", structured=True),
+    "llamacpp": Provider(
+        "http://127.0.0.1:8080/v1", url_name="LLAMACPP_BASE_URL", structured=True, local=True, start="llama-server"
+    ),
+    "lmstudio": Provider(
+        "http://127.0.0.1:1234/v1", url_name="LMSTUDIO_BASE_URL", structured=True, local=True, start="lms server start"
+    ),
+    "ollama": Provider(
+        "http://127.0.0.1:11434/v1", url_name="OLLAMA_BASE_URL", structured=True, local=True, start="ollama serve"
+    ),
+    "vllm": Provider(
+        "http://127.0.0.1:8000/v1",
+        "VLLM_API_KEY",
+        "VLLM_BASE_URL",
+        structured=True,
+        local=True,
+        start="vllm serve MODEL",
+    ),
+}
+"""Providers by the name that stands before the colon; several speak the dialect without being OpenAI."""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """A resolved address: the URL of chat completions, the headers to send, and whether it is this machine."""
+
+    url: str
+    headers: Mapping[str, str]
+    loopback: bool
+    withheld: str = ""
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.url})"
+
+
+def known(provider: str) -> Provider:
+    """The provider of that name; raises `ModelError` naming those there are."""
+    found = PROVIDERS.get(provider)
+    if found is None:
+        names = ", ".join([*sorted(PROVIDERS), "fake", "recorded"])
+        raise ModelError(
+            f"unknown provider {provider!r}: write 'provider:model' with one of {names}; any other OpenAI-shaped "
+            "server is reached by OpenAI('model', base_url=...)"
+        )
+    return found
+
+
+def endpoint(  # these are the settings a user may give, each by name
+    provider: str,
+    name: str,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    allow_http: bool = False,
+) -> Endpoint:
+    """Resolve where ``provider:name`` is and what is sent along; raises `ModelError`, never showing a key."""
+    vendor = known(provider)
+    beside = os.environ.get(vendor.url_name) if vendor.url_name else None
+    base = (base_url or beside or vendor.url).rstrip("/")
+    if not base:
+        raise ModelError(f"{provider}:{name}: set {vendor.url_name} or give base_url=")
+    loopback = _check_url(base, allow_http=allow_http)
+    key, withheld = (api_key, "") if api_key else _key_for(vendor, base, beside)
+    if not key and not withheld and vendor.key and not vendor.local and base == vendor.url:
+        raise ModelError(
+            f"no key for {provider}:{name}: set {vendor.key}, or give api_key=; without any key, 'fake:' makes "
+            "answers up and 'recorded:gpt-35-turbo' serves recorded ones"
+        )
+    sent = {"Content-Type": "application/json", **_key_header(provider, key), **(headers or {})}
+    return Endpoint(_chat_url(provider, name, base, query), _checked(sent), loopback, withheld)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine: ``localhost`` or a loopback address, nothing that merely looks like it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_url(base: str, *, allow_http: bool) -> bool:
+    parts = urlsplit(base)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ModelError(f"base_url={base!r} is not a URL: write it like https://host/v1")
+    loopback = is_loopback(parts.hostname)
+    if parts.scheme == "http" and not loopback and not allow_http:
+        raise ModelError(
+            f"{base} is plain HTTP to another machine, where prompts and keys can be read on the way: use https, or "
+            "allow it with allow_http=True (the command: --allow-http)"
+        )
+    return loopback
+
+
+def _key_for(vendor: Provider, base: str, beside: str | None) -> tuple[str | None, str]:
+    """The environment's key for this host; and the name of a key that was kept back."""
+    key = os.environ.get(vendor.key) if vendor.key else None
+    if not key:
+        return None, ""
+    meant = {_origin(url) for url in (vendor.url, beside) if url}
+    return (key, "") if _origin(base) in meant else (None, vendor.key)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port
+
+
+def _key_header(provider: str, key: str | None) -> dict[str, str]:
+    if not key:
+        return {}
+    return {"api-key": key} if provider == "azure" else {"Authorization": f"Bearer {key}"}
+
+
+def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in headers.items():
+        if not (name + value).isprintable() or not (name + value).isascii():
+            raise ModelError(f"the header {name!r} holds a line break or a character that HTTP cannot carry")
+    return headers
+
+
+def _chat_url(provider: str, name: str, base: str, query: Mapping[str, str] | None) -> str:
+    fields = dict(query or {})
+    if provider == "azure" and "/openai/v1" not in base:
+        base = f"{base}/openai/deployments/{name}"
+        fields.setdefault("api-version", os.environ.get("OPENAI_API_VERSION", "2024-10-21"))
+    return f"{base}/chat/completions" + (f"?{urlencode(fields)}" if fields else "")

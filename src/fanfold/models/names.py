@@ -1,0 +1,94 @@
+"""From a name to a model: ``provider:model`` strings, and objects that users bring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import msgspec
+
+from fanfold.core.records import Model, Rate
+from fanfold.errors import ModelError
+from fanfold.models.endpoints import PROVIDERS
+from fanfold.models.fake import FakeModel
+from fanfold.models.openai import OpenAI
+from fanfold.models.prices import rate
+
+if TYPE_CHECKING:
+    from fanfold.models.transport import Transport
+
+
+@runtime_checkable
+class Openable(Protocol):
+    """A description of a model that needs a session's connections to become one."""
+
+    def open(self, transport: Transport) -> Model:
+        """The model, over `transport`."""
+        ...
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a session was told: the key and URL of its own model's provider, and those of others by name."""
+
+    model: str | Model | Openable | None = None
+    api_key: str | None = None
+    base_url: str | None = None
+    providers: Mapping[str, Mapping[str, Any]] = {}
+    allow_http: bool = False
+
+    def __repr__(self) -> str:
+        return f"Settings({self.model!r})"
+
+
+class Line(msgspec.Struct, frozen=True):
+    """An open model and its price (None where it is not known)."""
+
+    model: Model
+    rate: Rate | None
+
+
+def open_line(spec: str | Model | Openable, settings: Settings, transport: Callable[[], Transport]) -> Line:
+    """Open what `spec` names; raises `ModelError`. `transport` is called only for models that need one."""
+    described = described_by(spec, settings) if isinstance(spec, str) else spec
+    model = described.open(transport()) if isinstance(described, Openable) else described
+    if not callable(getattr(model, "send", None)):
+        raise ModelError(f"{spec!r} is not a model: give 'provider:model', OpenAI(...), or an object with send()")
+    given: Rate | None = getattr(model, "given_rate", None)
+    return Line(model, given or rate(model.label))
+
+
+def described_by(name: str, settings: Settings) -> Model | Openable:
+    """The model that a ``provider:model`` string names."""
+    provider, colon, rest = name.partition(":")
+    if provider == "fake":
+        return FakeModel(seed=rest, label=name if colon else "fake:")
+    if provider == "recorded":
+        from fanfold.models.recorded import RecordedModel  # unpacks the recordings
+
+        return RecordedModel(rest)
+    own = settings.base_url is not None or settings.api_key is not None
+    if provider not in PROVIDERS and settings.base_url is not None:
+        return _openai("openai", name, settings, own=True)
+    if not colon or not rest:
+        raise ModelError(
+            f"the model {name!r} names no provider: write it like 'openai:gpt-4o-mini' or 'ollama:llama3.2'"
+            + (f", here 'openai:{name}'?" if not colon else "")
+        )
+    return _openai(provider, rest, settings, own=own and provider == own_provider(settings))
+
+
+def own_provider(settings: Settings) -> str:
+    """The provider that a session's own key and URL are for: its model's, else OpenAI."""
+    provider = settings.model.partition(":")[0] if isinstance(settings.model, str) else "openai"
+    return provider if provider in PROVIDERS else "openai"
+
+
+def _openai(provider: str, name: str, settings: Settings, *, own: bool) -> OpenAI:
+    given: dict[str, Any] = dict(settings.providers.get(provider, {}))
+    if own:
+        given = {"api_key": settings.api_key, "base_url": settings.base_url, **given}
+    given.setdefault("allow_http", settings.allow_http)
+    try:
+        return OpenAI(name=name, provider=provider, **given)
+    except TypeError as error:
+        raise ModelError(f"providers[{provider!r}]: {error}; it takes the options of OpenAI(...)") from None

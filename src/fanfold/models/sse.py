@@ -1,0 +1,34 @@
+"""Server-sent events, as far as model servers use them (WHATWG HTML, section 9.2): the data of each event.
+
+It works on bytes, so that a character split between chunks is whole again before it is decoded.
+"""
+
+from __future__ import annotations
+
+
+class EventData:
+    """Feed it chunks of any size; it gives the data of every event that is complete."""
+
+    __slots__ = ("_buffer", "_data")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._data: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """The data of the events that this chunk completes."""
+        lines = (self._buffer + chunk).split(b"\n")
+        self._buffer = lines.pop()
+        whole: list[bytes] = []
+        for raw in lines:
+            line = raw.removesuffix(b"\r")
+            if line.startswith(b"data:"):
+                self._data.append(line[5:].removeprefix(b" "))
+            elif not line and self._data:
+                whole.append(b"\n".join(self._data))
+                self._data = []
+        return whole
+
+    def rest(self) -> list[bytes]:
+        """What was left when the stream ended without its closing blank line."""
+        return self.feed(b"\n\n")

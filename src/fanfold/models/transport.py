@@ -1,0 +1,140 @@
+"""The transport seam: all HTTP of the wires goes through these two small classes, and nothing else knows aiohttp.
+
+Cancelling a task closes its request at once, before and after the response headers; aiohttp does so, and any
+other transport behind this seam has to (the tests over sockets say how).
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any, Self
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from fanfold.core.clock import sleep
+from fanfold.errors import ConnectError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from types import TracebackType
+
+KEEPALIVE = 15.0
+"""Seconds an idle connection is kept; servers' own limits are longer, so that we close first."""
+
+
+class Exchange:
+    """One POST and its response; an async context manager that gives the connection back, or closes it."""
+
+    __slots__ = ("_context", "_open", "_response", "url")
+
+    def __init__(self, context: Any, url: str, exchanges: set[Exchange]) -> None:
+        self._context = context
+        self._open = exchanges
+        self._response: aiohttp.ClientResponse
+        self.url = url
+
+    async def __aenter__(self) -> Self:
+        self._open.add(self)
+        try:
+            self._response = await self._context.__aenter__()
+        except BaseException as error:
+            self._open.discard(self)
+            if isinstance(error, aiohttp.ClientError | OSError):
+                raise _connect_error(error, self.url) from error
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.discard(self)
+        if kind is not None:
+            self._response.close()
+        await self._context.__aexit__(kind, error, trace)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._response.status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The response's headers, by name in any case."""
+        return self._response.headers
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        try:
+            return await self._response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _connect_error(error, self.url) from error
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes."""
+        try:
+            async for chunk in self._response.content.iter_any():
+                yield chunk
+        except (aiohttp.ClientError, OSError) as error:
+            raise _connect_error(error, self.url) from error
+
+
+class Transport:
+    """The connections of one session, on one loop. It sets no limit and no timeout: the road has both."""
+
+    def __init__(self) -> None:
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE)
+        self._client = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
+            skip_auto_headers=("User-Agent",),
+        )
+        self._proxies = getproxies()
+        self._open: set[Exchange] = set()
+
+    def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
+        """Begin a POST; redirects are not followed, for a key must not travel to another host."""
+        target = _parsed(url)
+        proxy = self._proxy(target) if self._proxies else None
+        context = self._client.post(target, headers=headers, data=body, allow_redirects=False, proxy=proxy)
+        return Exchange(context, url, self._open)
+
+    async def get(self, url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
+        """A quick GET (a list of models, say): its status and body."""
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        try:
+            async with self._client.get(_parsed(url), headers=headers, timeout=timeout) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise _connect_error(error, url) from error
+
+    def sockets(self) -> int:
+        """How many connections are taken by a request, now."""
+        return len(self._open)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._client.close()
+        # aiohttp closes sockets in callbacks; give them the tick they need, so that none outlives the session.
+        await sleep(0)
+
+    def _proxy(self, url: URL) -> str | None:
+        if url.host is None or proxy_bypass(url.host):
+            return None
+        return self._proxies.get(url.scheme)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(url: str) -> URL:
+    return URL(url, encoded=True)
+
+
+def _connect_error(error: BaseException, url: str) -> ConnectError:
+    host = _parsed(url).origin()
+    if isinstance(error, aiohttp.ClientConnectorError):
+        why = error.strerror or error
+        return ConnectError(f"no server answers at {host} ({why}); is it running, is the URL right?")
+    reason = str(error) or type(error).__name__
+    return ConnectError(f"the connection to {host} broke before the reply was whole ({reason})")

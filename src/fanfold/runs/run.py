@@ -1,0 +1,120 @@
+"""The record of a finished run: what came out, how it came about, and what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from fanfold.core.records import Call, Cost, Event, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fanfold.runs.state import RunState
+
+Out_co = TypeVar("Out_co", covariant=True)
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """Calls that were planned and not finished because the answer was there before.
+
+    `unsent` never reached the wire and cost nothing; `cancelled` were under way, and a provider may bill them.
+    """
+
+    unsent: int = 0
+    cancelled: int = 0
+
+    @property
+    def calls(self) -> int:
+        """Both together."""
+        return self.unsent + self.cancelled
+
+    def __bool__(self) -> bool:
+        raise TypeError("Saved is a record, not a truth value: compare .calls")
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Generic[Out_co]):
+    """One execution of a step.
+
+    `output` is the step's plain value and `detail` the record of how it came about (a `VoteResult`, a
+    `Sections`, …; None for steps that have none). `wall` is the seconds it took. Of a run that failed, which
+    an error carries in its `.run`, `error` is that error and `output` is None.
+    """
+
+    name: str
+    output: Out_co
+    detail: Any
+    wall: float
+    calls: tuple[Call, ...] = field(repr=False)
+    events: tuple[Event, ...] = field(repr=False)
+    error: BaseException | None = None
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Run is a record, not a truth value: look at .output")
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens of all calls that told theirs."""
+        return sum((call.usage for call in self.calls if call.usage is not None), Usage())
+
+    @property
+    def cost(self) -> Cost:
+        """List price of all calls; a range while a cancelled call may or may not have been billed."""
+        return sum((call.cost for call in self.calls), Cost())
+
+    @property
+    def sequential(self) -> float:
+        """Seconds the same calls would have taken one after another (the sum of their times on the wire)."""
+        return sum(call.seconds for call in self.calls)
+
+    @property
+    def times_one_call(self) -> int:
+        """The N in "N calls cost N times as much": how many were sent, cancelled ones in full."""
+        return sum(call.sent is not None for call in self.calls)
+
+    @property
+    def saved(self) -> Saved:
+        """Calls that an early decision made unnecessary."""
+        unlaunched = sum(
+            event.value["branches"] - event.value["launched"]
+            for event in self.events
+            if event.kind == "fan.ended" and event.value["why"] == "enough"
+        )
+        unsent = sum(call.state == "unsent" for call in self.calls)
+        return Saved(unlaunched + unsent, sum(call.state == "cancelled" for call in self.calls))
+
+    @property
+    def made_up(self) -> bool:
+        """Whether any answer in it was invented by a fake model."""
+        return any(call.made_up for call in self.calls)
+
+    def summary(self) -> str:
+        """One line for people: calls, tokens, cost, time."""
+        made = sum(call.sent is not None for call in self.calls)
+        parts = [f"{made} call{'s' * (made != 1)}"]
+        if self.saved.calls:
+            parts.append(f"{self.saved.calls} saved")
+        parts.append(f"{self.usage.input_tokens} + {self.usage.output_tokens} tokens")
+        parts.append("made up, nothing was paid" if self.made_up else f"cost {self.cost}")
+        parts.append(f"× {self.times_one_call} of one call")
+        parts.append(f"{self.wall:.2f} s ({self.sequential:.2f} s one after another)")
+        return ", ".join(parts)
+
+
+def finished(state: RunState, wall: float, output: Any, detail: Any, error: BaseException | None) -> Run[Any]:
+    """The record of the whole of `state`."""
+    return Run(state.name, output, detail, wall, tuple(state.calls), tuple(state.events), error)
+
+
+def part(
+    state: RunState, place: str, since: int, *, wall: float, output: Any, detail: Any, error: BaseException | None
+) -> Run[Any]:
+    """The record of a step that ran inside another run: its own calls and events only."""
+    events: Sequence[Event] = [
+        event for event in state.events[since:] if event.place == place or event.place.startswith(place + "/")
+    ]
+    calls = [event.call for event in events if event.kind == "call.ended" and event.call is not None]
+    return Run(place.rpartition("/")[2], output, detail, wall, tuple(calls), tuple(events), error)

@@ -1,0 +1,90 @@
+"""A run while it runs: the one event stream, which everything else reads and nothing else collects."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fanfold.core.clock import now, wall
+from fanfold.core.records import Call, Event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("fanfold")
+
+
+class RunState:
+    """The events and calls of one run so far.
+
+    `streaming` says that somebody reads the text as it comes, so tail calls should stream. An `on_event` that
+    raises is logged and left out from then on; it never breaks the run.
+    """
+
+    def __init__(
+        self, session: Any, name: str, on_event: Callable[[Event], None] | None, *, streaming: bool = False
+    ) -> None:
+        self.session = session
+        self.name = name
+        self.on_event = on_event
+        self.streaming = streaming
+        self.began = now()
+        self.began_wall = wall()
+        self.events: list[Event] = []
+        self.calls: list[Call] = []
+        self.closed = False
+        self._numbers = 0
+        self._readers: set[asyncio.Future[None]] = set()
+
+    def emit(
+        self, at: float, kind: str, place: str, value: Any, error: BaseException | None, call: Call | None
+    ) -> None:
+        """Append one event and wake the readers."""
+        event = Event(len(self.events), at - self.began, kind, place, value, error, call)
+        self.events.append(event)
+        if kind == "call.ended" and call is not None:
+            self.calls.append(call)
+        if self.on_event is not None:
+            self._tell(event)
+        if self._readers:
+            self._wake()
+
+    def next_call(self) -> int:
+        """The number of a new call."""
+        self._numbers += 1
+        return self._numbers - 1
+
+    def close(self) -> None:
+        """Say that no event follows."""
+        self.closed = True
+        self._wake()
+
+    async def past(self, position: int) -> bool:
+        """Wait until there is an event number `position`; False if the run is over before."""
+        while position >= len(self.events):
+            if self.closed:
+                return False
+            await self._more()
+        return True
+
+    async def _more(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._readers.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._readers.discard(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._readers:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _tell(self, event: Event) -> None:
+        try:
+            if self.on_event is not None:
+                self.on_event(event)
+        except Exception:
+            logger.exception("on_event raised and gets no further events of this run")
+            self.on_event = None

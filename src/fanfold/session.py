@@ -1,0 +1,198 @@
+"""The session: what runs share. It wires the ground and the road together: models, slots, connections, listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from fanfold.calls.road import Road
+from fanfold.calls.slots import Slots, SlotStatistics
+from fanfold.core import door
+from fanfold.core.scope import current
+from fanfold.core.timeouts import check_seconds
+from fanfold.errors import LoopError, ModelError, UsageError
+from fanfold.models.names import Line, Openable, Settings, described_by, open_line
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Mapping
+    from contextvars import Token
+    from types import TracebackType
+
+    from fanfold.core.records import Event, Model
+    from fanfold.models.transport import Transport
+
+DEFAULT_TIMEOUT = 600.0
+"""Seconds a call may take where nobody said otherwise: long enough for any reply, and an end all the same."""
+
+
+class SessionStatistics(msgspec.Struct, frozen=True):
+    """What a session holds now: its slots, how many calls it has seen, and sockets taken by a request."""
+
+    slots: SlotStatistics
+    calls: int
+    sockets: int
+
+
+class Session:
+    """What runs share: the default model, keys, limits, connections, and who listens.
+
+    `model` is ``provider:model`` or a model object; `api_key` and `base_url` are for its provider, `providers` maps
+    the names of others to theirs (``{"groq": {"api_key": ...}}``). At most `max_in_flight` calls are on the wire at
+    once, each for at most `timeout` seconds (None: no end). `on_event` gets every `Event` of every run.
+    `allow_http` lets plain HTTP leave this machine. Limits hold within this process: eight processes on one key
+    have eight times as many.
+
+    Use it as ``async with``, or as ``with`` from a script. It belongs to the event loop that first uses it.
+    """
+
+    def __init__(  # the settings of DESIGN, each by name
+        self,
+        model: str | Model | Openable | None = None,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        providers: Mapping[str, Mapping[str, Any]] | None = None,
+        max_in_flight: int = 64,
+        timeout: float | None = DEFAULT_TIMEOUT,
+        on_event: Callable[[Event], None] | None = None,
+        allow_http: bool = False,
+    ) -> None:
+        check_seconds(timeout)
+        self.settings = Settings(model, api_key, base_url, dict(providers or {}), allow_http)
+        self.on_event = on_event
+        self.road = Road(Slots(max_in_flight), timeout)
+        self.closed = False
+        self._lines: dict[str | int, tuple[Any, Line]] = {}
+        self._transport: Transport | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tokens: list[Token[Session | None]] = []
+        if isinstance(model, str):
+            self._check_name(model)
+
+    def __repr__(self) -> str:
+        return f"Session({self.settings.model!r})"
+
+    async def __aenter__(self) -> Self:
+        self.bind()
+        self._tokens.append(_entered.set(self))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+        await self.close()
+
+    def __enter__(self) -> Self:
+        if current() is not None:
+            raise LoopError("inside a step, enter a session with `async with`")
+        self._loop = door.loop()
+        self._tokens.append(_entered.set(self))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave()
+        door.run_sync(self.close(), "closing a session")
+
+    def bind(self) -> None:
+        """Tie the session to the running loop; raises `LoopError` if it belongs to another, or is closed."""
+        running = asyncio.get_running_loop()
+        if self.closed:
+            raise LoopError("this session is closed: make a new one, or run the step inside its `with` block")
+        if self._loop is None:
+            self._loop = running
+        elif self._loop is not running:
+            raise LoopError(
+                "this session belongs to another event loop (connections cannot cross loops): enter it with `async "
+                "with` where you await, and with a plain `with` where you use run_sync"
+            )
+
+    def line(self, spec: str | Model | Openable | None) -> Line:
+        """The open model that `spec` names (default: the session's own); raises `ModelError`."""
+        wanted = spec if spec is not None else self.settings.model or os.environ.get("FANFOLD_MODEL")
+        if wanted is None:
+            raise ModelError(
+                "no model: give model='provider:model' to the prompt or the Session, or set FANFOLD_MODEL; to try "
+                "things without a key, use model='fake:'"
+            )
+        # Objects are known by identity, and kept with their line so that an identity is not used twice.
+        key = wanted if isinstance(wanted, str) else id(wanted)
+        found = self._lines.get(key)
+        if found is None:
+            self.bind()
+            found = self._lines[key] = (wanted, open_line(wanted, self.settings, self._open_transport))
+        return found[1]
+
+    def statistics(self) -> SessionStatistics:
+        """What it holds, now; all of it is 0 at rest but the number of calls."""
+        sockets = 0 if self._transport is None else self._transport.sockets()
+        return SessionStatistics(self.road.slots.statistics(), self.road.calls, sockets)
+
+    async def close(self) -> None:
+        """Close its connections; it cannot be used again."""
+        self.closed = True
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.close()
+
+    def _leave(self) -> None:
+        token = self._tokens.pop()
+        try:
+            _entered.reset(token)
+        except ValueError:
+            # Entered in one task and left in another, as test fixtures do: that context is gone with its task.
+            return
+
+    def _open_transport(self) -> Transport:
+        if self._transport is None:
+            from fanfold.models.transport import Transport  # loads aiohttp, once per session
+
+            self._transport = Transport()
+        return self._transport
+
+    def _check_name(self, model: str) -> None:
+        """An unknown provider is known at once; a missing key only matters once a call needs it."""
+        described_by(model, self.settings)
+
+
+_entered: ContextVar[Session | None] = ContextVar("fanfold_session", default=None)
+_defaults: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Session, Any]] = weakref.WeakKeyDictionary()
+
+
+async def session_for(given: Session | None) -> Session:
+    """The session of a new run: the one given, else the innermost entered, else the loop's own from the environment."""
+    session = given or _entered.get() or await _default()
+    if not isinstance(session, Session):
+        raise UsageError(f"session={session!r} is not a Session")
+    session.bind()
+    return session
+
+
+async def _default() -> Session:
+    """One session for each loop, made from the environment; it closes when the loop shuts down.
+
+    A loop runs the clean-up of its asynchronous generators before it closes (asyncio.run does), and that is the
+    only moment a loop offers to close connections in.
+    """
+    loop = asyncio.get_running_loop()
+    held = _defaults.get(loop)
+    if held is None:
+        session = Session()
+        keeper = _keep(session)
+        await anext(keeper)
+        held = _defaults[loop] = (session, keeper)
+    return held[0]
+
+
+async def _keep(session: Session) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        await session.close()

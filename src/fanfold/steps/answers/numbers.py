@@ -1,0 +1,161 @@
+"""Reading numbers, as people and models write them."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from fanfold.folds.canonical import clean
+from fanfold.steps.answers.markers import Marker, markers, pattern, settle
+from fanfold.steps.answers.reading import Answer, Unreadable, start_of, wrapped
+from fanfold.steps.answers.replies import NOTHING, json_answer, plain, said
+
+_WORDS = ("amount", "count", "grade", "number", "rating", "result", "score", "sum", "total", "value")
+_FINDER = pattern("|".join(_WORDS))
+
+_NUMBER = re.compile(
+    r"""
+    (?<![\w.,])(?<!\w[-−])(?<!\d[:/])
+    (?P<sign>[-+−]?)(?:[$\u20ac\u00a3\u00a5\u20b9]\s?)?(?P<inner>[-−]?)
+    (?P<digits>(?:[0-9]{1,3}(?:,[0-9]{3})++|[0-9]++)(?:\.[0-9]++)?|\.[0-9]++)
+    (?P<exponent>[eE][-+]?[0-9]{1,4}+)?
+    (?:\s?(?P<scale>hundred|thousand|million|billion|trillion|dozen|bn|k|m)\b)?
+    (?:\s{0,3}(?:/|out\ of|of)\s{0,3}(?P<top>[0-9]{1,6}+(?:\.0)?))?
+    (?:\s?[%\u20ac])?
+    (?!\w)(?![.,/:][0-9])(?!\s?\^)(?!-[0-9])
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+# What makes the number before it part of something else: a sum, a range, a choice of two.
+_GOES_ON = re.compile(r"\s{0,3}(?:[-+*/×\u00f7=^–\u2014]|\\times|x|to|or|and|plus|minus|times)\s{0,3}[$(]?[-−]?[0-9]")
+_FILLERS = re.compile(
+    r"(?:[\s\"'(\[{$~\u2248=]|\\|(?:a|an|about|approximately|around|exactly|just|is|of|only|roughly|the)\s){1,12}"
+    r"(?=[\s$-]?[-+−.0-9\u20ac\u00a3\u00a5])",
+    re.IGNORECASE,
+)
+_BOLD = re.compile(r"\*\*\s{0,3}([^*\n]{1,40})\*\*")
+_HASHES = re.compile(r"^####\s{0,3}(\S[^\n]{0,60})$", re.MULTILINE)
+_DIGIT = re.compile(r"[0-9]")
+
+
+def whole_number() -> Answer[int]:
+    """The answer that is a whole number."""
+    return _answer("a whole number", "integer", read_int)
+
+
+def number() -> Answer[float]:
+    """The answer that is a number."""
+    return _answer("a number", "number", read_float)
+
+
+def _answer(wanted: str, kind: str, reader: Any) -> Answer[Any]:
+    schema = {"type": kind}
+    return Answer(
+        wanted=wanted,
+        reader=reader,
+        schema=wrapped(schema),
+        item_schema=schema,
+        instruction=f"Reply with only {wanted}, in digits.",
+    )
+
+
+def read_int(text: str) -> int:
+    """Read a whole number; 7.0 is one, 7.5 is none."""
+    return as_int(_read(text))
+
+
+def read_float(text: str) -> float:
+    """Read a finite number."""
+    return _as_float(_read(text))
+
+
+def _read(text: str) -> str:
+    found = stated(text)
+    if found is None:
+        found = _only(plain(text), text)
+    if found is None:
+        raise Unreadable("the reply does not plainly say which number" if _DIGIT.search(text) else "it has none")
+    return found
+
+
+def stated(text: str) -> str | None:
+    """The digits of the number that a reply gives as its answer: not one that it merely has in it.
+
+    In this order: the whole reply, its JSON, the last place that names a score, a result or the answer, and the one
+    number that stands out in bold.
+    """
+    match = _NUMBER.fullmatch(clean(text))
+    if match is not None:
+        return _digits(match)
+    value = json_answer(text, frozenset(_WORDS))
+    if value is not NOTHING:
+        return settle([Marker(said(value) or "null", "firm")], _named)
+    bare = plain(text)
+    found = settle([*markers(bare, _FINDER)], _named)
+    return _standing_out(text) if found is None else found
+
+
+def _named(marker: Marker) -> str | None:
+    """The number a marker names: what its line begins with, what its sum comes to, or the only one there."""
+    value = marker.value
+    for text in (value, value.rpartition("=")[2]):
+        start = _FILLERS.match(text)
+        match = _NUMBER.match(text, start.end() if start else 0)
+        if match and not _GOES_ON.match(text, match.end()):
+            return _digits(match)
+    return _only(value, value) if marker.grade == "firm" else None
+
+
+def _only(text: str, whole: str) -> str | None:
+    """The only number in a text: with any other digit in it, there is no telling which one is meant."""
+    match = _NUMBER.search(text)
+    if match is None or _DIGIT.search(text, match.end()) or _DIGIT.search(text[: match.start()]):
+        return None
+    return _digits(match)
+
+
+def _standing_out(text: str) -> str | None:
+    hashes = _HASHES.findall(text)
+    found = {match for bold in hashes[-1:] or _BOLD.findall(text) if (match := _NUMBER.fullmatch(clean(bold)))}
+    digits = {_digits(match) for match in found}
+    return digits.pop() if len(digits) == 1 else None
+
+
+def scaled(text: str) -> str | None:
+    """The only number in a text, if it is given on a scale: "I would say 4/5"."""
+    match = _NUMBER.search(text)
+    return _only(text, text) if match and match["top"] else None
+
+
+def _digits(match: re.Match[str]) -> str:
+    if match["scale"]:
+        raise Unreadable(f"{start_of(match[0])} is not in digits")
+    digits = match["digits"].replace(",", "")
+    if match["top"] and float(digits) > float(match["top"]):
+        raise Unreadable(f"{start_of(match[0])} is off its own scale")
+    minus = {match["sign"], match["inner"]} & {"-", "−"}
+    return f"{'-' if minus else ''}{digits}{match['exponent'] or ''}"
+
+
+def as_int(digits: str) -> int:
+    """Whole digits as an int, exact at any length that Python reads."""
+    whole, _, fraction = digits.partition(".")
+    try:
+        if "e" not in digits.casefold():
+            if fraction.strip("0"):
+                raise Unreadable(f"{digits} is not whole")
+            return int(whole or "0")
+        value = _as_float(digits)
+        if not value.is_integer():
+            raise Unreadable(f"{digits} is not whole")
+        return int(value)
+    except ValueError:
+        raise Unreadable("the number has too many digits") from None
+
+
+def _as_float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise Unreadable("the number is too large")
+    return value

@@ -1,0 +1,60 @@
+"""Answers that are plain text, and answers that may be left out."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TypeVar
+
+from fanfold.steps.answers.reading import Answer, Unreadable, wrapped
+from fanfold.steps.answers.replies import json_answer
+from fanfold.steps.answers.words import Vocabulary, decide
+
+T = TypeVar("T")
+
+_NONE = Vocabulary(("none", "null", "n/a"), mentions=False)
+
+
+def text() -> Answer[str]:
+    """The answer that is the reply as it is."""
+    return Answer(
+        wanted="text", reader=str, schema=None, item_schema={"type": "string"}, instruction="", is_text=True
+    )
+
+
+def optional(item: Answer[T]) -> Answer[T | None]:
+    """The answer that may be none: "none", "null", "n/a", or null in JSON."""
+    schema = {"anyOf": [item.item_schema, {"type": "null"}]}
+    asked = item.instruction.removesuffix(".") or "Reply with the answer"
+    return Answer(
+        wanted=f"{item.wanted}, or none",
+        reader=partial(_read, item),
+        schema=wrapped(schema),
+        item_schema=schema,
+        instruction=f"{asked}, or with none if there is no answer.",
+        choices=item.choices,
+    )
+
+
+def _read(item: Answer[T], reply: str) -> T | None:
+    if item.is_text:
+        return None if _is_none(reply, whole=True) else item.reader(reply)
+    # Declared choices come first: one of them may itself be called "none".
+    if item.choices is None and _is_none(reply):
+        return None
+    try:
+        return item.reader(reply)
+    except Unreadable:
+        if _is_none(reply):
+            return None
+        raise
+
+
+def _is_none(reply: str, *, whole: bool = False) -> bool:
+    if json_answer(reply) is None or _NONE.exact(reply) is not None:
+        return True
+    if whole:
+        return False
+    try:
+        return decide(_NONE, reply) >= 0
+    except Unreadable:
+        return False

@@ -1,0 +1,98 @@
+"""What is in a reply: the JSON in it, its text without emphasis, its last line, where it names its answer."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+# What can begin JSON, so that the braces of LaTeX and code cost nothing.
+_STARTS = re.compile(r'\{(?=\s*["}])|\[(?=\s*["\[{\]\-0-9tfn])')
+_TRIES = 200
+
+# Emphasis opens or closes at a word's edge; `3*4`, `3 * 4` and `snake_case` are none. Each run of marks is
+# looked at once: the lookbehinds keep a long run from being tried again at each of its characters.
+_EMPHASIS = re.compile(r"(?<![\w*_`])[*_`]++(?=\S)|(?<=[^\s*_`])[*_`]++(?!\w)")
+
+NOTHING: Final = object()
+"""What `json_answer` gives where the reply holds none; None is an answer (`null`)."""
+
+
+def _constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError(f"{digits} is too large")
+    return number
+
+
+# `strict=False` takes raw line breaks inside strings, which models write all the time.
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_constant, strict=False)
+
+
+def find_json(text: str) -> Iterator[Any]:
+    """Give the JSON in a reply: the whole of it, else what stands in fences, else objects and arrays in order."""
+    whole = text.strip()
+    value, end = _decode(whole, 0)
+    if end == len(whole) and end:
+        yield value
+        return
+    for fenced in text.split("```")[1::2]:
+        yield from _scan(fenced)
+    yield from _scan(text)
+
+
+def _scan(text: str) -> Iterator[Any]:
+    at = 0
+    for _ in range(_TRIES):
+        start = _STARTS.search(text, at)
+        if start is None:
+            return
+        value, end = _decode(text, start.start())
+        if end:
+            yield value
+        at = end or start.end()
+
+
+def _decode(text: str, start: int) -> tuple[Any, int]:
+    """The value that begins at `start`, and where it ends; 0 if none does."""
+    try:
+        return _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None, 0
+
+
+def json_answer(text: str, names: frozenset[str] = frozenset()) -> Any:
+    """The value of the first JSON object's "answer" (or other of `names`), or `NOTHING`."""
+    if "{" not in text:
+        return NOTHING
+    for found in find_json(text):
+        for key, value in found.items() if isinstance(found, dict) else ():
+            word = key.strip().casefold().replace("_", " ").removeprefix("final ")
+            if word == "answer" or word in names:
+                return value
+    return NOTHING
+
+
+def said(value: Any) -> str | None:
+    """A JSON scalar as a model would have written it in words, or None for an array, an object or null."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bool, int, float)):
+        return json.dumps(value)
+    return None
+
+
+def plain(text: str) -> str:
+    """The text without markdown emphasis."""
+    return _EMPHASIS.sub("", text)
+
+
+def last_line(text: str) -> str:
+    """The last line that has anything on it."""
+    return text.rstrip().rpartition("\n")[2]

@@ -1,0 +1,140 @@
+"""Reading structures: whatever pydantic validates, from the JSON in a reply."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints, is_typeddict
+
+from fanfold.folds.canonical import clean
+from fanfold.steps.answers.reading import Answer, Unreadable, unsupported
+from fanfold.steps.answers.replies import find_json
+from fanfold.steps.answers.schemas import is_object, strict
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter, ValidationError
+
+_CANDIDATES = 50
+_REASONS = 3
+
+
+def structure(returns: Any, base: Answer[Any] | None = None) -> Answer[Any]:
+    """The answer that pydantic validates; with `base` that answer reads the words, and pydantic refines the value."""
+    adapter, described = _adapter(returns)
+    schema = strict(described)
+    if base is not None:
+        return Answer(
+            wanted=base.wanted,
+            reader=partial(_refined, adapter, base),
+            schema=schema,
+            instruction=base.instruction,
+            choices=base.choices,
+            is_text=False,
+        )
+    root = is_object(described)
+    name = getattr(returns, "__name__", "") if root else ""
+    shown = json.dumps(schema or described, ensure_ascii=False, separators=(",", ":"))
+    return Answer(
+        wanted=f"a JSON object for {name}" if name else "JSON that matches the schema",
+        reader=partial(_read, adapter, root),
+        schema=schema,
+        instruction=f"Reply with only JSON that matches this JSON Schema: {shown}",
+        name=re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "answer",
+    )
+
+
+def _adapter(returns: Any) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+    from pydantic import PydanticUserError, TypeAdapter
+
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(_known(returns))
+        return adapter, adapter.json_schema()
+    except (PydanticUserError, AttributeError, NameError, RecursionError, TypeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise unsupported(returns, reason) from error
+
+
+def _known(returns: Any) -> Any:
+    """The type, with `typing.TypedDict` in the form that pydantic takes before Python 3.12."""
+    if sys.version_info >= (3, 12):
+        return returns
+    if is_typeddict(returns) and type(returns).__module__ == "typing":
+        return _typed_dict(returns)
+    args = get_args(returns)
+    if not args or get_origin(returns) not in {list, dict, set, tuple}:
+        return returns
+    return get_origin(returns)[tuple(map(_known, args))]
+
+
+def _typed_dict(returns: Any) -> Any:
+    from typing_extensions import NotRequired, Required, TypedDict
+
+    hints = get_type_hints(returns, include_extras=True)
+    fields = {
+        name: (Required if name in returns.__required_keys__ else NotRequired)[_known(hint)]
+        for name, hint in hints.items()
+    }
+    made = TypedDict(returns.__name__, fields)
+    made.__doc__ = returns.__doc__
+    return made
+
+
+def _read(adapter: TypeAdapter[Any], root: bool, text: str) -> Any:
+    from pydantic import ValidationError
+
+    problem: str | None = None
+    for value in islice(_values(text, root), _CANDIDATES):
+        try:
+            # As JSON, since that is what it was: a date is a string there, in strict models too.
+            return adapter.validate_json(_dumped(value), strict=False)
+        except ValidationError as error:
+            problem = problem or _short(error)
+    if not root:
+        try:
+            return adapter.validate_python(clean(text), strict=False)
+        except ValidationError as error:
+            problem = problem or _short(error)
+    raise Unreadable(problem or "it has no JSON object")
+
+
+def _values(text: str, root: bool) -> Iterator[Any]:
+    """What may be meant: an object as it stands, then what it wraps; where no object is wanted, the inside first."""
+    for found in find_json(text):
+        inner = next(iter(found.values())) if isinstance(found, dict) and len(found) == 1 else None
+        wraps = isinstance(found, dict) and (isinstance(inner, dict) or (not root and "answer" in found))
+        if root and not isinstance(found, dict):
+            continue
+        if wraps and not root:
+            yield found.get("answer", inner)
+        yield found
+        if wraps and root:
+            yield inner
+
+
+def _dumped(value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        raise Unreadable("its JSON is nested too deeply") from None
+
+
+def _refined(adapter: TypeAdapter[Any], base: Answer[Any], text: str) -> Any:
+    from pydantic import ValidationError
+
+    value = base.reader(text)
+    try:
+        return adapter.validate_python(value, strict=False)
+    except ValidationError as error:
+        raise Unreadable(_short(error)) from None
+
+
+def _short(error: ValidationError) -> str:
+    """The first problems, each as "field: problem"."""
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    shown = [": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"]))) for each in problems]
+    more = f"; and {len(shown) - _REASONS} more" if len(shown) > _REASONS else ""
+    return "; ".join(shown[:_REASONS]) + more

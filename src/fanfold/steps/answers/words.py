@@ -1,0 +1,207 @@
+"""Finding one of a fixed set of words in a reply, wherever a model may have put it, and never by a guess."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from fanfold.steps.answers.markers import LABELS, Marker, markers, pattern, settle
+from fanfold.steps.answers.reading import Unreadable
+from fanfold.steps.answers.replies import NOTHING, json_answer, last_line, plain, said
+from fanfold.steps.answers.spelling import cares_for_case, level, word_pattern
+
+FINDER = pattern(LABELS)
+
+# Words of everyday speech: "there is no way to tell" does not choose "no".
+_EVERYDAY = frozenset({"yes", "no", "true", "false", "none", "not", "y", "n", "n/a", "maybe"})
+
+_NOUNS = "answer|assistant|candidate|category|choice|class|label|letter|model|number|option|output|response"
+_OPENING = r"[\s\"'\u201c\u2018\u00ab(\[{<#>\u2022*$\\-]{0,10}"
+_CLOSING = r"[\"'\u201d\u2019\u00bb)\]}>$]{0,4}"
+_DELIMITER = (
+    rf"(?:{_CLOSING}(?:\s{{0,3}}(?:$|[.,;:!(…–\u2014\u3002\uff01\uff0c\uff1a\uff1b\u3001]|-+(?=[\s>-]))"
+    r"|\s{1,3}(?:because|since)\b)|[)\]}>])"
+)
+_FOLLOWED = r"(?:\s{1,3}(?:as|due|it|its|that|the|there|these|they|this|which|i|we|you)\b)"
+_HEDGES = (
+    "actually|also|clearly|definitely|indeed|likely|most|obviously|probably|simply|still|therefore|thus|the"
+)
+_FILLERS = re.compile(rf"(?:(?:{_HEDGES})\s{{1,3}}){{1,4}}(?=\S)", re.IGNORECASE)
+_NOUN_LED = re.compile(rf"{_OPENING}(?:(?:{_NOUNS})\s{{1,3}}){_OPENING}", re.IGNORECASE)
+
+# "Spam: no", "B - wrong", "spam is not …": the word is named to be denied.
+_DENIED = re.compile(
+    rf"{_CLOSING}\s{{0,3}}(?:[:=–\u2014-]{{1,2}}\s{{0,3}}(?:no|not|false|incorrect|wrong)\s{{0,3}}(?:$|[.,;!\n])|\?"
+    r"|(?:(?:is|was|are|were|seems|would\s+be|can\s+be)\s+)(?:not|no|false|incorrect|wrong|unlikely|ruled|eliminated|out)\b"
+    r"|(?:is|was|are|does|do|would|could|ca)n['\u2019]?t\b|(?:cannot|does\s+not|do\s+not)\b)",
+    re.IGNORECASE,
+)
+_NEGATED = re.compile(
+    r"\b(?:not|no|never|nor|neither|none|nothing|without|cannot|hardly|unlikely|unable|unclear|unsure|uncertain"
+    r"|whether|if|either|than|instead|doubt)\b|n['\u2019]t\b|\bnon-?$",
+    re.IGNORECASE,
+)
+# Where a negation ends: "not personal, so it is spam".
+_TURNS = re.compile(r"[.;:!?\n]|\b(?:but|hence|however|so|therefore|thus)\b", re.IGNORECASE)
+_CLAUSE = 200
+
+
+class Vocabulary:
+    """The words that a reply may choose from, each meaning a number; `texts` mean their own place.
+
+    `others` are further spellings; one that reads like a word already there is left out. With `mentions`, a reply
+    that speaks of one word only, and does not deny it, has chosen it.
+    """
+
+    def __init__(
+        self, texts: Sequence[str], others: Sequence[tuple[str, int]] = (), *, mentions: bool = True
+    ) -> None:
+        self.key = level(texts)
+        self.index = {self.key(text): at for at, text in enumerate(texts)}
+        self.mentions = mentions
+        spellings = list(texts)
+        for text, at in others:
+            if self.key(text) and self.index.setdefault(self.key(text), at) == at:
+                spellings.append(text)
+        self._compile(sorted(spellings, key=len, reverse=True))
+
+    def _compile(self, spellings: list[str]) -> None:
+        flags = re.MULTILINE | (0 if cares_for_case(self.key) else re.IGNORECASE)
+        short = [text for text in spellings if _is_single(text)]
+        long = [text for text in spellings if not _is_single(text)]
+        words = {text: word_pattern(text, self.key) for text in spellings}
+        every = "|".join(words[text] for text in spellings)
+        first = "|".join([rf"(?:{words[text]})(?={_DELIMITER}|{_FOLLOWED})" for text in long])
+        letters = "|".join(rf"(?:{words[text]})(?={_DELIMITER})" for text in short)
+        leads = "|".join(filter(None, (first, letters)))
+        self._lead = re.compile(rf"^{_OPENING}(?:(?:{_NOUNS})\s{{1,3}}{_OPENING})?(?P<word>{leads})", flags)
+        # A second word right behind the first: "A, B", "yes and no", "spam/ham".
+        self._also = re.compile(
+            rf"{_CLOSING}[ ]{{0,3}}[,/&|+]?[ ]{{0,3}}(?:(?:and|or|but|also|maybe|perhaps)[ ]{{1,3}}){{0,3}}"
+            rf"[ \"'(\[]{{0,3}}(?P<word>{every})(?={_CLOSING}\s{{0,3}}(?:$|[.,;:!?/)]|(?:and|or)\b))",
+            flags,
+        )
+        self._mention = re.compile("|".join(self._mentions(spellings, words)), flags)
+
+    def _mentions(self, spellings: list[str], words: dict[str, str]) -> list[str]:
+        """Long words as they stand; a single letter only behind a noun, enclosed, or before a delimiter."""
+        found = []
+        for text in spellings:
+            if not _is_single(text):
+                found.append(f"(?:{words[text]})")
+                continue
+            found += [
+                rf"\b(?:{_NOUNS})\s{{1,3}}{_OPENING}(?:{words[text]})",
+                rf"(?<=[(\[\"'])(?:{words[text]})(?=[)\]\"'])",
+                # "A or B" names two, and chooses none.
+                rf"(?<!or\ )(?<!and\ )(?<![,&/]\ )(?<!/)(?-i:{words[text]})(?=[.,):;!]|\s{{0,3}}$)",
+            ]
+        return found
+
+    def exact(self, text: str) -> int | None:
+        """The word that the whole of `text` is."""
+        found = self.index.get(self.key(text))
+        if found is None:
+            bare = _NOUN_LED.sub("", text, count=1) if _NOUN_LED.match(text) else text
+            found = self.index.get(self.key(bare.strip(" \t\n()[]{}<>$*#")))
+        return found
+
+    def leading(self, text: str) -> int | None:
+        """The word that `text` begins with, set off from the rest, unless it is denied or one of several."""
+        found = self.first(text)
+        return found if self._alone_in_front(text, found) else None
+
+    def first(self, text: str) -> int | None:
+        """The same, whatever the other lines begin with."""
+        match = self._lead.match(text)
+        if match is None:
+            return None
+        found = self._meant(match["word"])
+        rest = text[match.end() : match.end() + _CLAUSE]
+        if _DENIED.match(rest) or _is_numbered(match["word"], rest):
+            return None
+        return None if self._one_of_several(rest, found) else found
+
+    def _one_of_several(self, rest: str, found: int | None) -> bool:
+        also = self._also.match(rest)
+        return also is not None and self._meant(also["word"]) != found
+
+    def _alone_in_front(self, text: str, found: int | None) -> bool:
+        """Whether no other line begins with another word: "A) … B) …" goes through the choices, and makes none."""
+        return all(self._meant(match["word"]) == found for match in self._lead.finditer(text))
+
+    def mentioned(self, text: str) -> int | None:
+        """The only word that `text` speaks of as a whole word, unless it is denied or everyday speech."""
+        found: int | None = None
+        for match in self._mention.finditer(text):
+            meant = self._meant(match[0])
+            if meant is None or found not in {None, meant} or match[0].casefold() in _EVERYDAY:
+                return None
+            if _denied(text, match) or self._one_of_several(text[match.end() : match.end() + _CLAUSE], meant):
+                return None
+            found = meant
+        return found
+
+    def _meant(self, word: str) -> int | None:
+        found = self.index.get(self.key(word))
+        return self.exact(word) if found is None else found
+
+    def named(self, marker: Marker) -> int | None:
+        """The word that a marker names."""
+        value = _FILLERS.sub("", marker.value, count=1) if _FILLERS.match(marker.value) else marker.value
+        for text in (marker.value, value):
+            found = self.exact(text)
+            if found is None:
+                found = self.leading(text)
+            if found is not None:
+                return found
+        return self.mentioned(value) if marker.grade == "firm" and self.mentions else None
+
+
+def _is_single(text: str) -> bool:
+    return len(text.strip(" ()[]\"'.:")) == 1
+
+
+def _is_numbered(word: str, rest: str) -> bool:
+    """Whether "No" is short for "number": "No. 5"."""
+    return word.casefold() == "no" and re.match(r"\.?\s{0,3}\d", rest) is not None
+
+
+def _denied(text: str, match: re.Match[str]) -> bool:
+    before = text[max(0, match.start() - _CLAUSE) : match.start()]
+    after = text[match.end() : match.end() + _CLAUSE]
+    return bool(_NEGATED.search(_TURNS.split(before)[-1]) or _DENIED.match(after))
+
+
+def decide(vocabulary: Vocabulary, text: str) -> int:
+    """The word that a reply chooses; raises `Unreadable` where it names something else, several, or none.
+
+    In this order: the whole reply, its JSON, the last place that names the answer, its first word if set off,
+    its last line, and the only word mentioned, unless the reply speaks of "the answer" and names none.
+    """
+    bare = plain(text)
+    found = vocabulary.exact(text)
+    if found is None:
+        found = _by_json(vocabulary, text)
+    named = [] if found is not None else list(markers(bare, FINDER))
+    for find in (
+        lambda: settle(named, vocabulary.named),
+        lambda: vocabulary.leading(bare),
+        lambda: vocabulary.exact(last_line(bare)),
+        lambda: None if _speaks_of_it(named) or not vocabulary.mentions else vocabulary.mentioned(bare),
+    ):
+        found = find() if found is None else found
+    if found is None:
+        raise Unreadable("the reply does not plainly say which")
+    return found
+
+
+def _by_json(vocabulary: Vocabulary, text: str) -> int | None:
+    value = json_answer(text)
+    if value is NOTHING:
+        return None
+    return settle([Marker(said(value) or "null", "firm")], vocabulary.named)
+
+
+def _speaks_of_it(named: list[Marker]) -> bool:
+    return any(marker.grade == "soft" for marker in named)

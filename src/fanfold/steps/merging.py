@@ -1,0 +1,83 @@
+"""Merging what branches gave: by a function, or by a step (a prompt that writes one report, say)."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from fanfold.errors import UsageError
+from fanfold.steps.running import follow
+from fanfold.steps.step import Function, Step
+from fanfold.steps.templates import fields_of, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MERGE = "merge"
+"""The name of a merge's place and update."""
+
+RESERVED = frozenset({"input", "parts", MERGE})
+"""Names that a merge's template has for itself."""
+
+
+class Merge:
+    """How a pattern's parts become one value.
+
+    A step gets a mapping: the original input's own names, every branch by its name (one that is missing says
+    so), ``input``, and ``parts``, all branches under headings. A function of one parameter gets the mapping of the
+    branches that answered; one of several is filled by name, from the branches (None where missing) and ``input``.
+    """
+
+    def __init__(self, by: Step[Any, Any] | Callable[..., Any]) -> None:
+        self.by = by
+        self.names = () if isinstance(by, Step) else _parameters(by)
+
+    def check(self, branches: Mapping[str, object]) -> None:
+        """Refuse a merge that could never be filled from these branches."""
+        taken = RESERVED & set(branches)
+        if taken:
+            raise UsageError(f"a branch cannot be called {min(taken)!r} where there is a merge, which uses it")
+        unknown = [name for name in self.names if name != "input" and name not in branches]
+        if len(self.names) > 1 and unknown:
+            raise UsageError(
+                f"merge has the parameters {unknown}, which are no branches (branches: {', '.join(branches)}; "
+                "'input' is the original input; a function of one parameter gets all branches as a mapping)"
+            )
+
+    async def __call__(self, given: Any, values: Mapping[str, Any], missing: Mapping[str, str]) -> Any:
+        """Merge `values`; the merge's text is the pattern's text."""
+        if isinstance(self.by, Step):
+            return await follow(self.by, filling(given, values, missing), name=MERGE, tail=True)
+        bound = self._bound(given, values)
+        return await follow(Function(bound, MERGE, thread=False), values, name=MERGE, tail=True)
+
+    def _bound(self, given: Any, values: Mapping[str, Any]) -> Callable[[Any], Any]:
+        function: Callable[..., Any] = self.by  # the other kind is handled before
+        if len(self.names) < 2:
+            return function
+        arguments = {name: given if name == "input" else values.get(name) for name in self.names}
+        return lambda _: function(**arguments)
+
+
+def filling(given: Any, values: Mapping[str, Any], missing: Mapping[str, str]) -> dict[str, Any]:
+    """What a merging step gets as its input."""
+    absent = {name: f"({name} is missing: {reason})" for name, reason in missing.items()}
+    parts = "\n\n".join(f"## {name}\n{render(value)}" for name, value in {**values, **absent}.items())
+    return {**fields_of(given), **values, **absent, "input": given, "parts": parts}
+
+
+def as_merge(merge: Any) -> Merge | None:
+    """A `Merge` for what the user gave, or None."""
+    if merge is None:
+        return None
+    if not isinstance(merge, Step) and not callable(merge):
+        raise UsageError(f"merge={merge!r} is neither a step nor a function")
+    return Merge(merge)
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    return tuple(p.name for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY})

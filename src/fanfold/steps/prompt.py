@@ -1,0 +1,237 @@
+"""The prompt: a step that asks one model once, and reads the reply as the type that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import msgspec
+
+from fanfold.core.records import Message, Model, Reply, Request
+from fanfold.core.scope import Scope, current
+from fanfold.core.timeouts import check_seconds
+from fanfold.errors import LoopError, ParseError, TemplateError, UsageError
+from fanfold.models.names import Openable
+from fanfold.steps.answers import answer
+from fanfold.steps.step import Step
+from fanfold.steps.templates import Template, fields_of
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+
+T = TypeVar("T")
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What a prompt was told beside its text and type."""
+
+    model: str | Model | Openable | None
+    temperature: float | None
+    max_tokens: int | None
+    extra_body: Mapping[str, Any] | None
+    structured: bool | None
+    retries: int
+
+
+class Prompt(Step[Any, T]):
+    """One call of one model. `needs` are the fields that its input has to offer."""
+
+    kind = "prompt"
+
+    def __init__(
+        self, name: str, timeout: float | None, frames: Sequence[Frame], returns: Any, options: Options
+    ) -> None:
+        super().__init__(name, timeout)
+        self.frames = tuple(frames)
+        self.needs = frozenset(field for frame in frames for field in frame.needs)
+        self.answer = answer(returns)
+        self.choices = self.answer.choices
+        self.options = options
+
+    async def timed(self, given: Any) -> T:
+        """A prompt's timeout is its call's: it starts when the call has its slot."""
+        return await self.execute(given)
+
+    async def execute(self, given: Any) -> T:
+        """Ask; a reply that does not parse is asked for again, `retries` times."""
+        scope = current()
+        if scope is None:
+            raise LoopError("a prompt needs a run around it: await it, or its .run()")
+        fields = fields_of(given)
+        for _ in range(self.options.retries):
+            try:
+                return await self._ask(fields, scope)
+            except ParseError:
+                continue
+        return await self._ask(fields, scope)
+
+    async def _ask(self, fields: Mapping[str, Any], scope: Scope) -> T:
+        session = scope.run.session
+        line = session.line(self.options.model)
+        request = self._request(fields, structured=line.model.structured)
+        stream = self.answer.is_text and scope.tail and scope.run.streaming
+        request = msgspec.structs.replace(request, draw=scope.draw(request.key()), stream=stream)
+        reply: Reply = await session.road.call(line.model, line.rate, request, timeout=self.timeout)
+        scope.said = reply.text
+        value: T = self.answer.read(reply.text)
+        return value
+
+    def _request(self, fields: Mapping[str, Any], *, structured: bool) -> Request:
+        """The request; what the model cannot be told by a schema is said in words at the prompt's end."""
+        options = self.options
+        by_schema = structured if options.structured is None else options.structured
+        ending = "" if by_schema or not self.answer.instruction else f"\n\n{self.answer.instruction}"
+        last = len(self.frames) - 1
+        messages = [frame.fill(fields, ending if at == last else "") for at, frame in enumerate(self.frames)]
+        return Request(
+            tuple(messages),
+            options.temperature,
+            options.max_tokens,
+            self.answer.schema if by_schema else None,
+            self.answer.name,
+            options.structured,
+            options.extra_body,
+        )
+
+
+class Frame:
+    """One message as a template: a role, and text or parts with fields in them."""
+
+    def __init__(self, role: str, content: Any) -> None:
+        self.role = role
+        self.content = _compiled(content)
+        self.needs = frozenset(_needs(self.content))
+
+    def fill(self, fields: Mapping[str, Any], ending: str = "") -> Message:
+        """The message, with `ending` after its text."""
+        filled = _filled(self.content, fields)
+        if not ending:
+            return Message(self.role, filled)
+        if isinstance(filled, str):
+            return Message(self.role, filled + ending)
+        return Message(self.role, [*filled, {"type": "text", "text": ending.lstrip()}])
+
+
+def _compiled(content: Any) -> Any:
+    """Every text inside a content becomes a template; part types and the like hold no fields and stay."""
+    if isinstance(content, str):
+        return Template(content)
+    if isinstance(content, Mapping):
+        return {str(key): _compiled(value) for key, value in content.items()}
+    if isinstance(content, Sequence):
+        return [_compiled(item) for item in content]
+    return content
+
+
+def _needs(compiled: Any) -> set[str]:
+    if isinstance(compiled, Template):
+        return set(compiled.fields)
+    inner = compiled.values() if isinstance(compiled, dict) else compiled if isinstance(compiled, list) else ()
+    return {field for item in inner for field in _needs(item)}
+
+
+def _filled(compiled: Any, fields: Mapping[str, Any]) -> Any:
+    if isinstance(compiled, Template):
+        return compiled.fill(fields)
+    if isinstance(compiled, dict):
+        return {key: _filled(value, fields) for key, value in compiled.items()}
+    if isinstance(compiled, list):
+        return [_filled(item, fields) for item in compiled]
+    return compiled
+
+
+@overload
+def prompt(
+    template: str | None = None,
+    /,
+    *,
+    system: str | None = None,
+    messages: Sequence[Mapping[str, Any]] | None = None,
+    context: str | None = None,
+    model: str | Model | Openable | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    structured: bool | None = None,
+    retries: int = 0,
+    timeout: float | None = None,
+    name: str = "prompt",
+) -> Step[Any, str]: ...
+@overload
+def prompt(
+    template: str | None = None,
+    /,
+    *,
+    returns: TypeForm[T],
+    system: str | None = None,
+    messages: Sequence[Mapping[str, Any]] | None = None,
+    context: str | None = None,
+    model: str | Model | Openable | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    structured: bool | None = None,
+    retries: int = 0,
+    timeout: float | None = None,
+    name: str = "prompt",
+) -> Step[Any, T]: ...
+def prompt(  # the options of DESIGN section 2, each by name
+    template: str | None = None,
+    /,
+    *,
+    returns: Any = str,
+    system: str | None = None,
+    messages: Sequence[Mapping[str, Any]] | None = None,
+    context: str | None = None,
+    model: str | Model | Openable | None = None,
+    temperature: float | None = None,
+    max_tokens: int | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    structured: bool | None = None,
+    retries: int = 0,
+    timeout: float | None = None,
+    name: str = "prompt",
+) -> Step[Any, Any]:
+    """Ask a model; `template` is the user message, with ``{field}`` for what the input has.
+
+    A text input fills ``{input}``; a mapping, dataclass or model fills its own names, and ``{input}`` as a whole.
+
+    `returns` is the type of the value: ``str`` (default), ``int``, ``float``, ``bool``, ``Literal[...]``, an
+    Enum, ``list[...]``, a pydantic model, dataclass or TypedDict. `messages` (role and content, with image parts if
+    you like) stand before the template, `system` before those, and `context` (a long text that many prompts
+    share, so that a provider's prefix cache can work) before the template's text. `model` is ``provider:name`` or
+    an object, default the session's. `max_tokens` is the ceiling of the reply. `structured` sends the type as
+    a JSON Schema or does not; by default it is sent where the model honours it. `extra_body` goes into the request
+    as it is. `retries` asks again that often when the reply does not parse. `timeout` is seconds a call.
+
+    Raises (when run) `ParseError`, `CallError`, `StepTimeout`, `TemplateError`, `ModelError`.
+    """
+    if retries < 0:
+        raise UsageError(f"retries={retries}: it is how often to ask again, 0 or more")
+    if max_tokens is not None and max_tokens < 1:
+        raise UsageError(f"max_tokens={max_tokens}: a reply has at least one token")
+    check_seconds(timeout)
+    frames = _frames(template, system, messages, context)
+    options = Options(model, temperature, max_tokens, extra_body, structured, retries)
+    return Prompt(name, timeout, frames, returns, options)
+
+
+def _frames(
+    template: str | None,
+    system: str | None,
+    messages: Sequence[Mapping[str, Any]] | None,
+    context: str | None,
+) -> list[Frame]:
+    frames = [Frame("system", system)] if system is not None else []
+    for message in messages or ():
+        if not {"role", "content"} <= set(message):
+            raise TemplateError(f"a message needs a role and a content: {dict(message)!r}")
+        frames.append(Frame(message["role"], message["content"]))
+    if template is not None:
+        frames.append(Frame("user", template if context is None else f"{context}\n\n{template}"))
+    elif context is not None:
+        frames.append(Frame("user", context))
+    if template is None and not messages:
+        raise UsageError("prompt() needs a template, or messages=")
+    return frames

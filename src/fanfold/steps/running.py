@@ -1,0 +1,112 @@
+"""How a step runs: as a run of its own, as a part of the step around it, or as a branch of a fan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fanfold.core.clock import now
+from fanfold.core.scope import Scope, current, enter, leave
+from fanfold.core.timeouts import within
+from fanfold.errors import FanfoldError
+from fanfold.runs.run import Run, finished, part
+from fanfold.runs.state import RunState
+from fanfold.session import Session, session_for
+
+if TYPE_CHECKING:
+    from fanfold.steps.step import Step
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+async def new_state(step: Step[Any, Any], session: Session | None, *, streaming: bool = False) -> RunState:
+    """The state of a run that is about to begin: it takes the enclosing run's session where none is given."""
+    around = current()
+    if session is None and around is not None:
+        session = around.run.session
+    chosen = await session_for(session)
+    return RunState(chosen, step.name, chosen.on_event, streaming=streaming)
+
+
+async def run_alone(state: RunState, step: Step[In, Out], given: In, timeout: float | None) -> Run[Out]:
+    """Run `step` as the run of `state`; whatever escapes carries the run so far."""
+    root = Scope(state, step.name)
+    token = enter(root)
+    root.emit("run.started", step.kind)
+    output: Any = None
+    failure: BaseException | None = None
+    try:
+        async with within(timeout, f"the run of {step.name!r}"):
+            output = await step.timed(given)
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        root.ended = True
+        leave(token)
+        state.emit(now(), "run.ended", root.place, output, failure, None)
+        run = finished(state, now() - state.began, output, root.detail, failure)
+        state.close()
+        if failure is not None:
+            _attach(failure, run)
+    return run
+
+
+async def run_within(step: Step[In, Out], given: In, timeout: float | None, scope: Scope) -> Run[Out]:
+    """Run `step` inside the run of `scope`, and give the record of its part."""
+    state: RunState = scope.run
+    since, began = len(state.events), now()
+    inner = scope.inside(step.name, tail=False)
+    failure: BaseException | None = None
+    output: Any = None
+    try:
+        async with within(timeout, f"the run of {step.name!r}"):
+            output = await _in_scope(step, given, inner)
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        run = part(state, inner.place, since, wall=now() - began, output=output, detail=inner.detail, error=failure)
+        if failure is not None:
+            _attach(failure, run)
+    return run
+
+
+async def follow(step: Step[In, Out], given: In, *, name: str | None = None, tail: bool = False) -> Out:
+    """Run `step` as a part of the step around it.
+
+    With `tail` its text is the pattern's text, and its detail the pattern's unless that leaves its own.
+    """
+    outer = current()
+    if outer is None:
+        state = await new_state(step, None)
+        return (await run_alone(state, step, given, None)).output
+    inner = outer.inside(name or step.name, tail=tail)
+    value = await _in_scope(step, given, inner)
+    outer.said = inner.said
+    if tail:
+        outer.detail = inner.detail
+    return value
+
+
+async def _in_scope(step: Step[In, Out], given: In, scope: Scope) -> Out:
+    token = enter(scope)
+    scope.emit("step.started", step.kind)
+    try:
+        value = await step.timed(given)
+    except BaseException as error:
+        scope.emit("step.ended", error=error)
+        raise
+    finally:
+        scope.ended = True
+        leave(token)
+    scope.emit("step.ended", value)
+    return value
+
+
+def _attach(error: BaseException, run: Run[Any]) -> None:
+    """Let an error carry its run; a foreign one at least says what there was."""
+    if isinstance(error, FanfoldError):
+        error.run = run
+    elif isinstance(error, Exception) and run.calls:
+        error.add_note(f"fanfold: before this, the run made {run.summary()}")

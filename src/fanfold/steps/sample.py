@@ -1,0 +1,78 @@
+"""Sampling: one step several times, every answer kept, without a vote; as for brainstorming."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fanfold.core.fan import fan
+from fanfold.core.records import Branch
+from fanfold.errors import UsageError
+from fanfold.folds.canonical import ballot_key
+from fanfold.folds.collect import OnError, Samples, check_policy, check_quorum
+from fanfold.steps.step import Step, as_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+AGAIN = 3
+"""How many times n calls a distinct sample makes at most, unless told otherwise."""
+
+
+class SampleStep(Step[In, list[Out]]):
+    """One step n times; see `sample`."""
+
+    kind = "sample"
+    fans = True
+
+    def __init__(
+        self,
+        step: Step[In, Out],
+        at_most: int,
+        make_fold: Callable[[], Samples[Out]],
+        name: str,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(name, timeout)
+        self.step = step
+        self.at_most = at_most
+        self.make_fold = make_fold
+
+    async def execute(self, given: In) -> list[Out]:
+        """Launch n, and one more for every answer that was there already."""
+        run = partial(self.step.timed, given)
+        branches = [Branch(str(at), run, ordinal=at, repeats=self.at_most) for at in range(self.at_most)]
+        return await fan(branches, self.make_fold(), timeout=self.timeout)
+
+
+def sample(  # the options of DESIGN section 2, each by name
+    step: Step[In, Out],
+    n: int,
+    *,
+    distinct: bool | Callable[[Out], Hashable] = False,
+    at_most: int | None = None,
+    on_error: OnError = "skip",
+    quorum: int | None = None,
+    timeout: float | None = None,
+    name: str = "sample",
+) -> Step[In, list[Out]]:
+    """One step `n` times at once; the output is the list of answers, in the order of the draws.
+
+    With ``distinct=True`` answers that differ only in case, punctuation or markdown are one, and another is asked for
+    in place of the second, up to `at_most` calls in all (default 3 × n); then there may be fewer than n. A
+    function as `distinct` gives what has to differ. Failed calls are skipped (``on_error="fail"`` stops instead);
+    fewer answers than `quorum` (default 1) are a `QuorumError`. At `timeout` (seconds) it goes on with what is there.
+    """
+    if n < 1:
+        raise UsageError(f"n={n}: at least one sample has to be drawn")
+    key: Callable[[Any], Hashable] | None = ballot_key if distinct is True else distinct or None
+    most = at_most or (AGAIN * n if key else n)
+    if most < n:
+        raise UsageError(f"at_most={most} is less than n={n}")
+    check_policy(on_error, quorum)
+    check_quorum(quorum, n)
+    make_fold = partial(Samples, n, key=key, on_error=on_error, quorum=quorum)
+    return SampleStep(as_step(step), most, make_fold, name, timeout)

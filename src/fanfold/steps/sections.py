@@ -1,0 +1,235 @@
+"""Sectioning: different tasks on one input at the same time, kept by name or merged into one answer."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+import msgspec
+
+from fanfold.core.fan import fan
+from fanfold.core.records import Branch
+from fanfold.core.scope import current
+from fanfold.errors import FanfoldError, TemplateError, UsageError
+from fanfold.folds.collect import Collect, Collected, OnError, check_policy, check_quorum
+from fanfold.steps.merging import Merge, as_merge
+from fanfold.steps.prompt import Prompt
+from fanfold.steps.step import Step, as_step
+from fanfold.steps.templates import fields_of, missing_field
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeForm
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+Branches = Mapping[str, Step[In, Any] | Callable[[In], Any]] | Sequence[Step[In, Any] | Callable[[In], Any]]
+
+
+class Sections(msgspec.Struct, frozen=True):
+    """How a sections' output came about: every branch's value, and why others are missing, by name."""
+
+    values: Mapping[str, Any]
+    missing: Mapping[str, str]
+
+    def __bool__(self) -> bool:
+        raise TypeError("Sections is a record, not a truth value: look at .values and .missing")
+
+
+class SectionsStep(Step[In, Any]):
+    """Different steps on one input; see `sections`."""
+
+    kind = "sections"
+    fans = True
+
+    def __init__(  # what sections() has checked
+        self,
+        branches: Branches[In] | Callable[[In], Any],
+        *,
+        merge: Merge | None,
+        returns: Any,
+        on_error: OnError,
+        quorum: int | None,
+        name: str,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(name, timeout)
+        check_policy(on_error, quorum)
+        self.branches = branches
+        self.merge = merge
+        self.returns = returns
+        self.on_error = on_error
+        self.quorum = quorum
+        if not callable(branches):
+            self._steps(branches)
+
+    async def execute(self, given: In) -> Any:
+        """Launch every branch, keep what comes, merge it."""
+        made = self.branches
+        if callable(made):
+            made = made(given)
+            if inspect.isawaitable(made):
+                made = await made
+        steps = self._steps(made)
+        _check_fields(steps, given)
+        collected = await self._fan(steps, given)
+        scope = current()
+        if self.merge is not None:
+            output = await self.merge(given, collected.values, collected.missing)
+        elif self.returns is not None:
+            output = typed(collected, self.returns)
+        else:
+            output = collected.values if isinstance(made, Mapping) else list(collected.values.values())
+        if scope is not None:
+            scope.detail = Sections(collected.values, collected.missing)
+        return output
+
+    async def _fan(self, steps: Mapping[str, Step[In, Any]], given: In) -> Collected[Any]:
+        branches = [Branch(name, partial(step.timed, given)) for name, step in steps.items()]
+        fold = Collect[Any](self.on_error, self.quorum, self.timeout)
+        return await fan(branches, fold, timeout=self.timeout)
+
+    def _steps(self, made: Any) -> dict[str, Step[In, Any]]:
+        """The branches as named steps; refuses none at all and names that cannot be."""
+        named = made if isinstance(made, Mapping) else {str(at): one for at, one in enumerate(_listed(made))}
+        if not named:
+            raise UsageError("sections has no branches: give at least one step")
+        wrong = [name for name in named if not isinstance(name, str) or not name]
+        if wrong:
+            raise UsageError(f"a branch's name is a text, not {wrong[0]!r}")
+        if self.merge is not None:
+            self.merge.check(named)
+        check_quorum(self.quorum, len(named))
+        return {name: as_step(one) for name, one in named.items()}
+
+
+@overload
+def sections(
+    branches: Mapping[str, Step[In, Any] | Callable[[In], Any]],
+    *,
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    timeout: float | None = ...,
+    name: str = ...,
+) -> Step[In, dict[str, Any]]: ...
+@overload
+def sections(
+    branches: Sequence[Step[In, Out]],
+    *,
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    timeout: float | None = ...,
+    name: str = ...,
+) -> Step[In, list[Out]]: ...
+@overload
+def sections(
+    branches: Branches[In] | Callable[[In], Any],
+    *,
+    merge: Step[Any, Out],
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    timeout: float | None = ...,
+    name: str = ...,
+) -> Step[In, Out]: ...
+@overload
+def sections(
+    branches: Branches[In] | Callable[[In], Any],
+    *,
+    merge: Callable[..., Out],
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    timeout: float | None = ...,
+    name: str = ...,
+) -> Step[In, Out]: ...
+@overload
+def sections(
+    branches: Branches[In] | Callable[[In], Any],
+    *,
+    returns: TypeForm[Out],
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    timeout: float | None = ...,
+    name: str = ...,
+) -> Step[In, Out]: ...
+@overload
+def sections(
+    branches: Callable[[In], Any],
+    *,
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    timeout: float | None = ...,
+    name: str = ...,
+) -> Step[In, Any]: ...
+def sections(  # the options of DESIGN section 2, each by name
+    branches: Any,
+    *,
+    merge: Any = None,
+    returns: Any = None,
+    on_error: OnError = "fail",
+    quorum: int | None = None,
+    timeout: float | None = None,
+    name: str = "sections",
+) -> Step[Any, Any]:
+    """Different tasks on one input at the same time.
+
+    `branches` is a mapping of name to step (the output is a mapping, in that order), a list of steps (the output is
+    a list), or a function that makes one of these from the input when the step runs. Plain functions may be branches.
+
+    `merge` makes one answer of the parts, by a step or a function (see `Merge` for what they get). `returns` makes
+    the mapping a TypedDict, dataclass or pydantic model. With ``on_error="skip"`` a failed branch is missing and
+    `run.detail.missing` says why; `quorum` (which implies skip) is the least number that must succeed. `timeout`
+    (seconds) is for the branches: with skip or a quorum the step goes on with what is there, else it raises.
+
+    Raises `BranchError`, `QuorumError`, `StepTimeout`, each with the values of the branches that finished;
+    `UsageError` for no branches, and for a branch that names a sibling (that is a chain).
+    """
+    if merge is not None and returns is not None:
+        raise UsageError("give returns= to the merging prompt: where there is a merge, its value is the output")
+    return SectionsStep(
+        branches,
+        merge=as_merge(merge),
+        returns=returns,
+        on_error=on_error,
+        quorum=quorum,
+        name=name,
+        timeout=timeout,
+    )
+
+
+def typed(collected: Collected[Any], returns: Any) -> Any:
+    """The branches' values as the record that the user asked for."""
+    from pydantic import TypeAdapter, ValidationError  # only who asks for a record loads it
+
+    try:
+        return TypeAdapter(returns).validate_python(collected.values)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+        missing = "".join(f"; {name} is missing: {reason}" for name, reason in collected.missing.items())
+        raise FanfoldError(f"the branches do not make a {_type_name(returns)}: {wrong}{missing}") from None
+
+
+def _type_name(returns: Any) -> str:
+    return getattr(returns, "__name__", str(returns))
+
+
+def _listed(made: Any) -> Sequence[Any]:
+    if isinstance(made, str) or not isinstance(made, Sequence):
+        raise UsageError(f"sections takes a mapping or a list of steps, not {type(made).__name__}")
+    return made
+
+
+def _check_fields(steps: Mapping[str, Step[Any, Any]], given: Any) -> None:
+    """Before anything is sent: every prompt finds its fields, and none waits for a sibling's answer."""
+    there = fields_of(given)
+    for name, step in steps.items():
+        lacking = sorted(step.needs - set(there)) if isinstance(step, Prompt) else []
+        siblings = [field for field in lacking if field in steps]
+        if siblings:
+            raise TemplateError(
+                f"branch {name!r} names {{{siblings[0]}}}, which is a branch beside it: branches run at the same time "
+                f"and cannot see each other; that is a chain (or use it in merge=)"
+            )
+        if lacking:
+            raise TemplateError(f"branch {name!r}: {missing_field(lacking[0], there)}")

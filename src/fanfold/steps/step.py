@@ -1,0 +1,236 @@
+"""The step: a named async callable from one input to one output, and everything one can do with it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+
+from fanfold.core.door import run_sync
+from fanfold.core.scope import current
+from fanfold.core.timeouts import check_seconds, within
+from fanfold.errors import UsageError
+from fanfold.steps.listening import Events, Text, Updates
+from fanfold.steps.running import follow, new_state, run_alone, run_within
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from fanfold.runs.run import Run
+    from fanfold.session import Session
+    from fanfold.steps.listening import SyncListening
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+Next = TypeVar("Next")
+In_contra = TypeVar("In_contra", contravariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
+
+
+class Step(Generic[In_contra, Out_co]):
+    """A named async callable from one input to one output: a prompt, a function, or a pattern made of steps.
+
+    ``await step(x)`` gives its plain value. `name` names it in places and errors; `timeout` (seconds) is total:
+    it covers everything under the step. A pattern of your own overrides `execute`.
+    """
+
+    kind: ClassVar[str] = "step"
+    fans: ClassVar[bool] = False
+    """Whether the timeout is the step's fan's, which answers with what it has; else it cancels the step."""
+    choices: tuple[Any, ...] | None = None
+    """The declared values of its output, in order, where there are such; ties go by it."""
+
+    def __init__(self, name: str, timeout: float | None = None) -> None:
+        check_seconds(timeout)
+        self.name = name
+        self.timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name!r}>"
+
+    async def execute(self, given: In_contra) -> Out_co:
+        """The step's own work, under a scope of its own. Override this; to run a step, await it."""
+        raise NotImplementedError
+
+    async def timed(self, given: In_contra) -> Out_co:
+        """`execute` within the step's own timeout; raises `StepTimeout`."""
+        if self.timeout is None or self.fans:
+            return await self.execute(given)
+        async with within(self.timeout, f"{self.kind} {self.name!r}"):
+            return await self.execute(given)
+
+    async def __call__(self, given: In_contra) -> Out_co:
+        """Run the step and give its value; inside another step it becomes a part of that one's run."""
+        return await follow(self, given)
+
+    async def run(
+        self, given: In_contra, *, session: Session | None = None, timeout: float | None = None
+    ) -> Run[Out_co]:
+        """Run the step and give the whole record: output, detail, calls, usage, cost, times.
+
+        `timeout` (seconds) covers the whole run. Raises what the step raises; a `FanfoldError` carries the run so
+        far in its `.run`.
+        """
+        around = current()
+        if around is not None and session in {None, around.run.session}:
+            return await run_within(self, given, timeout, around)
+        return await run_alone(await new_state(self, session), self, given, timeout)
+
+    def run_sync(
+        self, given: In_contra, *, session: Session | None = None, timeout: float | None = None
+    ) -> Run[Out_co]:
+        """`run` from a script or a notebook cell. Raises `LoopError` inside a step."""
+        return run_sync(self.run(given, session=session, timeout=timeout), f"{self.name}.run_sync()")
+
+    def updates(self, given: In_contra, *, session: Session | None = None) -> Updates[Out_co]:
+        """Each branch as it finishes, as ``(name, value)``, then the merge.
+
+        An async context manager around an async iterator; leaving it cancels the run.
+        """
+        return Updates(self, given, session)
+
+    def text(self, given: In_contra, *, session: Session | None = None) -> Text[Out_co]:
+        """The step's text, piece by piece as it is written; a value that is not streamed comes in one piece.
+
+        An async context manager around an async iterator; leaving it cancels the run.
+        """
+        return Text(self, given, session)
+
+    def events(self, given: In_contra, *, session: Session | None = None) -> Events[Out_co]:
+        """Every `Event` of the run as it happens; an async context manager around an async iterator."""
+        return Events(self, given, session)
+
+    def updates_sync(
+        self, given: In_contra, *, session: Session | None = None
+    ) -> SyncListening[tuple[str, Any], Out_co]:
+        """`updates` for scripts: a context manager around an iterator."""
+        return self.updates(given, session=session).sync(f"{self.name}.updates_sync()")
+
+    def text_sync(self, given: In_contra, *, session: Session | None = None) -> SyncListening[str, Out_co]:
+        """`text` for scripts: a context manager around an iterator."""
+        return self.text(given, session=session).sync(f"{self.name}.text_sync()")
+
+    @overload
+    def __or__(self, then: Step[Out_co, Next]) -> Step[In_contra, Next]: ...
+    @overload
+    def __or__(self, then: Callable[[Out_co], Awaitable[Next]]) -> Step[In_contra, Next]: ...
+    @overload
+    def __or__(self, then: Callable[[Out_co], Next]) -> Step[In_contra, Next]: ...
+    def __or__(self, then: Any) -> Step[In_contra, Any]:
+        """This step, then that one, on what came out."""
+        return Chain([*_links(self), *_links(as_step(then))])
+
+
+class Chain(Step[In_contra, Out_co]):
+    """Steps one after another, each on what the one before gave; the last one's text is the chain's."""
+
+    kind = "chain"
+
+    def __init__(self, links: Sequence[Step[Any, Any]], name: str = "chain", timeout: float | None = None) -> None:
+        super().__init__(name, timeout)
+        self.links = tuple(links)
+
+    async def execute(self, given: In_contra) -> Out_co:
+        value: Any = given
+        for link in self.links[:-1]:
+            value = await follow(link, value)
+        last: Out_co = await follow(self.links[-1], value, tail=True)
+        return last
+
+
+class Function(Step[In_contra, Out_co]):
+    """A plain Python function as a step. One that is not async runs in a thread if `thread` says so."""
+
+    kind = "function"
+
+    def __init__(self, function: Callable[[In_contra], Any], name: str, *, thread: bool) -> None:
+        super().__init__(name)
+        self.function = function
+        self.thread = thread
+        self.__doc__ = function.__doc__
+
+    async def execute(self, given: In_contra) -> Out_co:
+        if self.thread:
+            value: Any = await asyncio.to_thread(self.function, given)
+        else:
+            value = self.function(given)
+        if inspect.isawaitable(value):
+            value = await value
+        result: Out_co = value
+        return result
+
+
+@overload
+def step(function: Callable[[In], Awaitable[Out]], /) -> Step[In, Out]: ...
+@overload
+def step(function: Callable[[In], Out], /) -> Step[In, Out]: ...
+@overload
+def step(
+    *, name: str | None = None, thread: bool | None = None
+) -> Callable[[Callable[[In], Awaitable[Out]]], Step[In, Out]]: ...
+def step(
+    function: Callable[[Any], Any] | None = None, /, *, name: str | None = None, thread: bool | None = None
+) -> Any:
+    """Make a step of a function of one input, so that any control flow can be part of a pattern.
+
+    An ``async def`` runs on the loop. A plain ``def`` may block (a database, a file), so it runs in a thread;
+    ``thread=False`` runs quick pure code in place. Its side effects cannot be undone or held back by a pattern
+    that cancels it, and a thread that runs on cannot be stopped.
+    """
+
+    def make(inner: Callable[[Any], Any]) -> Step[Any, Any]:
+        _check_one_input(inner)
+        asynchronous = inspect.iscoroutinefunction(inner)
+        in_thread = not asynchronous if thread is None else thread and not asynchronous
+        called = name or str(getattr(inner, "__name__", "function"))
+        return Function(inner, called, thread=in_thread)
+
+    return make if function is None else make(function)
+
+
+def as_step(thing: Any) -> Step[Any, Any]:
+    """A step as it is; a bare function as a step that runs in place (quick, pure code: it has the loop)."""
+    if isinstance(thing, Step):
+        return thing
+    if not callable(thing):
+        raise UsageError(f"{thing!r} is not a step: give a prompt, a pattern, or a function of one input")
+    return Function(thing, getattr(thing, "__name__", "function").strip("<>"), thread=False)
+
+
+@overload
+def chain(first: Step[In, Out], /, *, name: str = ..., timeout: float | None = ...) -> Step[In, Out]: ...
+@overload
+def chain(
+    first: Step[In, Out], second: Step[Out, Next], /, *, name: str = ..., timeout: float | None = ...
+) -> Step[In, Next]: ...
+@overload
+def chain(
+    first: Step[In, Any] | Callable[[In], Any], /, *rest: Any, name: str = ..., timeout: float | None = ...
+) -> Step[In, Any]: ...
+def chain(first: Any, /, *rest: Any, name: str = "chain", timeout: float | None = None) -> Step[Any, Any]:
+    """Steps one after another, each on what the one before gave; ``a | b`` is the same.
+
+    After a link only what came out of it is there. The last link's text is the chain's text. `timeout` (seconds)
+    covers all of it. Plain functions may be links.
+    """
+    return Chain([as_step(link) for link in (first, *rest)], name, timeout)
+
+
+def _links(step: Step[Any, Any]) -> tuple[Step[Any, Any], ...]:
+    """The links of a chain written with ``|``; one that has a name or a timeout of its own stays whole."""
+    plain = isinstance(step, Chain) and step.timeout is None and step.name == "chain"
+    return step.links if isinstance(step, Chain) and plain else (step,)
+
+
+def _check_one_input(function: Callable[..., Any]) -> None:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return
+    positional = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL}]
+    needed = [p for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
+    if not positional or len(needed) > 1 or any(p.kind is p.KEYWORD_ONLY for p in needed):
+        name = getattr(function, "__name__", repr(function))
+        raise UsageError(
+            f"{name}() cannot be a step: a step takes one input (put several values into a dict or a dataclass)"
+        )

@@ -1,0 +1,119 @@
+"""Templates: text with ``{identifier}`` in it, and what an input offers to fill it.
+
+Only ``{identifier}`` is a field; ``{{`` and ``}}`` write braces, and other braces, as in JSON, stay as they are.
+Values go in once and are never read as a template again, for they come from users and models.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from fanfold.errors import TemplateError
+
+_TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class Template:
+    """A parsed template: pieces of text and fields in turn; `fields` are the names it needs."""
+
+    __slots__ = ("_pieces", "fields", "source")
+
+    def __init__(self, source: str) -> None:
+        if not isinstance(source, str):
+            raise TemplateError(f"a template is text, not {type(source).__name__}")
+        self.source = source
+        self._pieces = _parse(source)
+        self.fields = frozenset(self._pieces[1::2])
+
+    def fill(self, values: Mapping[str, Any]) -> str:
+        """The text with every field filled; raises `TemplateError` naming what is not there."""
+        pieces = self._pieces
+        if len(pieces) == 1:
+            return pieces[0]
+        filled = list(pieces)
+        for position in range(1, len(pieces), 2):
+            name = pieces[position]
+            if name not in values:
+                raise TemplateError(missing_field(name, values))
+            filled[position] = render(values[name])
+        return "".join(filled)
+
+
+def missing_field(name: str, values: Mapping[str, Any]) -> str:
+    """What to say of a field that the input lacks."""
+    there = ", ".join("{" + str(key) + "}" for key in values)
+    return (
+        f"the template names {{{name}}}, which its input does not have (it has: {there}); "
+        f"to write a brace itself, double it: {{{{{name}}}}}"
+    )
+
+
+def _parse(source: str) -> list[str]:
+    """Text and field names in turn, text at both ends.
+
+    A ``}}`` is a written brace only where a ``{{`` opened one: the end of a JSON example is two braces and stays.
+    """
+    pieces: list[str] = []
+    text = ""
+    position = 0
+    opened = 0
+    for token in _TOKEN.finditer(source):
+        text += source[position : token.start()]
+        position = token.end()
+        if token[1]:
+            pieces += [text, token[1]]
+            text = ""
+        elif token[0] == "{{":
+            opened += 1
+            text += "{"
+        else:
+            text += "}" if opened else "}}"
+            opened = max(0, opened - 1)
+    return [*pieces, text + source[position:]]
+
+
+def fields_of(given: Any) -> dict[str, Any]:
+    """What an input offers to a template: its own names, and ``input``, itself as a whole."""
+    if isinstance(given, str):
+        return {"input": given}
+    own = _own_names(given)
+    return {"input": given, **own}
+
+
+def _own_names(given: Any) -> Mapping[str, Any]:
+    if isinstance(given, Mapping):
+        return given
+    if dataclasses.is_dataclass(given) and not isinstance(given, type):
+        return {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
+    if isinstance(given, msgspec.Struct):
+        return msgspec.structs.asdict(given)
+    if hasattr(type(given), "model_fields"):
+        return {name: getattr(given, name) for name in type(given).model_fields}
+    if isinstance(given, tuple) and hasattr(given, "_asdict"):
+        return dict(given._asdict())
+    return {}
+
+
+def render(value: Any) -> str:
+    """A value as a model should read it: text as it is, a list of texts as lines, structures as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Enum):
+        return render(value.value)
+    if isinstance(value, Sequence) and value and all(isinstance(item, str) for item in value):
+        return "\n".join(f"- {item}" for item in value)
+    if isinstance(value, bool | int | float) or value is None:
+        return str(value)
+    return msgspec.json.format(msgspec.json.encode(value, enc_hook=plain), indent=2).decode()
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON can write, for what it cannot: models by their fields, anything else by its text."""
+    own = _own_names(value)
+    return dict(own) if own else str(value)

@@ -1,0 +1,190 @@
+"""Voting: one task several times, or across prompts, temperatures and models, folded by a tally rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+import msgspec
+
+from fanfold.core.fan import fan
+from fanfold.core.records import Branch
+from fanfold.core.scope import current
+from fanfold.errors import TieError, UsageError
+from fanfold.folds.ballots import Said, VoteResult
+from fanfold.folds.canonical import ballot_key
+from fanfold.folds.vote import VoteFold
+from fanfold.rules import Rule, Stop, decided, plurality
+from fanfold.steps.running import follow
+from fanfold.steps.step import Step, as_step
+from fanfold.steps.templates import fields_of
+
+if TYPE_CHECKING:
+    from fanfold.folds.collect import OnError
+
+In = TypeVar("In")
+T = TypeVar("T")
+R = TypeVar("R")
+
+Ties = Literal["declared", "error", "abstain"]
+Voters = Step[In, T] | Sequence[Step[In, T]] | Mapping[str, Step[In, T]]
+
+
+class VoteStep(Step[In, Any]):
+    """Voters, a rule, and what to do about ties; see `vote`."""
+
+    kind = "vote"
+    fans = True
+
+    def __init__(
+        self,
+        voters: Mapping[str, Step[In, Any]],
+        make_fold: Callable[[], VoteFold[Any]],
+        tie_step: Step[Any, Any] | None,
+        name: str,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(name, timeout)
+        self.voters = voters
+        self.make_fold = make_fold
+        self.tie_step = tie_step
+        make_fold()  # a rule that these voters cannot satisfy shows here, not at the first run
+        asked = Counter(id(step) for step in voters.values())
+        seen: Counter[int] = Counter()
+        self._repetitions: dict[str, tuple[int, int]] = {}
+        for voter, step in voters.items():
+            self._repetitions[voter] = (seen[id(step)], asked[id(step)])
+            seen[id(step)] += 1
+
+    async def execute(self, given: In) -> Any:
+        """Ask all voters at once, count as they answer, break a tie where a step was given for it."""
+        branches = [
+            Branch(voter, partial(_ballot, step, given), ordinal=ordinal, repeats=repeats)
+            for (voter, step), (ordinal, repeats) in zip(self.voters.items(), self._repetitions.values(), strict=True)
+        ]
+        result: VoteResult[Any] = await fan(branches, self.make_fold(), timeout=self.timeout)
+        if result.tied and self.tie_step is not None:
+            result = await self._broken(self.tie_step, given, result)
+        scope = current()
+        if scope is not None:
+            scope.detail = result
+        return result.winner
+
+    async def _broken(self, by: Step[Any, Any], given: In, result: VoteResult[Any]) -> VoteResult[Any]:
+        choice = await follow(by, {**fields_of(given), "input": given, "tied": list(result.tied)}, name="ties")
+        chosen = [value for value in result.tied if ballot_key(value) == ballot_key(choice)]
+        if not chosen:
+            raise TieError(
+                f"the vote tied, and its ties= step gave {choice!r}, which is none of {list(result.tied)}",
+                tied=result.tied,
+            )
+        why = f"{result.why}; a tie of {len(result.tied)}, broken by {by.name!r}"
+        return msgspec.structs.replace(result, winner=chosen[0], why=why)
+
+
+async def _ballot(step: Step[In, Any], given: In) -> Said[Any]:
+    """One voter's value, with the reply's text that it was read from."""
+    value = await step.timed(given)
+    scope = current()
+    return Said(value, None if scope is None else scope.said)
+
+
+@overload
+def vote(
+    voters: Voters[In, T],
+    n: int | None = ...,
+    *,
+    ties: Literal["declared", "error"] | Step[Any, Any] = ...,
+    quorum: int | None = ...,
+    stop: Stop | None = ...,
+    on_error: OnError = ...,
+    timeout: float | None = ...,
+    wave: int | None = ...,
+    name: str = ...,
+) -> Step[In, T]: ...
+@overload
+def vote(
+    voters: Voters[In, T],
+    n: int | None = ...,
+    *,
+    ties: Literal["abstain"],
+    quorum: int | None = ...,
+    stop: Stop | None = ...,
+    on_error: OnError = ...,
+    timeout: float | None = ...,
+    wave: int | None = ...,
+    name: str = ...,
+) -> Step[In, T | None]: ...
+@overload
+def vote(
+    voters: Voters[In, T],
+    n: int | None = ...,
+    *,
+    rule: Rule[T, R],
+    ties: Ties | Step[Any, Any] = ...,
+    quorum: int | None = ...,
+    stop: Stop | None = ...,
+    on_error: OnError = ...,
+    timeout: float | None = ...,
+    wave: int | None = ...,
+    name: str = ...,
+) -> Step[In, R]: ...
+def vote(  # the options of DESIGN section 2, each by name
+    voters: Any,
+    n: int | None = None,
+    *,
+    rule: Rule[Any, Any] | None = None,
+    ties: Ties | Step[Any, Any] = "declared",
+    quorum: int | None = None,
+    stop: Stop | None = decided(),  # noqa: B008  # a constant of the rules
+    on_error: OnError = "skip",
+    timeout: float | None = None,
+    wave: int | None = None,
+    name: str = "vote",
+) -> Step[Any, Any]:
+    """One task several times, or different steps on one input, folded by `rule` (default `rules.plurality()`).
+
+    `voters` is a step, asked `n` times; a list of steps (voters "0", "1", …); or a mapping of voter to step. The
+    output is the rule's: the winner, a bool for a threshold, a number for a mean or median. `run.detail` is the
+    `VoteResult`: ballots, tally, share, and why it ended.
+
+    With the default `stop` it ends, and cancels the voters still out, as soon as nothing outstanding can change
+    the outcome; ``stop=None`` waits for all. `ties` go by declared order or voter order, never by arrival; or
+    ``"error"``, ``"abstain"`` (None wins), or a step that gets ``{tied}`` beside the input and says which.
+    `quorum` is the least number of valid ballots (default 1; all for thresholds, where it binds the negative
+    outcome). A reply that does not parse is an abstention; a failed call is an error ballot, or under
+    ``on_error="fail"`` ends the vote. At `timeout` (seconds) it counts what is there. `wave` keeps at most that
+    many voters in flight.
+
+    Raises `QuorumError`, `TieError`, `BranchError`; `UsageError` for what cannot be.
+    """
+    named = _named(voters, n)
+    steps = list(named.values())
+    first = steps[0].choices
+    make_fold = partial(
+        VoteFold,
+        plurality() if rule is None else rule,
+        names=list(named),
+        ties="step" if isinstance(ties, Step) else ties,
+        quorum=quorum,
+        stop=stop,
+        declared=first if all(step.choices == first for step in steps) else None,
+        on_error=on_error,
+        wave=wave,
+    )
+    return VoteStep(named, make_fold, ties if isinstance(ties, Step) else None, name, timeout)
+
+
+def _named(voters: Any, n: int | None) -> dict[str, Step[Any, Any]]:
+    if isinstance(voters, Step) or (callable(voters) and not isinstance(voters, Mapping)):
+        if n is None or n < 1:
+            raise UsageError(f"n={n}: say how often to ask, at least once (an odd number avoids ties of two)")
+        return dict.fromkeys(map(str, range(n)), as_step(voters))
+    if n is not None:
+        raise UsageError("n= is for one step asked several times; a list or mapping of voters has its own number")
+    named = voters if isinstance(voters, Mapping) else {str(at): step for at, step in enumerate(voters)}
+    if not named:
+        raise UsageError("a vote needs at least one voter")
+    return {str(voter): as_step(step) for voter, step in named.items()}

@@ -1,0 +1,44 @@
+"""Leak checks: what a block started has to be gone when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fanfold.core.clock import now, sleep
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from fanfold.session import Session
+
+GRACE = 0.1
+"""Seconds within which everything has to be gone."""
+
+
+class Leak(AssertionError):
+    """Something outlived the block; the message says what."""
+
+
+@asynccontextmanager
+async def no_leaks(session: Session | None = None) -> AsyncIterator[None]:
+    """Raise `Leak` if tasks that the block started, or slots and sockets of `session`, are left 100 ms after it."""
+    before = asyncio.all_tasks()
+    try:
+        yield
+    finally:
+        until = now() + GRACE
+        while (left := _left(before, session)) and now() < until:
+            await sleep(GRACE / 20)
+        if left:
+            raise Leak("left behind: " + "; ".join(left))
+
+
+def _left(before: set[asyncio.Task[object]], session: Session | None) -> list[str]:
+    left = [f"task {task.get_name()} ({task.get_coro()!r})" for task in asyncio.all_tasks() - before]
+    if session is not None:
+        held = session.statistics()
+        taken = {"slots": held.slots.in_use, "waiting calls": held.slots.waiting, "sockets": held.sockets}
+        left += [f"{count} {what}" for what, count in taken.items() if count]
+    return left

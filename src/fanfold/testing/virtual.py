@@ -1,0 +1,78 @@
+"""Virtual time: an event loop whose clock jumps to the next timer instead of waiting for it.
+
+It also moves by one small step per tick, so that replies do land in the middle of a cancellation, as they do in
+the world. It is for code without sockets: the outside does not hurry along.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fanfold.core.clock import seeded
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+
+T = TypeVar("T")
+
+TICK = 1e-6
+"""Seconds of virtual time that one turn of the loop takes, unless told otherwise."""
+
+PATIENCE = 5.0
+"""Real seconds without any event or timer after which a test hangs for good and is ended."""
+
+
+class _JumpingSelector(selectors.BaseSelector):
+    """A selector that, where nothing is ready, moves its loop's clock on instead of waiting."""
+
+    def __init__(self, tick: float) -> None:
+        self._real = selectors.DefaultSelector()
+        self._tick = tick
+        self.time = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.time += self._tick
+        if timeout is None:
+            ready = self._real.select(PATIENCE)
+            if not ready:
+                raise RuntimeError("virtual time: every task waits for something that no timer will bring")
+            return ready
+        ready = self._real.select(0)
+        if not ready:
+            self.time += timeout
+        return ready
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._real.unregister(fileobj)
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        return self._real.modify(fileobj, events, data)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._real.get_map()
+
+    def close(self) -> None:
+        self._real.close()
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time; it starts at 0 and takes `tick` seconds a turn."""
+
+    def __init__(self, tick: float = TICK) -> None:
+        self._jumping = _JumpingSelector(tick)
+        super().__init__(self._jumping)
+
+    def time(self) -> float:
+        """Virtual seconds since the loop was made."""
+        return self._jumping.time
+
+
+def run_virtual(work: Coroutine[Any, Any, T], *, tick: float = TICK, seed: str | int = 0) -> T:
+    """Run a coroutine in virtual time, with chance seeded; raises RuntimeError where it would wait for ever."""
+    with asyncio.Runner(loop_factory=lambda: VirtualLoop(tick)) as runner, seeded(seed):
+        return runner.run(work)
