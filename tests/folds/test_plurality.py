@@ -148,6 +148,7 @@ def test_majority_without_a_winner_says_so() -> None:
 
 def test_majority_ends_once_none_can_reach_it() -> None:
     """No winner is an outcome like any other, and can be certain early."""
+    assert ended_after(Case("majority", ("a", "b", "c", "a"))) == 3  # two of four are no more than half
     case = Case("majority", ("a", "b", "c", "d", "a"))
     assert ended_after(case) == 4
     fold = case.fold()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fanfold.calls.pricing import price_of
 from fanfold.core.clock import now
-from fanfold.core.records import Call, CallState, Model, Rate, Reply, Request, Usage
+from fanfold.core.records import Call, CallState, Cost, Model, Rate, Reply, Request, Usage
 
 if TYPE_CHECKING:
     from fanfold.core.scope import Scope
@@ -41,18 +41,18 @@ class Passage:
         self.first_at: float | None = None
         self.reply: Reply | None = None
         self.error: BaseException | None = None
-        self._say("call.queued", "queued")
+        self._say("call.queued", "queued", self.queued_at)
 
     def sent(self) -> None:
         """The request goes out."""
         self.sent_at = now()
-        self._say("call.sent", "sent")
+        self._say("call.sent", "sent", self.sent_at)
 
     def text(self, piece: str) -> None:
         """A piece of text came; a tail call's text is the pattern's text."""
         if self.first_at is None:
             self.first_at = now()
-            self._say("call.first", "answering")
+            self._say("call.first", "answering", self.first_at)
         if self.scope.tail:
             self.scope.emit("call.text", piece)
 
@@ -68,14 +68,15 @@ class Passage:
             state = "error"
         else:
             state = "unsent" if self.sent_at is None else "cancelled"
-        self._say("call.ended", state)
+        self._say("call.ended", state, now())
 
-    def _say(self, kind: str, state: CallState) -> None:
-        self.scope.emit(kind, call=self._record(state))
+    def _say(self, kind: str, state: CallState, at: float) -> None:
+        self.scope.emit(kind, call=self._record(state, at), at=at)
 
-    def _record(self, state: CallState) -> Call:
+    def _record(self, state: CallState, at: float) -> Call:
         usage: Usage | None = self.reply.usage if self.reply is not None else None
         error = None if self.error is None else f"{type(self.error).__name__}: {self.error}"
+        sent = self.sent_at is not None
         return Call(
             self.number,
             self.scope.place,
@@ -85,9 +86,9 @@ class Passage:
             self.queued_at - self.began,
             None if self.sent_at is None else self.sent_at - self.began,
             None if self.first_at is None else self.first_at - self.began,
-            now() - self.began,
+            at - self.began,
             usage,
-            price_of(self.rate, self.request, state, usage, self.error),
+            price_of(self.rate, self.request, state, usage, self.error) if sent else Cost(),
             error,
             self.model.made_up,
         )

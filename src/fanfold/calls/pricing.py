@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fanfold.core.records import UNKNOWN_COST, CallState, Cost, Rate, Request, Usage
-from fanfold.errors import StatusError
+from fanfold.errors import AccessError, StatusError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def price_of(
     Not sent, or refused by the server: nothing. Answered: by its usage. Cut off: from nothing to the whole
     request, or without an upper bound where `max_tokens` was not given.
     """
-    if state in {"queued", "sent", "answering", "unsent"} or isinstance(error, StatusError):
+    if state in {"queued", "sent", "answering", "unsent"} or isinstance(error, StatusError | AccessError):
         return Cost()
     if rate is None:
         return UNKNOWN_COST

@@ -36,11 +36,12 @@ class Road:
         scope = current()
         if scope is None:
             raise LoopError("a call needs a run around it: await the step, or its .run()")
+        scope.check()
         passage = Passage(scope, model, rate, request)
         self.calls += 1
         try:
             async with self.slots:
-                scope.check()
+                scope.check()  # again: the wait for the slot may have outlived it
                 async with within(self.timeout if timeout is None else timeout, f"a call to {model.label}"):
                     return await model.send(request, passage)
         except Exception as error:

@@ -148,7 +148,7 @@ def build_vote(
 ) -> Step[Any, Any]:
     """The vote that the options describe: one model n times, or several models."""
     named = parse_choices(choices)
-    returns = Literal[tuple(named)] if named else str
+    returns: Any = Literal[tuple(named)] if named else str
     if len(models) < 2:
         asked = prompt(with_input(question), returns=returns, temperature=temperature)
         return vote(asked, 5 if n is None else n, rule=parse_rule(rule), stop=_stop(early=early))

@@ -13,6 +13,7 @@ from fanfold.runs.console import screen_for
 from fanfold.runs.run import Run, finished
 from fanfold.session import Session
 from fanfold.steps.running import new_state, run_alone
+from fanfold.steps.templates import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,7 +85,7 @@ class _Job:
         if self.json:
             sys.stdout.buffer.write(reports.document(run) + b"\n")
             return
-        sys.stdout.write((reports.headline(run) if not self.quiet else reports.render(run.output)) + "\n")
+        sys.stdout.write((reports.headline(run) if not self.quiet else render(run.output)) + "\n")
         if not self.quiet:
             _say(run.summary())
 

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_running_loop = asyncio.get_running_loop
+
 Chance = random.Random
 """A source of chance, for annotations elsewhere."""
 
@@ -27,7 +29,7 @@ _system = random.SystemRandom()
 def now() -> float:
     """Seconds on the running loop's clock; outside a loop, the system's monotonic clock."""
     try:
-        return asyncio.get_running_loop().time()
+        return _running_loop().time()
     except RuntimeError:
         return time.monotonic()
 

@@ -20,7 +20,7 @@ from fanfold.core.timeouts import check_seconds
 from fanfold.errors import FatalError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -64,6 +64,8 @@ class _Fan(Generic[T, R]):
         self.arrived: deque[Arrival[T]] = deque()
         self.folded: list[int] = []
         self.launched = 0
+        self.begun = 0
+        self.released: set[int] = set()
         self.owed = 0
         self.closing = False
         self.expired = False
@@ -96,17 +98,17 @@ class _Fan(Generic[T, R]):
 
     def _fold_next(self) -> bool:
         arrival = self.arrived.popleft()
-        if isinstance(arrival.error, FatalError):
+        self._say("branch.ended", arrival)
+        if arrival.error is not None and _is_fatal(arrival.error):
             raise arrival.error
         self.folded.append(arrival.index)
-        self._say("branch.ended", arrival)
         return self._obey(self.fold.add(arrival, self.launched - len(self.folded)))
 
     def _obey(self, go: Go, *, begin: bool = False) -> bool:
         for index in go.release:
-            hold = self.arms[index].hold if index in self.arms else None
-            if hold is not None and self.branches[index].held:
-                hold.release()
+            self.released.add(index)
+            if index in self.arms:
+                self._release(index)
         if not go.enough and go.more:
             if begin and self.stagger is not None:
                 self.owed = min(go.more, len(self.branches))
@@ -114,6 +116,11 @@ class _Fan(Generic[T, R]):
             else:
                 self._launch(go.more)
         return go.enough
+
+    def _release(self, index: int) -> None:
+        hold = self.arms[index].hold
+        if hold is not None and self.branches[index].held:
+            hold.release()
 
     async def _next_arrival(self) -> None:
         self.wake = self.loop.create_future()
@@ -135,12 +142,13 @@ class _Fan(Generic[T, R]):
     def _launch(self, count: int) -> None:
         for index in range(self.launched, min(self.launched + count, len(self.branches))):
             self.launched = index + 1
-            self.owed = max(0, self.owed - 1)
             self.tasks[index] = self.loop.create_task(self._fly(index))
+        self.owed = min(self.owed, len(self.branches) - self.launched)
 
     def _launch_owed(self) -> None:
         """Launch one of the staggered branches and set the time of the next."""
         if self.owed and not self.closing:
+            self.owed -= 1
             self._launch(1)
             if self.owed and self.stagger is not None:
                 self.timers.append(self.loop.call_later(self.stagger, self._launch_owed))
@@ -148,22 +156,24 @@ class _Fan(Generic[T, R]):
     async def _fly(self, index: int) -> None:
         """One branch, from start to arrival; its last act is to say that it is there."""
         branch = self.branches[index]
+        started = now()
+        self.begun += 1
         arm = None
         if self.scope is not None:
             arm = self.arms[index] = self.scope.arm(branch)
+            if index in self.released:
+                self._release(index)
             scopes.enter(arm)
-            arm.emit("branch.started")
-        started = now()
+            arm.emit("branch.started", at=started)
         value: T | None = None
         error: BaseException | None = None
         try:
             value = await branch.start()
-        except asyncio.CancelledError as cancelled:
-            # Only the fan cancels its branches. Cancelled by anybody else, a branch has failed.
-            if self.closing:
+        except BaseException as failed:
+            # Only the fan cancels its branches. Cancelled by anybody else, a branch has failed; and whatever
+            # fails is an arrival, for a fan that never heard of it would wait for ever.
+            if isinstance(failed, GeneratorExit) or (self.closing and isinstance(failed, asyncio.CancelledError)):
                 raise
-            error = cancelled
-        except Exception as failed:  # noqa: BLE001  # every failure is an arrival; the fold decides
             error = failed
         finally:
             if arm is not None:
@@ -179,19 +189,19 @@ class _Fan(Generic[T, R]):
         self.closing = True
         for timer in self.timers:
             timer.cancel()
-        if not self.tasks:
-            return
         cancelled = dict(self.tasks)
         for task in cancelled.values():
             task.cancel()
-        interrupted = await _gone(set(cancelled.values()), self._name_resisting)
+        interrupted = await gone(set(cancelled.values()), self._name_resisting)
         for index in cancelled:
             if index in self.tasks:
                 self._say_cancelled(index)
+        for arrival in self.arrived:
+            self._say("branch.late", arrival)
         if interrupted is not None:
             raise interrupted
 
-    def _name_resisting(self, pending: set[asyncio.Task[None]]) -> None:
+    def _name_resisting(self, pending: set[asyncio.Task[Any]]) -> None:
         names = sorted(self.branches[index].name for index, task in self.tasks.items() if task in pending)
         logger.warning("branches %s resist their cancellation; the fan waits for them", ", ".join(names))
 
@@ -210,21 +220,26 @@ class _Fan(Generic[T, R]):
     def _report(self, why: Why) -> None:
         """Record which branches were folded, in which order, and why the fan ended."""
         late = [arrival.index for arrival in self.arrived]
-        for arrival in self.arrived:
-            self._say("branch.late", arrival)
         if self.scope is not None:
             fanned: dict[str, Any] = {
                 "why": why,
                 "folded": self.folded,
                 "late": late,
-                "launched": self.launched,
+                "launched": self.begun,
                 "branches": len(self.branches),
             }
             self.scope.emit("fan.ended", fanned)
 
 
-async def _gone(tasks: set[asyncio.Task[None]], name_resisting: Any) -> asyncio.CancelledError | None:
-    """Wait until every task is done; give the caller's own cancellation, if it came meanwhile."""
+def _is_fatal(error: BaseException) -> bool:
+    """Whether no fold gets to see it: a `FatalError`, or what is meant for the interpreter, as SystemExit."""
+    return isinstance(error, FatalError) or not isinstance(error, Exception | asyncio.CancelledError)
+
+
+async def gone(
+    tasks: set[asyncio.Task[Any]], name_resisting: Callable[[set[asyncio.Task[Any]]], None]
+) -> asyncio.CancelledError | None:
+    """Wait until every cancelled task is done; give the caller's own cancellation, if it came meanwhile."""
     interrupted: asyncio.CancelledError | None = None
     named = False
     while tasks:

@@ -7,6 +7,7 @@ whether what it says is held back. Nothing may be called under a scope that has 
 from __future__ import annotations
 
 from contextvars import ContextVar
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
 from fanfold.core.clock import now
@@ -22,7 +23,12 @@ CONTENT = frozenset({"call.text", "branch.ended", "branch.late", "step.ended"})
 
 def place_in(place: str, name: str) -> str:
     """The place of what is called `name` inside `place`; a slash in a name is written ``%2F``."""
-    return f"{place}/{name.replace('/', '%2F') if '/' in name else name}"
+    return f"{place}/{segment(name)}"
+
+
+def segment(name: str) -> str:
+    """A name as one part of a place."""
+    return name.replace("/", "%2F") if "/" in name else name
 
 
 class Stream(Protocol):
@@ -66,9 +72,9 @@ class Hold:
 class Scope:
     """One running step or branch.
 
-    `run` is the run it belongs to; `branch` the nearest scope that a fan launched (or the root), which counts
-    identical requests; `detail` and `said` are what the step leaves beside its value: its record, and the
-    text of the reply that its value was read from.
+    `run` is the run it belongs to; `outer` the scope around it; `branch` the nearest scope that a fan launched (or
+    the root), whose place names the samples of identical requests; `detail` and `said` are what the step leaves
+    beside its value: its record, and the text of the reply that its value was read from.
     """
 
     __slots__ = (
@@ -78,10 +84,10 @@ class Scope:
         "hold",
         "level",
         "ordinal",
+        "outer",
         "place",
         "run",
         "said",
-        "seen",
         "stride",
         "tail",
     )
@@ -89,6 +95,7 @@ class Scope:
     def __init__(self, run: Any, place: str, *, tail: bool = True) -> None:
         self.run = run
         self.place = place
+        self.outer: Scope | None = None
         self.branch: Scope = self
         self.ordinal = 0
         self.stride = 1
@@ -96,7 +103,6 @@ class Scope:
         self.tail = tail
         self.ended = False
         self.hold: Hold | None = None
-        self.seen: dict[bytes, int] = {}
         self.detail: Any = None
         self.said: str | None = None
 
@@ -104,6 +110,7 @@ class Scope:
         """The scope of a step that runs here, as a part of the same branch."""
         self.check()
         child = Scope(self.run, place_in(self.place, name), tail=tail and self.tail)
+        child.outer = self
         child.branch = self.branch
         child.ordinal = self.ordinal
         child.stride = self.stride
@@ -114,6 +121,7 @@ class Scope:
     def arm(self, branch: Branch[Any]) -> Scope:
         """The scope of a branch that a fan launches from here."""
         child = Scope(self.run, place_in(self.place, branch.name), tail=branch.tail and self.tail)
+        child.outer = self
         child.ordinal = self.ordinal * branch.repeats + branch.ordinal
         child.stride = self.stride * branch.repeats
         child.level = self.level + 1
@@ -121,27 +129,42 @@ class Scope:
         return child
 
     def check(self) -> None:
-        """Raise `ScopeEnded` if this scope is over."""
-        if self.ended:
-            raise ScopeEnded(
-                f"a call was made under {self.place!r} after it had ended; await everything a step starts "
-                "before it returns (gather() does)"
-            )
+        """Raise `ScopeEnded` if this scope, or one around it, is over."""
+        scope: Scope | None = self
+        while scope is not None:
+            if scope.ended:
+                raise ScopeEnded(
+                    f"a call was made under {scope.place!r} after it had ended; await everything a step starts "
+                    "before it returns (gather() does)"
+                )
+            scope = scope.outer
 
     def draw(self, key: bytes) -> Draw:
-        """Name the next sample of the request with this key."""
-        branch = self.branch
-        nth = branch.seen.get(key, 0)
-        branch.seen[key] = nth + 1
-        return Draw(branch.place, nth, self.ordinal + nth * self.stride)
+        """Name the next sample of the request with this key.
 
-    def emit(self, kind: str, value: Any = None, error: BaseException | None = None, call: Call | None = None) -> None:
-        """Say that something happened here, now."""
-        event = (now(), kind, self.place, value, error, call)
+        The run keeps the count, by place: a pattern that runs a second time in the same place draws new samples.
+        """
+        place = self.branch.place
+        sample = blake2b(key, digest_size=16).digest()
+        nth = self.run.draws.get((place, sample), 0)
+        self.run.draws[place, sample] = nth + 1
+        return Draw(place, nth, self.ordinal + nth * self.stride)
+
+    def emit(
+        self,
+        kind: str,
+        value: Any = None,
+        error: BaseException | None = None,
+        call: Call | None = None,
+        *,
+        at: float | None = None,
+    ) -> None:
+        """Say that something happened here, now (or `at`, where the time was taken already)."""
+        when = now() if at is None else at
         if self.hold is not None and kind in CONTENT:
-            self.hold.keep(event)
+            self.hold.keep((when, kind, self.place, value, error, call))
         else:
-            self.run.emit(*event)
+            self.run.emit(when, kind, self.place, value, error, call)
 
 
 _current: ContextVar[Scope | None] = ContextVar("fanfold_scope", default=None)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from fanfold.errors import StepTimeout, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from types import TracebackType
 
 
 def check_seconds(seconds: float | None) -> None:
@@ -18,17 +17,31 @@ def check_seconds(seconds: float | None) -> None:
         raise UsageError(f"timeout={seconds!r}: give a positive number of seconds, or None for no timeout")
 
 
-@asynccontextmanager
-async def within(seconds: float | None, what: str) -> AsyncIterator[None]:
+class within:  # noqa: N801  # reads as a word: `async with within(seconds, what)`
     """Cancel the block after `seconds` and raise `StepTimeout` naming `what`; None never ends it."""
-    if seconds is None:
-        yield
-        return
-    try:
-        async with asyncio.timeout(seconds) as timer:
-            yield
-    except TimeoutError:
-        # A TimeoutError from inside, raised while our own timer still ran, is somebody else's: it passes.
-        if not timer.expired():
-            raise
-        raise StepTimeout(f"{what} took longer than its timeout of {seconds:g} s", seconds=seconds) from None
+
+    __slots__ = ("_seconds", "_timer", "_what")
+
+    def __init__(self, seconds: float | None, what: str) -> None:
+        check_seconds(seconds)
+        self._seconds = seconds
+        self._what = what
+        self._timer: asyncio.Timeout | None = None
+
+    async def __aenter__(self) -> None:
+        if self._seconds is not None:
+            self._timer = asyncio.timeout(self._seconds)
+            await self._timer.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is None or self._seconds is None:
+            return
+        try:
+            await self._timer.__aexit__(kind, error, trace)
+        except TimeoutError:
+            # Only our own timer's end gets here: a TimeoutError from inside is passed on by the timer as it is.
+            raise StepTimeout(
+                f"{self._what} took longer than its timeout of {self._seconds:g} s", seconds=self._seconds
+            ) from None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Hashable, Mapping, Set
+from collections.abc import Hashable, Mapping
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -16,9 +17,9 @@ from fanfold.errors import UsageError
 # Everything `str.isspace` knows, so that one `rstrip` takes spaces and punctuation in any mix.
 _SPACES = " \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000"
 _SPACES += "".join(map(chr, range(0x2000, 0x200B)))
-_ENDS = ".,;:!?…。！？，；：" + _SPACES
+_ENDS = ".,;:!?…\u3002\uff01\uff0c\uff1a\uff1b\uff1f" + _SPACES  # with the full-width ones
 _LEAD_STARTS = "*_aAtTfFcC"
-_PAIRS = {"*": "*", "_": "_", "`": "`", '"': '"', "'": "'", "“": "”", "‘": "’", "«": "»"}
+_PAIRS = {"*": "*", "_": "_", "`": "`", '"': '"', "'": "'", "\u201c": "\u201d", "\u2018": "\u2019", "«": "»"}
 
 # The emphasis that opens before the words closes at the colon ("**Answer:** x", "**Answer**: x"): one that
 # opens here and closes at the end of the text is a pair around the whole, and is stripped as such.
@@ -36,7 +37,7 @@ def clean(text: str) -> str:
     "The final answer is" in front, and runs of whitespace. Cleaning twice is cleaning once, and a text made
     of dress alone stays as it is, so that "?" and "!" remain two answers.
     """
-    if text.isalnum():
+    if text.isalnum():  # most ballots are one word
         return text
     bare, before = text.strip(), ""
     while bare != before:
@@ -70,10 +71,11 @@ def ballot_key(value: object) -> Hashable:
     """
     if isinstance(value, str) and not isinstance(value, Enum):
         return ("text", clean(value).casefold())
-    return _scalar_key(value) or _structure_key(value)
+    key = _scalar_key(value)
+    return _structure_key(value) if key is None else key
 
 
-def _scalar_key(value: object) -> Hashable:
+def _scalar_key(value: object) -> Hashable | None:
     if value is None:
         return ("none",)
     if isinstance(value, Enum):
@@ -89,7 +91,7 @@ def _scalar_key(value: object) -> Hashable:
 def _structure_key(value: object) -> Hashable:
     if isinstance(value, (list, tuple)):
         return ("list", tuple(map(ballot_key, value)))
-    if isinstance(value, Set):
+    if isinstance(value, AbstractSet):
         return ("set", frozenset(map(ballot_key, value)))
     fields = value if isinstance(value, Mapping) else _fields(value)
     if fields is not None:

@@ -65,7 +65,7 @@ class MoreThanHalf(Count[Any]):
         groups, winners = self.groups, self._winners()
         if not winners:
             most = max((weight for weight, _ in groups.rivals()), default=0)
-            return not groups.pending or 2 * (most + groups.pending) <= groups.total + groups.pending
+            return 2 * (most + groups.pending) <= groups.total + groups.pending
         # Where no other value can come, those who are out cannot dilute the majority either.
         rivalled = any(True for _ in groups.rivals(winners[0]))
         return not rivalled or 2 * groups.weight[winners[0]] > groups.total + groups.pending

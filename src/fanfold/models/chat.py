@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from fanfold.core.records import Reply, Request, Usage
-from fanfold.errors import ReplyError, StreamCut
+from fanfold.errors import ReplyError
 from fanfold.models.sse import EventData
 
 
@@ -87,7 +87,7 @@ class StreamedReply:
     def __init__(self, label: str) -> None:
         self.label = label
         self.texts: dict[int, list[str]] = {}
-        self.finish: str | None = None
+        self.finishes: dict[int, str] = {}
         self.usage: _Usage | None = None
         self.model = ""
         self.id = ""
@@ -103,16 +103,14 @@ class StreamedReply:
         return "".join(map(self._take, self._events.rest()))
 
     def reply(self) -> Reply:
-        """The whole reply; raises `StreamCut` with the partial text where the stream ended too soon."""
-        if self.finish is None and not self.over:
-            text = self.text()
-            raise StreamCut(
-                f"{self.label}: the stream ended before the reply was whole, after {len(text)} characters",
-                text=text,
+        """The whole reply; raises `ReplyError` where the stream ended too soon."""
+        if not self.over and not (self.texts and self.texts.keys() <= self.finishes.keys()):
+            raise ReplyError(
+                f"{self.label}: the stream ended before the reply was whole, after {len(self.text())} characters",
                 model=self.label,
             )
         texts = tuple("".join(self.texts[index]) for index in sorted(self.texts)) or ("",)
-        return Reply(texts, _usage(self.usage), self.finish or "stop", self.model, self.id)
+        return Reply(texts, _usage(self.usage), self.finishes.get(0, "stop"), self.model, self.id)
 
     def text(self) -> str:
         """What came of the first sample so far."""
@@ -129,7 +127,8 @@ class StreamedReply:
         return "".join(self._piece(choice) for choice in body.choices)
 
     def _piece(self, choice: _Choice) -> str:
-        self.finish = choice.finish_reason or self.finish
+        if choice.finish_reason:
+            self.finishes[choice.index] = choice.finish_reason
         piece = _text(choice.delta)
         self.texts.setdefault(choice.index, []).append(piece)
         return piece if choice.index == 0 else ""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
 
@@ -59,6 +60,10 @@ PROVIDERS: Mapping[str, Provider] = {
 """Providers by the name that stands before the colon; several speak the dialect without being OpenAI."""
 
 
+SECRET = 6
+"""Characters from which on a header's value may be a secret; shorter ones would blot out words."""
+
+
 class Endpoint(msgspec.Struct, frozen=True):
     """A resolved address: the URL of chat completions, the headers to send, and whether it is this machine."""
 
@@ -68,7 +73,18 @@ class Endpoint(msgspec.Struct, frozen=True):
     withheld: str = ""
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.url})"
+        return f"Endpoint({shown(self.url)})"
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return [("url", shown(self.url))]
+
+    def hide(self, text: str) -> str:
+        """The text without the secrets that were sent: a server may repeat them in what it says."""
+        for name, value in self.headers.items():
+            if name != "Content-Type":
+                for secret in {value, value.rpartition(" ")[2]}:
+                    text = text.replace(secret, "[hidden]") if len(secret) >= SECRET else text
+        return text
 
 
 def known(provider: str) -> Provider:
@@ -96,7 +112,7 @@ def endpoint(  # these are the settings a user may give, each by name
     """Resolve where ``provider:name`` is and what is sent along; raises `ModelError`, never showing a key."""
     vendor = known(provider)
     beside = os.environ.get(vendor.url_name) if vendor.url_name else None
-    base = (base_url or beside or vendor.url).rstrip("/")
+    base = (base_url or beside or vendor.url).strip().rstrip("/")
     if not base:
         raise ModelError(f"{provider}:{name}: set {vendor.url_name} or give base_url=")
     loopback = _check_url(base, allow_http=allow_http)
@@ -118,17 +134,39 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def shown(url: str) -> str:
+    """A URL as people may see it: without user name, password and query, which may be secret."""
+    return re.sub(r"(?<=//)[^/]*@", "", re.split(r"[?#]", url, maxsplit=1)[0])
+
+
 def _check_url(base: str, *, allow_http: bool) -> bool:
-    parts = urlsplit(base)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ModelError(f"base_url={base!r} is not a URL: write it like https://host/v1")
-    loopback = is_loopback(parts.hostname)
+    """Refuse what is not a plain base URL, and plain HTTP to elsewhere; gives whether it is this machine."""
+    parts = _parts(base)
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ModelError(
+            f"base_url={shown(base)!r} comes with a user name, a query or a fragment: give api_key=, headers= or "
+            "query= instead, where secrets stay hidden"
+        )
+    loopback = is_loopback(parts.hostname or "")
     if parts.scheme == "http" and not loopback and not allow_http:
         raise ModelError(
             f"{base} is plain HTTP to another machine, where prompts and keys can be read on the way: use https, or "
             "allow it with allow_http=True (the command: --allow-http)"
         )
     return loopback
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        # Parsers of URLs disagree on backslashes and white space, and so on which host is meant.
+        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        reason = "" if whole and url.isprintable() and not {" ", "\\"} & set(url) else "write it like https://host/v1"
+    except ValueError as error:
+        reason = str(error)
+    if reason:
+        raise ModelError(f"base_url={shown(url)!r} is not a URL: {reason}")
+    return parts
 
 
 def _key_for(vendor: Provider, base: str, beside: str | None) -> tuple[str | None, str]:
@@ -141,7 +179,7 @@ def _key_for(vendor: Provider, base: str, beside: str | None) -> tuple[str | Non
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
+    parts = _parts(url.strip())
     return parts.scheme, parts.hostname, parts.port
 
 
@@ -161,6 +199,6 @@ def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
 def _chat_url(provider: str, name: str, base: str, query: Mapping[str, str] | None) -> str:
     fields = dict(query or {})
     if provider == "azure" and "/openai/v1" not in base:
-        base = f"{base}/openai/deployments/{name}"
+        base = f"{base}/openai/deployments/{quote(name, safe='')}"
         fields.setdefault("api-version", os.environ.get("OPENAI_API_VERSION", "2024-10-21"))
     return f"{base}/chat/completions" + (f"?{urlencode(fields)}" if fields else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,10 +13,28 @@ from fanfold.core.records import Rate, Reply, Request, Usage, Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-WORDS: tuple[str, ...] = ("branch", "fold", "paper", "wind", "river", "stone", "light", "answer", "question", "morning", "window")
+WORDS: tuple[str, ...] = (
+    "branch",
+    "fold",
+    "paper",
+    "wind",
+    "river",
+    "stone",
+    "light",
+    "answer",
+    "question",
+    "morning",
+    "window",
+)
 WORDS += ("garden", "letter", "bridge", "quiet", "early", "plain", "narrow", "green", "second", "open", "careful")
 
 MARK = "[made up]"
+
+DEEP = 8
+"""Levels down at which a made-up value of a recursive type begins to come to its end."""
+
+DEEPEST = 100
+LARGEST = 10_000
 
 
 class FakeModel:
@@ -61,7 +80,7 @@ class FakeModel:
             if seconds:
                 await sleep(seconds)
             return
-        pieces = text.replace(" ", " \0").split("\0")
+        pieces = words(text) or [""]
         for piece in pieces:
             if seconds:
                 await sleep(seconds / len(pieces))
@@ -87,27 +106,54 @@ def made_up_text(source: Chance) -> str:
     return f"{MARK} {' '.join(sentences)}"
 
 
+def words(text: str) -> list[str]:
+    """The text in pieces of a word and the white space behind it; together they are the text."""
+    return re.findall(r"\S+\s*|\s+", text)
+
+
 def instance(schema: Mapping[str, Any], source: Chance) -> Any:
-    """A made-up value that a JSON Schema allows (of the parts of the language that typed answers use)."""
-    return _value(schema, source, schema.get("$defs", {}))
+    """A made-up value that a JSON Schema allows (of the parts of the language that typed answers use).
+
+    Raises ValueError for a schema that no small value satisfies, as one that contains itself without a way out.
+    """
+    return _Filling(source, schema.get("$defs", {})).value(schema, 0)
 
 
-def _value(schema: Mapping[str, Any], source: Chance, defs: Mapping[str, Any]) -> Any:
-    if "$ref" in schema:
-        return _value(defs[schema["$ref"].rpartition("/")[2]], source, defs)
-    if "const" in schema:
-        return schema["const"]
-    if "enum" in schema:
-        return source.choice(schema["enum"])
-    if "anyOf" in schema:
-        return _value(source.choice(schema["anyOf"]), source, defs)
-    kind = schema.get("type", "string")
-    if kind == "object":
-        return {name: _value(field, source, defs) for name, field in schema.get("properties", {}).items()}
-    if kind == "array":
-        length = max(source.randint(2, 3), schema.get("minItems", 0))
-        return [_value(schema.get("items", {}), source, defs) for _ in range(length)]
-    return _plain(kind, schema, source)
+class _Filling:
+    """One value in the making, and how many parts it may still get."""
+
+    def __init__(self, source: Chance, defs: Mapping[str, Any]) -> None:
+        self.source = source
+        self.defs = defs
+        self.left = LARGEST
+
+    def value(self, schema: Mapping[str, Any], depth: int) -> Any:
+        self.left -= 1
+        if self.left < 0 or depth > DEEPEST:
+            raise ValueError(f"a made-up value has at most {LARGEST} parts, {DEEPEST} deep")
+        if "$ref" in schema:
+            return self.value(self.defs[schema["$ref"].rpartition("/")[2]], depth + 1)
+        if "const" in schema:
+            return schema["const"]
+        if "enum" in schema:
+            return self.source.choice(schema["enum"])
+        if "anyOf" in schema:
+            return self.value(self._chosen(schema["anyOf"], depth), depth + 1)
+        kind = schema.get("type", "string")
+        if kind == "object":
+            return {name: self.value(field, depth + 1) for name, field in schema.get("properties", {}).items()}
+        if kind == "array":
+            return [self.value(schema.get("items", {}), depth + 1) for _ in range(self._length(schema, depth))]
+        return _plain(kind, schema, self.source)
+
+    def _length(self, schema: Mapping[str, Any], depth: int) -> int:
+        least: int = schema.get("minItems", 0)
+        return max(self.source.randint(2, 3) if depth < DEEP else 0, least)
+
+    def _chosen(self, options: list[Mapping[str, Any]], depth: int) -> Mapping[str, Any]:
+        """Any of the options; deep down one that nests no further, so that recursive types come to an end."""
+        plain = [option for option in options if "$ref" not in option and "properties" not in option]
+        return self.source.choice(plain if plain and depth >= DEEP else options)
 
 
 def _plain(kind: str, schema: Mapping[str, Any], source: Chance) -> Any:

@@ -39,6 +39,9 @@ class Settings(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"Settings({self.model!r})"
 
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("model", self.model)]
+
 
 class Line(msgspec.Struct, frozen=True):
     """An open model and its price (None where it is not known)."""

@@ -9,7 +9,7 @@ import msgspec
 
 from fanfold.errors import AccessError, BillingError, CallError, ConnectError, NotRecorded, StatusError, StreamCut
 from fanfold.models import chat
-from fanfold.models.endpoints import Endpoint, endpoint, known
+from fanfold.models.endpoints import Endpoint, endpoint, known, shown
 from fanfold.models.prices import FlatRate
 
 if TYPE_CHECKING:
@@ -50,7 +50,11 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     allow_http: bool = False
 
     def __repr__(self) -> str:
-        return f"OpenAI({self.label!r}, base_url={self.base_url!r})"
+        return f"OpenAI({self.label!r}, base_url={self.base_url and shown(self.base_url)!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, str | None]]:
+        # Rich would show every field, the key among them.
+        return [("name", self.label), ("base_url", self.base_url and shown(self.base_url))]
 
     @property
     def label(self) -> str:
@@ -104,23 +108,20 @@ class Wire:
                 return reply
         except CallError as error:
             error.model = self.label
+            error.args = tuple(self.target.hide(str(arg)) for arg in error.args)
             raise
 
     async def _streamed(self, exchange: Exchange, watch: Watch) -> Reply:
         incoming = chat.StreamedReply(self.label)
         try:
             async for chunk in exchange.chunks():
-                piece = incoming.feed(chunk)
-                if piece:
-                    watch.text(piece)
+                _pass_on(incoming.feed(chunk), watch)
+            _pass_on(incoming.rest(), watch)
+            reply = incoming.reply()
         except CallError as error:
             if incoming.text():
                 raise StreamCut(str(error), text=incoming.text(), model=self.label) from error
             raise
-        piece = incoming.rest()
-        if piece:
-            watch.text(piece)
-        reply = incoming.reply()
         watch.done(reply)
         return reply
 
@@ -131,7 +132,7 @@ class Wire:
         except ConnectError:
             data = b""
         status = exchange.status
-        said, code = chat.error_text(data), chat.error_code(data)
+        said, code = self.target.hide(chat.error_text(data)), chat.error_code(data)
         message = f"{self.label} answered {status}: {said}"
         if status == 402 or code in BILLING:
             return BillingError(message, model=self.label)
@@ -149,6 +150,11 @@ class Wire:
                 "give api_key= if it is meant for it)"
             )
         return ""
+
+
+def _pass_on(piece: str, watch: Watch) -> None:
+    if piece:
+        watch.text(piece)
 
 
 def _structured(spec: OpenAI) -> bool:

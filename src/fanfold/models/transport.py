@@ -15,6 +15,7 @@ from yarl import URL
 
 from fanfold.core.clock import sleep
 from fanfold.errors import ConnectError
+from fanfold.models.endpoints import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -105,7 +106,9 @@ class Transport:
         """A quick GET (a list of models, say): its status and body."""
         timeout = aiohttp.ClientTimeout(total=seconds)
         try:
-            async with self._client.get(_parsed(url), headers=headers, timeout=timeout) as response:
+            async with self._client.get(
+                _parsed(url), headers=headers, timeout=timeout, allow_redirects=False, proxy=self._proxy(_parsed(url))
+            ) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise _connect_error(error, url) from error
@@ -121,7 +124,8 @@ class Transport:
         await sleep(0)
 
     def _proxy(self, url: URL) -> str | None:
-        if url.host is None or proxy_bypass(url.host):
+        # What is meant for this machine stays on it, also where nobody set NO_PROXY.
+        if url.host is None or is_loopback(url.host) or proxy_bypass(url.host):
             return None
         return self._proxies.get(url.scheme)
 

@@ -117,4 +117,5 @@ def part(
         event for event in state.events[since:] if event.place == place or event.place.startswith(place + "/")
     ]
     calls = [event.call for event in events if event.kind == "call.ended" and event.call is not None]
-    return Run(place.rpartition("/")[2], output, detail, wall, tuple(calls), tuple(events), error)
+    name = place.rpartition("/")[2].replace("%2F", "/")
+    return Run(name, output, detail, wall, tuple(calls), tuple(events), error)

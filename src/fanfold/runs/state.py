@@ -34,6 +34,8 @@ class RunState:
         self.events: list[Event] = []
         self.calls: list[Call] = []
         self.closed = False
+        self.draws: dict[tuple[str, bytes], int] = {}
+        """How often each request (by its hash: they are long) was made in each place."""
         self._numbers = 0
         self._readers: set[asyncio.Future[None]] = set()
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from fanfold.core.door import run_sync
+from fanfold.core.fan import gone
 from fanfold.core.records import Event
 from fanfold.errors import UsageError
+from fanfold.folds.ballots import Said
 from fanfold.steps.running import new_state, run_alone
 from fanfold.steps.templates import render
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from fanfold.runs.state import RunState
     from fanfold.session import Session
     from fanfold.steps.step import Step
+
+logger = logging.getLogger("fanfold")
 
 Item = TypeVar("Item")
 Out = TypeVar("Out")
@@ -54,7 +59,9 @@ class Listening(Generic[Item, Out]):
         task, _ = self._begun()
         if not task.done():
             task.cancel()
-            await asyncio.wait([task])
+            interrupted = await gone({task}, self._name_resisting)
+            if interrupted is not None:
+                raise interrupted
         if not task.cancelled():
             task.exception()  # seen: it was raised by the iteration, or its reader has left
 
@@ -91,6 +98,9 @@ class Listening(Generic[Item, Out]):
             raise UsageError("enter it first, as in `async with step.updates(x) as updates:`")
         return self._task, self._state
 
+    def _name_resisting(self, _: object) -> None:
+        logger.warning("the run of %r resists its cancellation; who leaves it waits for it", self._step.name)
+
     def _view(self, event: Event) -> Iterator[Item]:
         raise NotImplementedError
 
@@ -119,7 +129,8 @@ class Updates(Listening[tuple[str, Any], Out]):
         if event.kind == "branch.started":
             self._branches.add(event.place)
         elif event.kind in {"branch.ended", "step.ended"} and event.error is None and not self._inside(event.place):
-            yield event.place.partition("/")[2].replace("%2F", "/"), event.value
+            value = event.value.value if isinstance(event.value, Said) else event.value
+            yield event.place.partition("/")[2].replace("%2F", "/"), value
 
     def _inside(self, place: str) -> bool:
         """Whether a place lies under a branch (a branch itself does not lie under itself)."""

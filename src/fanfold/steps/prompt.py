@@ -80,7 +80,8 @@ class Prompt(Step[Any, T]):
     def _request(self, fields: Mapping[str, Any], *, structured: bool) -> Request:
         """The request; what the model cannot be told by a schema is said in words at the prompt's end."""
         options = self.options
-        by_schema = structured if options.structured is None else options.structured
+        wished = structured if options.structured is None else options.structured
+        by_schema = wished and self.answer.schema is not None
         ending = "" if by_schema or not self.answer.instruction else f"\n\n{self.answer.instruction}"
         last = len(self.frames) - 1
         messages = [frame.fill(fields, ending if at == last else "") for at, frame in enumerate(self.frames)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fanfold.core.clock import now
-from fanfold.core.scope import Scope, current, enter, leave
+from fanfold.core.scope import Scope, current, enter, leave, segment
 from fanfold.core.timeouts import within
 from fanfold.errors import FanfoldError
 from fanfold.runs.run import Run, finished, part
@@ -30,7 +30,7 @@ async def new_state(step: Step[Any, Any], session: Session | None, *, streaming:
 
 async def run_alone(state: RunState, step: Step[In, Out], given: In, timeout: float | None) -> Run[Out]:
     """Run `step` as the run of `state`; whatever escapes carries the run so far."""
-    root = Scope(state, step.name)
+    root = Scope(state, segment(step.name))
     token = enter(root)
     root.emit("run.started", step.kind)
     output: Any = None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fanfold.errors import UsageError
 from fanfold.steps.answers import numbers
 from fanfold.steps.answers.reading import Answer, Unreadable, unsupported, wrapped
 from fanfold.steps.answers.replies import plain
 from fanfold.steps.answers.words import Vocabulary, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _JSON_TYPES = {str: "string", bool: "boolean", int: "integer", float: "number"}
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fanfold.folds.canonical import clean
 from fanfold.steps.answers.reading import Answer, Unreadable, wrapped
 from fanfold.steps.answers.replies import find_json, said
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 T = TypeVar("T")
 

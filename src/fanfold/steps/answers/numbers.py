@@ -7,12 +7,12 @@ import re
 from typing import Any
 
 from fanfold.folds.canonical import clean
-from fanfold.steps.answers.markers import Marker, markers, pattern, settle
+from fanfold.steps.answers.markers import Finder, Marker, settle
 from fanfold.steps.answers.reading import Answer, Unreadable, start_of, wrapped
 from fanfold.steps.answers.replies import NOTHING, json_answer, plain, said
 
 _WORDS = ("amount", "count", "grade", "number", "rating", "result", "score", "sum", "total", "value")
-_FINDER = pattern("|".join(_WORDS))
+_FINDER = Finder(*_WORDS)
 
 _NUMBER = re.compile(
     r"""
@@ -29,10 +29,9 @@ _NUMBER = re.compile(
 )
 # What makes the number before it part of something else: a sum, a range, a choice of two.
 _GOES_ON = re.compile(r"\s{0,3}(?:[-+*/×\u00f7=^–\u2014]|\\times|x|to|or|and|plus|minus|times)\s{0,3}[$(]?[-−]?[0-9]")
+_HEDGES = "a|about|an|approximately|around|exactly|is|just|of|only|probably|roughly|the|therefore|thus"
 _FILLERS = re.compile(
-    r"(?:[\s\"'(\[{$~\u2248=]|\\|(?:a|an|about|approximately|around|exactly|just|is|of|only|roughly|the)\s){1,12}"
-    r"(?=[\s$-]?[-+−.0-9\u20ac\u00a3\u00a5])",
-    re.IGNORECASE,
+    rf"(?:[\s\"'(\[{{$~\u2248=\\]|(?:{_HEDGES})\s){{1,12}}(?=[\s$-]?[-+−.0-9\u20ac\u00a3\u00a5])", re.IGNORECASE
 )
 _BOLD = re.compile(r"\*\*\s{0,3}([^*\n]{1,40})\*\*")
 _HASHES = re.compile(r"^####\s{0,3}(\S[^\n]{0,60})$", re.MULTILINE)
@@ -73,7 +72,7 @@ def read_float(text: str) -> float:
 def _read(text: str) -> str:
     found = stated(text)
     if found is None:
-        found = _only(plain(text), text)
+        found = _only(plain(text))
     if found is None:
         raise Unreadable("the reply does not plainly say which number" if _DIGIT.search(text) else "it has none")
     return found
@@ -92,7 +91,7 @@ def stated(text: str) -> str | None:
     if value is not NOTHING:
         return settle([Marker(said(value) or "null", "firm")], _named)
     bare = plain(text)
-    found = settle([*markers(bare, _FINDER)], _named)
+    found = settle([*_FINDER.markers(bare)], _named)
     return _standing_out(text) if found is None else found
 
 
@@ -104,10 +103,10 @@ def _named(marker: Marker) -> str | None:
         match = _NUMBER.match(text, start.end() if start else 0)
         if match and not _GOES_ON.match(text, match.end()):
             return _digits(match)
-    return _only(value, value) if marker.grade == "firm" else None
+    return _only(value) if marker.grade == "firm" else None
 
 
-def _only(text: str, whole: str) -> str | None:
+def _only(text: str) -> str | None:
     """The only number in a text: with any other digit in it, there is no telling which one is meant."""
     match = _NUMBER.search(text)
     if match is None or _DIGIT.search(text, match.end()) or _DIGIT.search(text[: match.start()]):
@@ -125,17 +124,24 @@ def _standing_out(text: str) -> str | None:
 def scaled(text: str) -> str | None:
     """The only number in a text, if it is given on a scale: "I would say 4/5"."""
     match = _NUMBER.search(text)
-    return _only(text, text) if match and match["top"] else None
+    return _only(text) if match and match["top"] else None
 
 
 def _digits(match: re.Match[str]) -> str:
     if match["scale"]:
         raise Unreadable(f"{start_of(match[0])} is not in digits")
     digits = match["digits"].replace(",", "")
-    if match["top"] and float(digits) > float(match["top"]):
-        raise Unreadable(f"{start_of(match[0])} is off its own scale")
+    if match["top"]:
+        _check_scale(match, float(digits), float(match["top"]))
     minus = {match["sign"], match["inner"]} & {"-", "−"}
     return f"{'-' if minus else ''}{digits}{match['exponent'] or ''}"
+
+
+def _check_scale(match: re.Match[str], value: float, top: float) -> None:
+    if value > top:
+        raise Unreadable(f"{start_of(match[0])} is off its own scale")
+    if top < 5 and "/" in match[0]:
+        raise Unreadable(f"{start_of(match[0])} may be a fraction")
 
 
 def as_int(digits: str) -> int:

@@ -16,9 +16,7 @@ _NONE = Vocabulary(("none", "null", "n/a"), mentions=False)
 
 def text() -> Answer[str]:
     """The answer that is the reply as it is."""
-    return Answer(
-        wanted="text", reader=str, schema=None, item_schema={"type": "string"}, instruction="", is_text=True
-    )
+    return Answer(wanted="text", reader=str, schema=None, item_schema={"type": "string"}, instruction="", is_text=True)
 
 
 def optional(item: Answer[T]) -> Answer[T | None]:
@@ -35,26 +33,35 @@ def optional(item: Answer[T]) -> Answer[T | None]:
     )
 
 
+def unwrapped(reply: str) -> str:
+    """The text in a reply that was asked for as JSON and came as ``{"answer": "…"}``; else the reply as it is."""
+    if not reply.lstrip().startswith(("{", "```")):
+        return reply
+    value = json_answer(reply)
+    return value if isinstance(value, str) else reply
+
+
+def is_none(reply: str) -> bool:
+    """Whether the whole reply says that there is none."""
+    return json_answer(reply) is None or _NONE.exact(reply) is not None
+
+
 def _read(item: Answer[T], reply: str) -> T | None:
     if item.is_text:
-        return None if _is_none(reply, whole=True) else item.reader(reply)
+        return None if is_none(reply) else item.reader(unwrapped(reply))
     # Declared choices come first: one of them may itself be called "none".
-    if item.choices is None and _is_none(reply):
+    if item.choices is None and _says_none(reply):
         return None
     try:
         return item.reader(reply)
     except Unreadable:
-        if _is_none(reply):
+        if _says_none(reply):
             return None
         raise
 
 
-def _is_none(reply: str, *, whole: bool = False) -> bool:
-    if json_answer(reply) is None or _NONE.exact(reply) is not None:
-        return True
-    if whole:
-        return False
+def _says_none(reply: str) -> bool:
     try:
-        return decide(_NONE, reply) >= 0
+        return is_none(reply) or decide(_NONE, reply) >= 0
     except Unreadable:
         return False

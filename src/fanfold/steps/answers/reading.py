@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fanfold.errors import ParseError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -17,7 +19,7 @@ class Unreadable(Exception):
     """The reply is not what was wanted; the message says why, and holds no more of the reply than that takes."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Answer(Generic[T_co]):
     """What a prompt's `returns=` comes to.
 
@@ -37,9 +39,12 @@ class Answer(Generic[T_co]):
     name: str = "answer"
 
     def read(self, text: str) -> T_co:
-        """Read a reply; raises `ParseError`, which carries the whole of it, and nothing else."""
+        """Read a reply; raises `ParseError`, which carries the whole of it, and nothing else.
+
+        What a reasoning model thinks aloud (up to ``</think>``) is no part of a typed answer.
+        """
         try:
-            return self.reader(text)
+            return self.reader(text if self.is_text else text.rpartition("</think>")[2])
         except Unreadable as why:
             reason = str(why) if text.strip() else "the reply is empty"
             raise ParseError(f"wanted {self.wanted}, but {reason}: {start_of(text)}", text=text) from None

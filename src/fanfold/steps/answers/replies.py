@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # What can begin JSON, so that the braces of LaTeX and code cost nothing.
 _STARTS = re.compile(r'\{(?=\s*["}])|\[(?=\s*["\[{\]\-0-9tfn])')
 _TRIES = 200
 
-# Emphasis opens or closes at a word's edge; `3*4`, `3 * 4` and `snake_case` are none. Each run of marks is
-# looked at once: the lookbehinds keep a long run from being tried again at each of its characters.
-_EMPHASIS = re.compile(r"(?<![\w*_`])[*_`]++(?=\S)|(?<=[^\s*_`])[*_`]++(?!\w)")
+_MARKS = re.compile(r"[*_`]+")
 
 NOTHING: Final = object()
 """What `json_answer` gives where the reply holds none; None is an answer (`null`)."""
@@ -90,7 +90,16 @@ def said(value: Any) -> str | None:
 
 def plain(text: str) -> str:
     """The text without markdown emphasis."""
-    return _EMPHASIS.sub("", text)
+    return _MARKS.sub(_unless_emphasis, text)
+
+
+def _unless_emphasis(match: re.Match[str]) -> str:
+    """Emphasis opens before a word or closes behind one; `3*4`, `3 * 4` and `snake_case` are none."""
+    text, start, end = match.string, match.start(), match.end()
+    before, after = text[max(0, start - 1) : start], text[end : end + 1]
+    opens = not before.isalnum() and not after.isspace() and after
+    closes = not after.isalnum() and not before.isspace() and before
+    return "" if opens or closes else match[0]
 
 
 def last_line(text: str) -> str:

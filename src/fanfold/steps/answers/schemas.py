@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from fanfold.steps.answers.reading import wrapped
+
 # What strict servers take (OpenAI, "Structured outputs: supported schemas"). What they refuse is told in the
 # description, and holds all the same: the reply is validated by the type itself.
 _KEPT = (
-    "type description enum pattern format minimum maximum exclusiveMinimum exclusiveMaximum multipleOf "
-    "minItems maxItems"
-).split()
+    *("type", "description", "enum", "pattern", "format", "minimum", "maximum"),
+    *("exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minItems", "maxItems"),
+)
 _FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
 _TOLD = {
     "minLength": "shortest length",
@@ -33,12 +35,7 @@ def strict(schema: dict[str, Any]) -> dict[str, Any] | None:
     try:
         root = _closed(_inlined(schema, defs), defs)
         if root.get("type") != "object":
-            root = {
-                "type": "object",
-                "properties": {"answer": root},
-                "required": ["answer"],
-                "additionalProperties": False,
-            }
+            root = wrapped(root)
         named = {name: _closed(node, defs) for name, node in defs.items()}
     except Open:
         return None

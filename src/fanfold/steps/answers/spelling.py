@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from fanfold.errors import UsageError
 from fanfold.folds.canonical import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -51,7 +55,7 @@ def _loosely(text: str) -> str:
     """Between words stands what was declared, or a space, a hyphen or an underscore."""
     words = list(_WORD.finditer(text))
     parts = [re.escape(words[0][0])]
-    for left, right in zip(words, words[1:], strict=False):
+    for left, right in pairwise(words):
         between = re.escape(text[left.end() : right.start()])
         parts.append(rf"(?:[\s_-]{{1,3}}|{between}){re.escape(right[0])}")
     return "".join(parts)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints, is_typeddict
+from typing import TYPE_CHECKING, Any, NotRequired, Required, get_args, get_origin, get_type_hints, is_typeddict
 
 from fanfold.folds.canonical import clean
+from fanfold.steps.answers.plain import is_none, unwrapped
 from fanfold.steps.answers.reading import Answer, Unreadable, unsupported
 from fanfold.steps.answers.replies import find_json
 from fanfold.steps.answers.schemas import is_object, strict
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pydantic import TypeAdapter, ValidationError
 
 _CANDIDATES = 50
@@ -33,14 +35,13 @@ def structure(returns: Any, base: Answer[Any] | None = None) -> Answer[Any]:
             schema=schema,
             instruction=base.instruction,
             choices=base.choices,
-            is_text=False,
         )
     root = is_object(described)
     name = getattr(returns, "__name__", "") if root else ""
     shown = json.dumps(schema or described, ensure_ascii=False, separators=(",", ":"))
     return Answer(
         wanted=f"a JSON object for {name}" if name else "JSON that matches the schema",
-        reader=partial(_read, adapter, root),
+        reader=partial(_read if root else _read_wrapped, adapter),
         schema=schema,
         instruction=f"Reply with only JSON that matches this JSON Schema: {shown}",
         name=re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "answer",
@@ -71,48 +72,65 @@ def _known(returns: Any) -> Any:
 
 
 def _typed_dict(returns: Any) -> Any:
-    from typing_extensions import NotRequired, Required, TypedDict
+    from typing_extensions import TypedDict
 
     hints = get_type_hints(returns, include_extras=True)
     fields = {
         name: (Required if name in returns.__required_keys__ else NotRequired)[_known(hint)]
         for name, hint in hints.items()
     }
-    made = TypedDict(returns.__name__, fields)
+    make: Any = TypedDict  # checkers take only literal names and fields
+    made = make(returns.__name__, fields)
     made.__doc__ = returns.__doc__
     return made
 
 
-def _read(adapter: TypeAdapter[Any], root: bool, text: str) -> Any:
+def _read(adapter: TypeAdapter[Any], text: str) -> Any:
+    """Read a structure with named fields."""
+    return _first_valid(adapter, _objects(text), "it has no JSON object")
+
+
+def _read_wrapped(adapter: TypeAdapter[Any], text: str) -> Any:
+    """Read anything else: from JSON, or from the bare words, as a date or `X | None` may stand there."""
+    try:
+        return _first_valid(adapter, _contents(text), "it has no JSON")
+    except Unreadable as why:
+        words = None if is_none(text) else clean(text)
+        try:
+            return adapter.validate_python(words, strict=False)
+        except ValueError:
+            raise why from None
+
+
+def _first_valid(adapter: TypeAdapter[Any], values: Iterator[Any], problem: str) -> Any:
     from pydantic import ValidationError
 
-    problem: str | None = None
-    for value in islice(_values(text, root), _CANDIDATES):
+    first: ValidationError | None = None
+    for value in islice(values, _CANDIDATES):
         try:
             # As JSON, since that is what it was: a date is a string there, in strict models too.
             return adapter.validate_json(_dumped(value), strict=False)
         except ValidationError as error:
-            problem = problem or _short(error)
-    if not root:
-        try:
-            return adapter.validate_python(clean(text), strict=False)
-        except ValidationError as error:
-            problem = problem or _short(error)
-    raise Unreadable(problem or "it has no JSON object")
+            first = first or error
+    raise Unreadable(_short(first) if first else problem)
 
 
-def _values(text: str, root: bool) -> Iterator[Any]:
-    """What may be meant: an object as it stands, then what it wraps; where no object is wanted, the inside first."""
+def _objects(text: str) -> Iterator[Any]:
+    """The objects in a reply, and behind each one what it wraps, if that is all it holds."""
     for found in find_json(text):
-        inner = next(iter(found.values())) if isinstance(found, dict) and len(found) == 1 else None
-        wraps = isinstance(found, dict) and (isinstance(inner, dict) or (not root and "answer" in found))
-        if root and not isinstance(found, dict):
-            continue
-        if wraps and not root:
-            yield found.get("answer", inner)
+        if isinstance(found, dict):
+            yield found
+            inner = next(iter(found.values())) if len(found) == 1 else None
+            if isinstance(inner, dict):
+                yield inner
+
+
+def _contents(text: str) -> Iterator[Any]:
+    """The JSON in a reply, each behind what it wraps as "answer"."""
+    for found in find_json(text):
+        if isinstance(found, dict) and "answer" in found:
+            yield found["answer"]
         yield found
-        if wraps and root:
-            yield inner
 
 
 def _dumped(value: Any) -> str:
@@ -125,7 +143,7 @@ def _dumped(value: Any) -> str:
 def _refined(adapter: TypeAdapter[Any], base: Answer[Any], text: str) -> Any:
     from pydantic import ValidationError
 
-    value = base.reader(text)
+    value = base.reader(unwrapped(text) if base.is_text else text)
     try:
         return adapter.validate_python(value, strict=False)
     except ValidationError as error:

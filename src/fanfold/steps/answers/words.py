@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from fanfold.steps.answers.markers import LABELS, Marker, markers, pattern, settle
+from fanfold.steps.answers.markers import Finder, Marker, settle
 from fanfold.steps.answers.reading import Unreadable
 from fanfold.steps.answers.replies import NOTHING, json_answer, last_line, plain, said
 from fanfold.steps.answers.spelling import cares_for_case, level, word_pattern
 
-FINDER = pattern(LABELS)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FINDER = Finder(
+    *("category", "choice", "class", "classification", "conclusion", "decision", "judgement", "judgment", "label"),
+    *("option", "output", "prediction", "response", "result", "selection", "verdict", "winner"),
+)
 
 # Words of everyday speech: "there is no way to tell" does not choose "no".
 _EVERYDAY = frozenset({"yes", "no", "true", "false", "none", "not", "y", "n", "n/a", "maybe"})
 
 _NOUNS = "answer|assistant|candidate|category|choice|class|label|letter|model|number|option|output|response"
-_OPENING = r"[\s\"'\u201c\u2018\u00ab(\[{<#>\u2022*$\\-]{0,10}"
+_OPENING = r"[\s\"'\u201c\u2018\u00ab(\[<#>\u2022*$\\-]{0,10}"
 _CLOSING = r"[\"'\u201d\u2019\u00bb)\]}>$]{0,4}"
 _DELIMITER = (
     rf"(?:{_CLOSING}(?:\s{{0,3}}(?:$|[.,;:!(…–\u2014\u3002\uff01\uff0c\uff1a\uff1b\u3001]|-+(?=[\s>-]))"
     r"|\s{1,3}(?:because|since)\b)|[)\]}>])"
 )
 _FOLLOWED = r"(?:\s{1,3}(?:as|due|it|its|that|the|there|these|they|this|which|i|we|you)\b)"
-_HEDGES = (
-    "actually|also|clearly|definitely|indeed|likely|most|obviously|probably|simply|still|therefore|thus|the"
-)
+_HEDGES = "actually|also|clearly|definitely|indeed|likely|most|obviously|probably|simply|still|therefore|thus|the"
 _FILLERS = re.compile(rf"(?:(?:{_HEDGES})\s{{1,3}}){{1,4}}(?=\S)", re.IGNORECASE)
 _NOUN_LED = re.compile(rf"{_OPENING}(?:(?:{_NOUNS})\s{{1,3}}){_OPENING}", re.IGNORECASE)
 
-# "Spam: no", "B - wrong", "spam is not …": the word is named to be denied.
-_DENIED = re.compile(
-    rf"{_CLOSING}\s{{0,3}}(?:[:=–\u2014-]{{1,2}}\s{{0,3}}(?:no|not|false|incorrect|wrong)\s{{0,3}}(?:$|[.,;!\n])|\?"
-    r"|(?:(?:is|was|are|were|seems|would\s+be|can\s+be)\s+)(?:not|no|false|incorrect|wrong|unlikely|ruled|eliminated|out)\b"
-    r"|(?:is|was|are|does|do|would|could|ca)n['\u2019]?t\b|(?:cannot|does\s+not|do\s+not)\b)",
+# "Spam: no", "B - wrong", "spam?": the word is named to be denied, or asked about.
+_REFUTED = re.compile(
+    rf"{_CLOSING}\s{{0,3}}(?:[:=–\u2014-]{{1,2}}\s{{0,3}}(?:no|not|false|incorrect|wrong)\s{{0,3}}(?:$|[.,;!}}\n])|\?)",
     re.IGNORECASE,
 )
+# "Spam is not …", "spam or not".
+_DENIED = re.compile(
+    r"\s{0,3}(?:or\s+not\b|(?:is|was|are|were|seems|would\s+be|can\s+be)\s+(?:eliminated|false|incorrect|no|not|out|ruled"
+    r"|unlikely|wrong)\b|(?:is|was|are|does|do|would|could|ca)n['\u2019]?t\b|(?:cannot|does\s+not|do\s+not)\b)",
+    re.IGNORECASE,
+)
+# "[Yes] if it is prime": in lower case, since "(A) If it rains" is a choice and its text.
+_CONDITIONAL = re.compile(rf"{_CLOSING}\s{{1,3}}(?:if|means?|only|or|unless|when|would)\b")
+_BRACKETED = re.compile(r"\[([^\[\]\n]{1,80})\]")
 _NEGATED = re.compile(
     r"\b(?:not|no|never|nor|neither|none|nothing|without|cannot|hardly|unlikely|unable|unclear|unsure|uncertain"
     r"|whether|if|either|than|instead|doubt)\b|n['\u2019]t\b|\bnon-?$",
@@ -44,6 +55,7 @@ _NEGATED = re.compile(
 # Where a negation ends: "not personal, so it is spam".
 _TURNS = re.compile(r"[.;:!?\n]|\b(?:but|hence|however|so|therefore|thus)\b", re.IGNORECASE)
 _CLAUSE = 200
+_DRESS = 400
 
 
 class Vocabulary:
@@ -53,12 +65,11 @@ class Vocabulary:
     that speaks of one word only, and does not deny it, has chosen it.
     """
 
-    def __init__(
-        self, texts: Sequence[str], others: Sequence[tuple[str, int]] = (), *, mentions: bool = True
-    ) -> None:
+    def __init__(self, texts: Sequence[str], others: Sequence[tuple[str, int]] = (), *, mentions: bool = True) -> None:
         self.key = level(texts)
         self.index = {self.key(text): at for at, text in enumerate(texts)}
         self.mentions = mentions
+        self.longest = _DRESS + 4 * max(map(len, texts))  # a bound only: it spares long replies the comparison
         spellings = list(texts)
         for text, at in others:
             if self.key(text) and self.index.setdefault(self.key(text), at) == at:
@@ -94,12 +105,14 @@ class Vocabulary:
                 rf"\b(?:{_NOUNS})\s{{1,3}}{_OPENING}(?:{words[text]})",
                 rf"(?<=[(\[\"'])(?:{words[text]})(?=[)\]\"'])",
                 # "A or B" names two, and chooses none.
-                rf"(?<!or\ )(?<!and\ )(?<![,&/]\ )(?<!/)(?-i:{words[text]})(?=[.,):;!]|\s{{0,3}}$)",
+                rf"(?<!or\ )(?<!and\ )(?<![,&/]\ )(?<!/)(?<!\w\.)(?-i:{words[text]})(?=[.,):;!]|\s{{0,3}}$)",
             ]
         return found
 
     def exact(self, text: str) -> int | None:
         """The word that the whole of `text` is."""
+        if len(text) > self.longest:
+            return None
         found = self.index.get(self.key(text))
         if found is None:
             bare = _NOUN_LED.sub("", text, count=1) if _NOUN_LED.match(text) else text
@@ -118,7 +131,8 @@ class Vocabulary:
             return None
         found = self._meant(match["word"])
         rest = text[match.end() : match.end() + _CLAUSE]
-        if _DENIED.match(rest) or _is_numbered(match["word"], rest):
+        conditional = not _is_single(match["word"]) and _CONDITIONAL.match(rest)
+        if conditional or _REFUTED.match(rest) or _is_numbered(match["word"], rest):
             return None
         return None if self._one_of_several(rest, found) else found
 
@@ -129,6 +143,18 @@ class Vocabulary:
     def _alone_in_front(self, text: str, found: int | None) -> bool:
         """Whether no other line begins with another word: "A) … B) …" goes through the choices, and makes none."""
         return all(self._meant(match["word"]) == found for match in self._lead.finditer(text))
+
+    def alone(self, text: str) -> int | None:
+        """The word that the last line is, if no other line is another."""
+        found = self.exact(last_line(text))
+        if found is None:
+            return None
+        return found if {self.exact(line) for line in text.splitlines()} <= {found, None} else None
+
+    def bracketed(self, text: str) -> int | None:
+        """The only word in square brackets: "so it is a prime number. [Yes]"."""
+        found = {self.exact(inside) for inside in _BRACKETED.findall(text)} - {None}
+        return found.pop() if len(found) == 1 else None
 
     def mentioned(self, text: str) -> int | None:
         """The only word that `text` speaks of as a whole word, unless it is denied or everyday speech."""
@@ -170,27 +196,20 @@ def _is_numbered(word: str, rest: str) -> bool:
 def _denied(text: str, match: re.Match[str]) -> bool:
     before = text[max(0, match.start() - _CLAUSE) : match.start()]
     after = text[match.end() : match.end() + _CLAUSE]
-    return bool(_NEGATED.search(_TURNS.split(before)[-1]) or _DENIED.match(after))
+    return bool(_NEGATED.search(_TURNS.split(before)[-1]) or _REFUTED.match(after) or _DENIED.match(after))
 
 
 def decide(vocabulary: Vocabulary, text: str) -> int:
     """The word that a reply chooses; raises `Unreadable` where it names something else, several, or none.
 
-    In this order: the whole reply, its JSON, the last place that names the answer, its first word if set off,
-    its last line, and the only word mentioned, unless the reply speaks of "the answer" and names none.
+    In this order: the whole reply, its JSON, the last place that names the answer, its first word if set off, its
+    last line, the only word in brackets, and the only word mentioned, unless "the answer" is spoken of elsewhere.
     """
-    bare = plain(text)
     found = vocabulary.exact(text)
-    if found is None:
-        found = _by_json(vocabulary, text)
-    named = [] if found is not None else list(markers(bare, FINDER))
-    for find in (
-        lambda: settle(named, vocabulary.named),
-        lambda: vocabulary.leading(bare),
-        lambda: vocabulary.exact(last_line(bare)),
-        lambda: None if _speaks_of_it(named) or not vocabulary.mentions else vocabulary.mentioned(bare),
-    ):
-        found = find() if found is None else found
+    for find in (_by_json, _by_marker, _by_place) if found is None else ():
+        found = find(vocabulary, text)
+        if found is not None:
+            break
     if found is None:
         raise Unreadable("the reply does not plainly say which")
     return found
@@ -203,5 +222,20 @@ def _by_json(vocabulary: Vocabulary, text: str) -> int | None:
     return settle([Marker(said(value) or "null", "firm")], vocabulary.named)
 
 
-def _speaks_of_it(named: list[Marker]) -> bool:
-    return any(marker.grade == "soft" for marker in named)
+def _by_marker(vocabulary: Vocabulary, text: str) -> int | None:
+    """What is named as the answer; failing that, as a verdict, a label and the like."""
+    found = list(FINDER.markers(plain(text)))
+    named = settle([marker for marker in found if marker.grade != "weak"], vocabulary.named)
+    if named is None:
+        named = settle([marker for marker in found if marker.grade == "weak"], vocabulary.named)
+    return named
+
+
+def _by_place(vocabulary: Vocabulary, text: str) -> int | None:
+    bare = plain(text)
+    for find in (vocabulary.leading, vocabulary.alone, vocabulary.bracketed):
+        found = find(bare)
+        if found is not None:
+            return found
+    prose = any(marker.grade == "soft" for marker in FINDER.markers(bare))
+    return vocabulary.mentioned(bare) if vocabulary.mentions and not prose else None

@@ -1,0 +1,140 @@
+"""What the server remembers: every request with its times, and the counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fanfold.core.clock import now
+from fanfold.testing.server.refusals import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from yarl import URL
+
+    from fanfold.testing.server.completions import Asked
+
+
+@dataclass(slots=True, eq=False)
+class Seen:
+    """One request as the server saw it; times are in seconds on the server's loop clock.
+
+    `ordinal` is the sample that was meant, `draw` the header that said so (None: it was counted). `began` is when the
+    reply's head went out, `answered` when the reply was whole, and `disconnected` when the client was seen to be
+    gone before that. `status` is None until there is an answer.
+    """
+
+    number: int
+    method: str
+    url: URL
+    headers: Mapping[str, str] = field(repr=False)
+    received: float
+    raw: bytes = field(default=b"", repr=False)
+    model: str = ""
+    draw: str | None = None
+    ordinal: int | None = None
+    n: int = 1
+    stream: bool = False
+    status: int | None = None
+    began: float | None = None
+    answered: float | None = None
+    disconnected: float | None = None
+
+    @property
+    def path(self) -> str:
+        """The path of the URL."""
+        return self.url.path
+
+    @property
+    def query(self) -> Mapping[str, str]:
+        """The fields of the URL's query."""
+        return self.url.query
+
+    @property
+    def body(self) -> Any:
+        """The body, decoded from JSON; raises ValueError where it is not."""
+        return msgspec.json.decode(self.raw)
+
+    def digest(self) -> bytes:
+        """What stands for the body: identical requests have the same."""
+        return blake2b(self.raw, digest_size=16).digest()
+
+    def learn(self, asked: Asked, ordinal: int) -> None:
+        """Note what the body says."""
+        self.model = asked.model
+        self.ordinal = ordinal
+        self.n = asked.request.n
+        self.stream = asked.request.stream
+
+
+class ServerStatistics(msgspec.Struct, frozen=True):
+    """Counts since the server began: of `requests`, those in flight, answered, refused (4xx and 5xx), and given up.
+
+    `samples` counts the texts given. `latency` and `speed` say how the server was told to pace them.
+    """
+
+    requests: int
+    in_flight: int
+    answered: int
+    refused: int
+    disconnected: int
+    samples: int
+    answers: str
+    latency: float | str
+    speed: float
+
+
+class Book:
+    """The requests of one server; it keeps the last `keep` of them, and at least half as many."""
+
+    def __init__(self, keep: int) -> None:
+        self.keep = max(2, keep)
+        self.seen: list[Seen] = []
+        self.counts: Counter[str] = Counter()
+        self.closing = False
+        self._drawn: dict[bytes, int] = {}
+
+    def open(self, method: str, url: URL, headers: Mapping[str, str]) -> Seen:
+        """A request has come."""
+        seen = Seen(self.counts["requests"], method, url, headers, now(), draw=headers.get("x-fanfold-draw"))
+        self.counts["requests"] += 1
+        self.counts["in_flight"] += 1
+        if len(self.seen) >= self.keep:
+            del self.seen[: self.keep // 2]
+        self.seen.append(seen)
+        return seen
+
+    def close(self, seen: Seen) -> None:
+        """It is over: answered, refused, or its client has gone (unless we are the ones who close)."""
+        self.counts["in_flight"] -= 1
+        if seen.answered is None:
+            if not self.closing:
+                seen.disconnected = now()
+                self.counts["disconnected"] += 1
+        elif seen.status == 200:
+            self.counts["answered"] += 1
+        else:
+            self.counts["refused"] += 1
+
+    def ordinal(self, seen: Seen, n: int) -> int:
+        """Which sample is meant: the draw header's last part, else one further than the last identical request."""
+        if seen.draw is not None:
+            return _last_part(seen.draw)
+        key = seen.digest()
+        ordinal = self._drawn.pop(key, 0)
+        if len(self._drawn) >= self.keep:
+            self._drawn = dict(list(self._drawn.items())[self.keep // 2 :])
+        self._drawn[key] = ordinal + n
+        return ordinal
+
+
+def _last_part(header: str) -> int:
+    last = header.rpartition("/")[2]
+    if not (last.isascii() and last.isdecimal() and len(last) <= 18):
+        raise Refusal(400, f"x-fanfold-draw: {header[:200]!r} does not end in the number of a sample", code="bad_draw")
+    return int(last)

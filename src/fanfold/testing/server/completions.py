@@ -1,0 +1,176 @@
+"""OpenAI's chat completions seen from the server: requests read strictly, replies written whole or in chunks."""
+
+from __future__ import annotations
+
+import re
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from fanfold.core.clock import wall
+from fanfold.core.records import Message, Reply, Request, Usage
+from fanfold.models.fake import words
+from fanfold.testing.server.refusals import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_Tokens = Annotated[int, msgspec.Meta(ge=1)]
+_Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
+_Samples = Annotated[int, msgspec.Meta(ge=1, le=128)]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+
+
+class _Message(msgspec.Struct):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[dict[str, Any]] | None = None
+
+
+class _Schema(msgspec.Struct):
+    name: str = "answer"
+    schema: dict[str, Any] = {}
+
+
+class _Format(msgspec.Struct):
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: _Schema | None = None
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Body(msgspec.Struct):
+    model: _Name
+    messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
+    n: _Samples | None = None
+    stream: bool | None = None
+    stream_options: _StreamOptions | None = None
+    temperature: _Temperature | None = None
+    max_tokens: _Tokens | None = None
+    max_completion_tokens: _Tokens | None = None
+    response_format: _Format | None = None
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """One request: the model's name, what it is asked in no vendor's dialect, and whether a stream tells usage."""
+
+    model: str
+    request: Request
+    include_usage: bool
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+_encode = msgspec.json.Encoder().encode
+
+# msgspec says "Expected `int`, got `str` - at `$.n`", or, at the top, "Object missing required field `messages`".
+_PARAM = re.compile(r".*at `\$\.(\w+)|.*field `(\w+)`")
+
+
+def read(data: bytes) -> Asked:
+    """The request in a body; raises `Refusal` (400) where it is not one."""
+    try:
+        body = _decode(data)
+    except msgspec.ValidationError as error:
+        found = _PARAM.match(str(error))
+        param = next(filter(None, found.groups()), None) if found else None
+        raise Refusal(400, f"the request is not a chat completion: {error}", param=param) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refusal(400, f"the body is not JSON that can be read: {error}") from None
+    options = body.stream_options
+    return Asked(body.model, _request(body), options is not None and bool(options.include_usage))
+
+
+def _request(body: _Body) -> Request:
+    wanted = body.response_format
+    return Request(
+        tuple(Message(message.role, message.content or "") for message in body.messages),
+        body.temperature,
+        body.max_completion_tokens or body.max_tokens,
+        None if wanted is None else _schema(wanted),
+        n=body.n or 1,
+        stream=bool(body.stream),
+    )
+
+
+def _schema(wanted: _Format) -> dict[str, Any] | None:
+    if wanted.type == "text":
+        return None
+    if wanted.type == "json_object":
+        return {"type": "object"}
+    if wanted.json_schema is None:
+        raise Refusal(400, "response_format of type json_schema needs a json_schema", param="response_format")
+    return wanted.json_schema.schema
+
+
+class Completion:
+    """One reply on its way out; `maker` says in the system fingerprint what made it."""
+
+    def __init__(self, number: int, asked: Asked, reply: Reply, maker: str) -> None:
+        self.reply = reply
+        self.include_usage = asked.include_usage
+        self.head = {
+            "id": f"chatcmpl-fanfold-{number}",
+            "created": int(wall()),
+            "model": reply.model or asked.model,
+            "system_fingerprint": f"fanfold-{maker}",
+        }
+
+    def whole(self) -> bytes:
+        """The body of a plain reply."""
+        choices = [
+            {
+                "index": index,
+                "message": {"role": "assistant", "content": text, "refusal": None},
+                "logprobs": None,
+                "finish_reason": self.reply.finish,
+            }
+            for index, text in enumerate(self.reply.texts)
+        ]
+        usage = _usage(self.reply.usage)
+        return _encode({**self.head, "object": "chat.completion", "choices": choices, "usage": usage})
+
+    def pieces(self) -> list[bytes]:
+        """The events of a streamed reply: the first opens it, each that follows brings one word of each sample."""
+        spoken = [words(text) for text in self.reply.texts]
+        role = {"role": "assistant", "content": "", "refusal": None}
+        opening = b"".join(self._chunk(index, role) for index in range(len(spoken)))
+        pieces = [b"".join(self._said(row)) for row in zip_longest(*spoken)]
+        return [opening + pieces[0], *pieces[1:]] if pieces else [opening]
+
+    def ending(self) -> bytes:
+        """The events that close a streamed reply."""
+        events = [self._chunk(index, {}, self.reply.finish) for index in range(len(self.reply.texts))]
+        if self.include_usage:
+            events.append(self._event([], _usage(self.reply.usage)))
+        return b"".join([*events, b"data: [DONE]\n\n"])
+
+    def _said(self, row: tuple[str | None, ...]) -> Iterator[bytes]:
+        for index, word in enumerate(row):
+            if word is not None:
+                yield self._chunk(index, {"content": word})
+
+    def _chunk(self, index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
+        return self._event([{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}], None)
+
+    def _event(self, choices: list[dict[str, Any]], usage: dict[str, Any] | None) -> bytes:
+        chunk = {**self.head, "object": "chat.completion.chunk", "choices": choices}
+        if self.include_usage:
+            chunk["usage"] = usage
+        return b"data: %b\n\n" % _encode(chunk)
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }

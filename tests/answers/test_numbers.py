@@ -1,0 +1,329 @@
+"""Numbers as people and models write them; where it is not clear which number is meant, none is."""
+
+import math
+from typing import Any
+
+import pytest
+
+from fanfold.steps.answers import answer
+from tests.answers.cases import DRESS, read, refused
+
+
+@pytest.mark.parametrize("dress", DRESS)
+@pytest.mark.parametrize(
+    ("text", "value"), [("7", 7), ("42", 42), ("-3", -3), ("0", 0), ("1234567", 1234567)], ids=range(5)
+)
+def test_an_int_is_read_in_every_dress(dress: str, text: str, value: int) -> None:
+    """A reply that is a whole number reads as it in bold, quoted, behind a marker, boxed, tagged and as JSON."""
+    found = read(int, DRESS[dress](text, value))
+    assert found == value
+    assert type(found) is int
+
+
+@pytest.mark.parametrize("dress", DRESS)
+@pytest.mark.parametrize(("text", "value"), [("7.5", 7.5), ("-0.25", -0.25), ("1e-3", 0.001), ("8", 8.0)])
+def test_a_float_is_read_in_every_dress(dress: str, text: str, value: float) -> None:
+    """The same for numbers with a fraction or an exponent."""
+    found = read(float, DRESS[dress](text, value))
+    assert found == value
+    assert type(found) is float
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("7", 7),
+        ("+7", 7),
+        ("\u22127", -7),
+        ("007", 7),
+        ("7.0", 7),
+        ("7.000", 7),
+        ("7.", 7),
+        ("(7)", 7),
+        ("~7", 7),
+        ("1,234", 1234),
+        ("1,234,567", 1234567),
+        ("1,234.00", 1234),
+        ("$5", 5),
+        ("$ 5", 5),
+        ("$1,234", 1234),
+        ("-$5", -5),
+        ("$-5", -5),
+        ("\u20ac5", 5),
+        ("5\u20ac", 5),
+        ("5 \u20ac", 5),
+        ("\u00a35", 5),
+        ("\u00a55", 5),
+        ("85%", 85),
+        ("85 %", 85),
+        ("1e3", 1000),
+        ("1E+3", 1000),
+        ("1.5e3", 1500),
+        ("12345678901234567890", 12345678901234567890),
+        ("9007199254740993.0", 9007199254740993),
+    ],
+)
+def test_a_whole_reply_is_a_number(text: str, value: int) -> None:
+    """Signs, separators of thousands, currencies, percent signs and exponents are read, to the last digit."""
+    assert read(int, text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("7/10", 7),
+        ("7 / 10", 7),
+        ("7 out of 10", 7),
+        ("7 of 10", 7),
+        ("10/10", 10),
+        ("0/5", 0),
+        ("4/5.", 4),
+        ("I give it 7/10.", 7),
+        ("Score: 7/10\nIt has 3 flaws.", 7),
+        ("Rating: 4 out of 5", 4),
+        ("3 out of 4", 3),
+        ("85/100 overall", 85),
+    ],
+)
+def test_a_scale_means_its_first_number(text: str, value: int) -> None:
+    """ "7/10" and "7 out of 10" are 7."""
+    assert read(int, text) == value
+    assert read(float, text) == value
+
+
+@pytest.mark.parametrize("text", ["11/10", "Score: 12/10", "7/5", "1/2", "2/3", "3/4", "Answer: 2/3", "6 out of 5"])
+def test_what_is_no_scale_is_refused(text: str) -> None:
+    """A number beyond its scale is no score, and over a number below 5 it may be a fraction."""
+    refused(int, text)
+    refused(float, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Score: 7", 7),
+        ("**Score:** 7\n\nIt has 3 flaws.", 7),
+        ("score = 7, for 2 reasons", 7),
+        ("Rating: 4 (3 flaws)", 4),
+        ("Grade: 9. I found 1 flaw.", 9),
+        ("Result: 12 in 3 steps", 12),
+        ("Total: $1,234 for 5", 1234),
+        ("Value: 0 after 2 tries", 0),
+        ("Count: 3\nOf 10", 3),
+        ("The answer is 42, by 6 * 7.", 42),
+        ("The answer is $18 for 2 eggs", 18),
+        ("the answer is: about 20 of them, give or take 3", 20),
+        ("The answer is therefore 5 and not 4.", 5),
+        ("The final score is 8; the first was 3", 8),
+        ("my rating is 6, down from 8", 6),
+        ("A total of 9 points. Score: 9", 9),
+        ("1. First\n2. Second\nAnswer: 7", 7),
+        ('3 apples and 4 pears.\nAnswer("7")', 7),
+        ("3 + 4 is $\\boxed{7}$.", 7),
+        ("3 + 4 = 7\n#### 7", 7),
+        ("He has 3 and then 4.\n#### 1,012", 1012),
+        ("<answer>7</answer> after 3 tries", 7),
+        ("2 * 3 = 6, so **6** it is", 6),
+        ("It has 3 flaws. **8**", 8),
+        ("It has 3 flaws. Rating: [[8]]", 8),
+        ("Score: 3\n\nOn reflection, 2 of these count less.\nScore: 5", 5),
+        ("Answer: 42 apples, 3 of them red", 42),
+        ("Answer: 3 + 4 = 7", 7),
+        ("Answer: 3*4 = 12 apples", 12),
+        ("Answer: 200 + 48 = 248", 248),
+        ("Answer: 7 (since 2+3=5, plus 2)", 7),
+        ("Answer: x = 5", 5),
+        ("Answer: The total is 42.", 42),
+        ("The answer is 100% wrong in 2 places.\nScore: 2", 2),
+    ],
+)
+def test_a_marker_names_the_number(text: str, value: int) -> None:
+    """A score, rating, grade, result, total, value or answer is the number named so last; so is one in bold or boxed."""
+    assert read(int, text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("I would say 7.", 7),
+        ("It costs $5 in all", 5),
+        ("There are seven, that is 7, of them", 7),
+        ("roughly 85% I think", 85),
+        ("Temperature: -4 degrees", -4),
+        ("about 1,000 people", 1000),
+        ("*7*", 7),
+        ("The score is 7 and nothing else", 7),
+    ],
+)
+def test_the_only_number_in_a_reply_counts(text: str, value: int) -> None:
+    """A reply with one number in it means that number."""
+    assert read(int, text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "7 or 8",
+        "7-8",
+        "7 \u2013 8",
+        "between 7 and 8",
+        "Score: 7-8",
+        "Score: 7 to 8",
+        "Score: 7 or 8",
+        "1, 2, 3",
+        "3 apples and 4 pears",
+        "3 + 4 = 7",
+        "**3** and **4**",
+        "first 7, then 8",
+        "2024-01-05",
+        "05/06/2024",
+        "12:30",
+        "1.2.3",
+        "1,5",
+        "1,23,456",
+        "1 2",
+        "10^5",
+        "2 x 10^5",
+        "555-1234",
+        "GPT-4 says 7",
+        "4b says 7",
+    ],
+)
+def test_several_numbers_without_a_marker_are_refused(text: str) -> None:
+    """Where a reply has several numbers and names none of them, there is no telling which one is meant."""
+    assert "wanted a whole number" in refused(int, text)
+    assert "wanted a number" in refused(float, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "  ",
+        "seven",
+        "none",
+        "N/A",
+        "no number here",
+        "nan",
+        "NaN",
+        "inf",
+        "-Infinity",
+        "1e999",
+        "-1e999",
+        "Score: N/A",
+        "Grade: B",
+        "7kg",
+        "7th",
+        "0x1F",
+        "1_000",
+        "GPT-4 agrees",
+        "v2",
+        "H2O",
+        "5k",
+        "5 million",
+        "5M",
+        "3 dozen",
+        "$5bn",
+        "Answer: unknown, 3 or 4",
+        "Answer: none. There are 7",
+        '{"answer": null}',
+        '{"answer": NaN}',
+        '{"answer": Infinity}',
+        '{"answer": 1e999}',
+        '{"answer": true}',
+        '{"answer": [7]}',
+        '{"answer": "seven"}',
+        "true",
+        "\u0667",
+        "m\u00b2",
+    ],
+)
+def test_what_is_no_finite_number_is_refused(text: str) -> None:
+    """Words, units, ordinals, magnitudes ("5 million"), nan and infinities are no numbers in digits."""
+    refused(int, text)
+    refused(float, text)
+
+
+@pytest.mark.parametrize("text", ["7.5", "0.1", "1e-3", "Score: 7.5/10", "1,234.5", '{"answer": 7.5}', "1.5e0"])
+def test_an_int_is_never_rounded(text: str) -> None:
+    """A number with a fraction is no int, and the message says so."""
+    assert "is not whole" in refused(int, text)
+    assert not read(float, text).is_integer()
+
+
+def test_numbers_too_long_for_python_are_refused() -> None:
+    """Thousands of digits raise `ParseError`, not what Python raises."""
+    assert "too many digits" in refused(int, "9" * 5000)
+    assert "too large" in refused(float, "9" * 5000)
+    refused(int, '{"answer": ' + "9" * 5000 + "}")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("7.5", 7.5),
+        (".5", 0.5),
+        ("-.5", -0.5),
+        ("1e-3", 1e-3),
+        ("1.5E+3", 1500.0),
+        ("1,234.5", 1234.5),
+        ("$0.99", 0.99),
+        ("99.9%", 99.9),
+        ("8.5/10", 8.5),
+        ("Score: 8.5 out of 10, for 2 reasons", 8.5),
+        ("The answer is 3.14.", 3.14),
+        ("\\boxed{2.50}", 2.5),
+        ("0.1", 0.1),
+        ("-0", 0.0),
+    ],
+)
+def test_floats_are_read_exactly(text: str, value: float) -> None:
+    """A float is the double nearest to the digits, as Python itself reads them."""
+    assert read(float, text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"answer": 7}', 7),
+        ('{"answer": "7"}', 7),
+        ('{"answer": "7/10"}', 7),
+        ('{"answer": "$1,234"}', 1234),
+        ('{"answer": "100 + 80 = 180"}', 180),
+        ('{"answer": 7.0}', 7),
+        ('{"score": 7, "flaws": 3}', 7),
+        ('{"Rating": "4 out of 5"}', 4),
+        ('{"final_answer": 7}', 7),
+        ('It has 3 flaws: {"grade": 7}', 7),
+        ('```json\n{"reasoning": "3 + 4 = 7", "answer": "7"}\n```', 7),
+        ('```json\n{\n  "reasoning": "3 and\n4",\n  "answer": 7\n}\n```\nI hope these 2 lines help.', 7),
+        ('{"reasoning": "so 3", "answer": 7', 7),
+        ("{'score': 7, 'why': 'x'}", 7),
+    ],
+)
+def test_json_is_read(text: str, value: int) -> None:
+    """A JSON object's "answer" or "score" (rating, grade, total, …) counts, as a number or in words, even cut short."""
+    assert read(int, text) == value
+
+
+@pytest.mark.parametrize(
+    ("returns", "kind", "wanted"), [(int, "integer", "a whole number"), (float, "number", "a number")], ids=range(2)
+)
+def test_what_is_asked(returns: Any, kind: str, wanted: str) -> None:
+    """A number is asked for in digits, and as a number in the schema."""
+    asked = answer(returns)
+    assert asked.instruction == f"Reply with only {wanted}, in digits."
+    assert asked.schema is not None
+    assert asked.schema["properties"] == {"answer": {"type": kind}}
+    assert asked.schema["required"] == ["answer"]
+    assert asked.schema["additionalProperties"] is False
+    assert asked.choices is None
+    assert asked.name == "answer"
+
+
+def test_no_reading_gives_nan_or_infinity() -> None:
+    """Whatever spelling of a number too large for a float is tried, none comes through."""
+    for text in ("1e308", "-1e308", "1" + "0" * 308):
+        assert math.isfinite(read(float, text))
+    for text in ("1e309", "2e308", "1" + "0" * 400, "Answer: 1e400", "**1e400**", "#### 1e400"):
+        refused(float, text)

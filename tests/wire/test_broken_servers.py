@@ -1,0 +1,387 @@
+"""What comes of servers that break, lie or refuse: never a silently short reply, always one typed error."""
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from fanfold import OpenAI, Session, prompt
+from fanfold.errors import (
+    AccessError,
+    BillingError,
+    CallError,
+    ConnectError,
+    FatalError,
+    NotRecorded,
+    ReplyError,
+    StatusError,
+    StreamCut,
+)
+from fanfold.testing import no_leaks
+from tests.wire import raw
+
+ASK = prompt("{input}")
+TEXTS = ("Grüße ", "aus 東京 ", "und 🐙.")
+TEXT = "".join(TEXTS)
+
+
+def model(url: str) -> OpenAI:
+    """The model on a test's server."""
+    return OpenAI(name="m", base_url=url, api_key="test-key-1234")
+
+
+async def call(url: str, *, streamed: bool = False) -> tuple[str, list[str]]:
+    """Ask the model at `url`: its text, and the pieces in which it came."""
+    async with Session(model=model(url)) as session, no_leaks(session):
+        if not streamed:
+            return (await ASK.run("hi", session=session)).output, []
+        pieces = []
+        async with ASK.text("hi", session=session) as text:
+            async for piece in text:
+                pieces.append(piece)  # noqa: PERF401  # kept when it raises
+            return text.run.output, pieces
+
+
+def answer(response: bytes | raw.Say, *, streamed: bool = False) -> tuple[str, list[str]]:
+    """What comes of one call to a server that answers with `response`."""
+
+    async def main():
+        async with raw.raw_server(response) as server:
+            return await call(server.url, streamed=streamed)
+
+    return asyncio.run(main())
+
+
+def refusal(response: bytes | raw.Say, kind: type[CallError] = CallError, *, streamed: bool = False) -> Any:
+    """The error that comes of it."""
+    with pytest.raises(kind) as caught:
+        answer(response, streamed=streamed)
+    assert type(caught.value) is kind or kind is CallError
+    assert caught.value.model == "openai:m"
+    assert caught.value.place == "prompt"
+    return caught.value
+
+
+def closing(*parts: bytes) -> raw.Say:
+    """Send these parts one by one, each on the wire before the next, then close the connection politely."""
+
+    async def say(writer, _heard):
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    return say
+
+
+def aborting(*parts: bytes) -> raw.Say:
+    """Send these parts, let them arrive, then cut the connection off."""
+
+    async def say(writer, _heard):
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+        await asyncio.sleep(0.01)
+        writer.transport.abort()
+
+    return say
+
+
+# -- streams that end too soon ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cut", range(4))
+@pytest.mark.parametrize("end", [closing, aborting])
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_stream_cut_at_any_chunk_is_an_error_with_the_partial_text(cut, end, chunked):
+    """Cut before any text it may be tried again; cut after, it is a StreamCut that keeps the text."""
+    events = raw.stream(*TEXTS)[:cut]
+    parts = [raw.in_chunks(), *map(raw.chunk, events)] if chunked else [raw.open_ended(), *events]
+    if cut:
+        error = refusal(end(*parts), StreamCut, streamed=True)
+        assert error.text == "".join(TEXTS[:cut])
+        assert not error.retryable
+    else:
+        error = refusal(end(*parts), streamed=True)
+        assert isinstance(error, ConnectError | ReplyError)
+        assert not isinstance(error, StreamCut)
+        assert error.retryable
+
+
+@pytest.mark.parametrize("keep", [1, 5, 11, 12, 30, 60])
+def test_a_stream_cut_inside_an_event_is_a_cut_too(keep):
+    """Half an event is no text, and what came before it is kept."""
+    half = raw.event(raw.piece("lost"))[:keep]
+    error = refusal(closing(raw.open_ended(), raw.event(raw.piece("kept ")), half), StreamCut, streamed=True)
+    assert error.text == "kept "
+
+
+def test_the_text_before_a_cut_reached_the_reader():
+    """The pieces of a stream that is cut later are given before the error is raised."""
+
+    async def main():
+        parts = [raw.open_ended(), raw.event(raw.piece("one ")), raw.event(raw.piece("two "))]
+        pieces = []
+        async with raw.raw_server(aborting(*parts)) as server, Session(model=model(server.url)) as session:
+            async with ASK.text("hi", session=session) as text:
+                with pytest.raises(StreamCut):
+                    async for piece in text:
+                        pieces.append(piece)  # noqa: PERF401  # kept when it raises
+        return pieces
+
+    assert "".join(asyncio.run(main())) == "one two "
+
+
+def test_several_samples_in_one_stream_are_whole_only_together():
+    """A finish reason of one sample does not make up for another sample that lacks its own."""
+    events = [
+        raw.event(raw.piece("a")),
+        raw.event(raw.piece("b", index=1)),
+        raw.event(raw.piece(finish="stop")),
+    ]
+    assert refusal(closing(raw.open_ended(), *events), StreamCut, streamed=True).text == "a"
+    both = [*events, raw.event(raw.piece(finish="stop", index=1))]
+    assert answer(closing(raw.open_ended(), *both), streamed=True)[0] == "a"
+
+
+# -- streams that are odd, and whole -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("events", [{}, {"done": False}, {"finish": None}], ids=["whole", "not done", "no reason"])
+def test_a_stream_that_says_it_is_whole_is_whole(events, end):
+    """A finish reason or [DONE] is enough, with either kind of line end."""
+    sent = raw.stream(*TEXTS, end=end, **events)
+    text, pieces = answer(closing(raw.open_ended(), *sent), streamed=True)
+    assert text == "".join(pieces) == TEXT
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_chunks_of_any_size_give_the_same_text(size, end):
+    """Chunks of one byte, through the middle of characters, line ends and events, change nothing."""
+    whole = b"".join(raw.stream(*TEXTS, end=end))
+    parts = [raw.chunk(whole[at : at + size]) for at in range(0, len(whole), size)]
+    text, pieces = answer(closing(raw.in_chunks(), *parts, raw.chunk(b"")), streamed=True)
+    assert text == "".join(pieces) == TEXT
+
+
+def test_comments_other_fields_and_an_unended_last_event_are_understood():
+    """Keep-alive comments and event names are passed over; the last blank line may be missing."""
+    body = b": ping\n\nevent: x\nid: 7\n" + raw.event(raw.piece("a")) + b":\n\n" + raw.event("[DONE]").rstrip()
+    assert answer(raw.open_ended() + body, streamed=True)[0] == "a"
+
+
+def test_a_server_that_does_not_stream_gives_its_text_whole():
+    """A server that ignores `stream` and answers in one piece is understood."""
+    assert answer(raw.whole(raw.reply("all at once")), streamed=True) == ("all at once", ["all at once"])
+
+
+# -- replies that are none ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>hello</html>",
+        b'{"choices": [',
+        b"[]",
+        b"null",
+        b'{"choices": []}',
+        b'{"choices": "none"}',
+        b'{"choices": [{"message": {"content": 7}}]}',
+        b'{"choices": [{"message": {"content": "\xff"}}]}',
+        b'{"object": "list"}',
+    ],
+)
+def test_a_body_that_is_no_reply_is_a_reply_error(body):
+    """Malformed JSON, JSON of another shape and a reply without choices may be tried again."""
+    error = refusal(raw.whole(body), ReplyError)
+    assert error.retryable
+    assert "openai:m sent" in str(error)
+
+
+def test_an_error_in_a_200_is_an_error():
+    """Some gateways answer 200 with an error inside; it is told in their words."""
+    error = refusal(raw.whole({"error": {"message": "upstream is down", "code": 502}}), ReplyError)
+    assert "upstream is down" in str(error)
+
+
+@pytest.mark.parametrize("texts", [(), ("partly ",)])
+def test_an_error_event_in_a_stream_is_an_error(texts):
+    """Before the first text it may be tried again, after it the text is kept; the server's words are told."""
+    failed = {"error": {"message": "the model crashed", "type": "server_error"}}
+    sent = [*(raw.event(raw.piece(text)) for text in texts), raw.event(failed), raw.event("[DONE]")]
+    error = refusal(closing(raw.open_ended(), *sent), StreamCut if texts else ReplyError, streamed=True)
+    assert "the model crashed" in str(error)
+    assert error.retryable == (not texts)
+    assert getattr(error, "text", "") == "".join(texts)
+
+
+def test_malformed_json_in_a_stream_is_an_error():
+    """An event that is no JSON ends the stream; nothing is passed over in silence."""
+    sent = [raw.event(raw.piece("so far ")), raw.event("{nonsense"), *raw.stream("more")]
+    assert refusal(closing(raw.open_ended(), *sent), StreamCut, streamed=True).text == "so far "
+
+
+@pytest.mark.parametrize("texts", [("",), ("", "")])
+def test_a_stream_that_is_whole_and_empty_is_an_empty_reply(texts):
+    """A model may say nothing; if the stream says that it is whole, that is its answer."""
+    assert answer(closing(raw.open_ended(), *raw.stream(*texts)), streamed=True)[0] == ""
+
+
+# -- connections --------------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_is_not_there_is_named():
+    """A refused connection is a ConnectError that names the host and asks whether the server runs."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        origin = "http://127.0.0.1:{}".format(taken.getsockname()[1])
+    with pytest.raises(ConnectError) as caught:
+        asyncio.run(call(f"{origin}/v1"))
+    assert origin in str(caught.value)
+    assert "is it running" in str(caught.value)
+    assert caught.value.retryable
+
+
+def test_a_host_that_is_not_known_is_named():
+    """A name that does not resolve is a ConnectError that names the host."""
+    with pytest.raises(ConnectError, match=r"no-such-host\.invalid"):
+        asyncio.run(call("https://no-such-host.invalid/v1"))
+
+
+@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200", raw.whole(raw.reply())[:-9], b"220 smtp ready\r\n\r\n"])
+def test_a_connection_that_breaks_is_a_connect_error(sent):
+    """A connection that is closed before the reply is whole, or speaks no HTTP, may be tried again."""
+    error = refusal(closing(sent), ConnectError)
+    assert error.retryable
+    assert "broke before the reply was whole" in str(error)
+
+
+# -- refusals -------------------------------------------------------------------------------------------------------
+
+
+def said(status: str, code: str | None = None, **headers: str) -> bytes:
+    """An error response in OpenAI's shape."""
+    return raw.whole({"error": {"message": "these are the words", "code": code}}, status, **headers)
+
+
+@pytest.mark.parametrize(
+    ("response", "kind", "retryable"),
+    [
+        (said("400 Bad Request"), StatusError, False),
+        (said("401 Unauthorized", "invalid_api_key"), AccessError, False),
+        (said("402 Payment Required"), BillingError, False),
+        (said("403 Forbidden"), AccessError, False),
+        (said("404 Not Found", "model_not_found"), StatusError, False),
+        (said("404 Not Found", "not_recorded"), NotRecorded, False),
+        (said("408 Request Timeout"), StatusError, True),
+        (said("409 Conflict"), StatusError, True),
+        (said("413 Payload Too Large"), StatusError, False),
+        (said("422 Unprocessable Entity"), StatusError, False),
+        (said("429 Too Many Requests", "rate_limit_exceeded"), StatusError, True),
+        (said("429 Too Many Requests", "insufficient_quota"), BillingError, False),
+        (said("429 Too Many Requests", "credit_balance_exhausted"), BillingError, False),
+        (said("500 Internal Server Error"), StatusError, True),
+        (said("503 Service Unavailable"), StatusError, True),
+        (said("529 Overloaded"), StatusError, True),
+    ],
+)
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_status_becomes_its_error(response, kind, retryable, streamed):
+    """Each status and code has its error, with the server's words; access and billing end the run."""
+    error = refusal(response, kind, streamed=streamed)
+    assert "these are the words" in str(error)
+    assert error.retryable == retryable
+    assert isinstance(error, FatalError) == (kind in {AccessError, BillingError})
+    if kind is StatusError:
+        assert error.body == "these are the words"
+        assert str(error.status).encode() in response
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        ("0.25", 0.25),
+        ("0", 0.0),
+        ("-10", None),
+        ("inf", None),
+        ("nan", None),
+        ("999999999", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_retry_after_is_carried_if_it_is_a_time(header, seconds):
+    """The seconds that the server asks to wait stand on the error; nonsense does not."""
+    error = refusal(said("429 Too Many Requests", Retry_After=header), StatusError)
+    assert error.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b'{"error": "plain words"}', "plain words"),
+        (b'{"detail": "as FastAPI says it"}', "as FastAPI says it"),
+        (b'{"message": "bare"}', "bare"),
+        (b"<html>Bad gateway</html>", "Bad gateway"),
+        (b"", "(empty)"),
+        (b"\xff\xfe", "�"),
+        (b'["a", "list"]', '["a", "list"]'),
+        (b'{"error": {"message": "' + b"x" * 5000 + b'"}}', "xxx"),
+    ],
+)
+def test_whatever_shape_an_error_has_its_words_are_told(body, words):
+    """Errors come in many shapes; the message has the words, and never more than a few lines of them."""
+    error = refusal(raw.whole(body, "500 Internal Server Error"), StatusError)
+    assert words in str(error)
+    assert len(str(error)) < 700
+
+
+def test_an_error_that_breaks_off_keeps_its_status():
+    """The status decides, even if the connection breaks before the words are there."""
+    head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 1000\r\n\r\n{"
+    assert refusal(closing(head), StatusError).status == 503
+
+
+def test_redirects_are_not_followed():
+    """A redirect is an error that names its status, and no other host hears of the request or its key."""
+
+    async def main():
+        async with raw.raw_server(raw.whole(raw.reply())) as other:
+            moved = raw.whole(b"", "307 Temporary Redirect", Location=f"{other.url}/chat/completions")
+            async with raw.raw_server(moved) as server:
+                with pytest.raises(StatusError) as caught:
+                    await call(server.url)
+            return caught.value, other.heard, server.heard
+
+    error, elsewhere, here = asyncio.run(main())
+    assert error.status == 307
+    assert elsewhere == []
+    assert here[0].headers["authorization"] == "Bearer test-key-1234"
+
+
+def test_a_server_that_repeats_the_key_does_not_get_it_into_an_error():
+    """Whatever a server says, the key that was sent to it is not in the error."""
+
+    async def echo(writer, heard):
+        status = "500 Internal Server Error" if heard.json["messages"][0]["content"] == "refuse" else raw.OK
+        writer.write(raw.whole({"error": heard.headers}, status))
+
+    async def main():
+        errors = []
+        async with raw.raw_server(echo) as server, Session(model=model(server.url)) as session:
+            for word in ("refuse", "answer"):
+                with pytest.raises(CallError) as caught:
+                    await ASK.run(word, session=session)
+                errors.append(caught.value)
+        return errors
+
+    for error in asyncio.run(main()):
+        run = error.run
+        told = f"{error} {error!r} {run!r} {run.calls} {getattr(error, 'body', '')}"
+        assert "[hidden]" in str(error)
+        assert "test-key" not in told
