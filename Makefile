@@ -34,12 +34,12 @@ demo: .venv/.runtime ## Run the main job on recorded answers (no key, no network
 
 .PHONY: test
 test: .venv/.dev ## Run the quick tests, with the coverage gate
-	$(BIN)/python -m pytest -n auto -m 'not long and not timing' --cov
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not long and not timing' --cov
 	$(BIN)/python -m pytest -m 'not long and timing'
 
 .PHONY: test-all
 test-all: .venv/.dev ## Run all tests, the long ones too
-	$(BIN)/python -m pytest -n auto -m 'not timing' --cov
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not timing' --cov
 	$(BIN)/python -m pytest -m 'timing'
 
 .PHONY: lint
@@ -47,6 +47,10 @@ lint: .venv/.dev ## Check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy $(TYPED)
+
+.PHONY: docs
+docs: .venv/.dev ## Write the command's reference anew
+	$(BIN)/python -m typer fanfold.cli.app utils docs --name fanfold --output docs/cli.md
 
 .PHONY: bench
 bench: .venv/.dev ## Run the benchmarks and print their figures

@@ -72,9 +72,7 @@ def recording(row: Row, kind: str) -> Row:
 def recordings(source: Path) -> list[Row]:
     """Return every question of the chosen exams in the order of the sources, whatever its outcome."""
     files = (("samples", SAMPLES), ("panel", PANEL))
-    return [
-        recording(row, kind) for kind, name in files for row in rows(source / name) if row["dataset"] in EXAMS
-    ]
+    return [recording(row, kind) for kind, name in files for row in rows(source / name) if row["dataset"] in EXAMS]
 
 
 def latency(source: Path) -> dict[str, list[Any]]:
@@ -108,9 +106,7 @@ def build(source: Path, target: Path) -> None:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Build the packaged recordings.")
-    parser.add_argument(
-        "source", type=Path, metavar="SOURCE_DIR", help=f"holds {SAMPLES}, {PANEL}, {LATENCY}"
-    )
+    parser.add_argument("source", type=Path, metavar="SOURCE_DIR", help=f"holds {SAMPLES}, {PANEL}, {LATENCY}")
     parser.add_argument("--target", type=Path, default=DATA, help="where to write (default: the package)")
     arguments = parser.parse_args()
     missing = [name for name in (SAMPLES, PANEL, LATENCY) if not (arguments.source / name).is_file()]

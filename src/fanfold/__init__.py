@@ -13,13 +13,23 @@ if TYPE_CHECKING:
     from fanfold.core.records import Call, Cost, Event, Reply, Request, Usage
     from fanfold.errors import FanfoldError
     from fanfold.folds.ballots import Ballot, VoteResult
+    from fanfold.folds.picking import Pick
     from fanfold.models.openai import OpenAI
     from fanfold.runs.run import Run
     from fanfold.session import Session
+    from fanfold.steps.best_of import best_of
+    from fanfold.steps.evaluate import Scorecard, criterion, evaluate
+    from fanfold.steps.gate import gate
     from fanfold.steps.gather import gather
+    from fanfold.steps.guard import Guarded, check, guard
+    from fanfold.steps.map_over import map_over
     from fanfold.steps.prompt import prompt
+    from fanfold.steps.race import fallback, race
+    from fanfold.steps.retry import retry
+    from fanfold.steps.route import route
     from fanfold.steps.sample import sample
     from fanfold.steps.sections import Sections, sections
+    from fanfold.steps.splitting import split
     from fanfold.steps.step import Step, chain, step
     from fanfold.steps.vote import vote
 
@@ -29,22 +39,37 @@ __all__ = [
     "Cost",
     "Event",
     "FanfoldError",
+    "Guarded",
     "OpenAI",
+    "Pick",
     "Reply",
     "Request",
     "Run",
+    "Scorecard",
     "Sections",
     "Session",
     "Step",
     "Usage",
     "VoteResult",
+    "best_of",
     "chain",
+    "check",
+    "criterion",
     "errors",
+    "evaluate",
+    "fallback",
+    "gate",
     "gather",
+    "guard",
+    "map_over",
     "prompt",
+    "race",
+    "retry",
+    "route",
     "rules",
     "sample",
     "sections",
+    "split",
     "step",
     "vote",
 ]
@@ -57,20 +82,35 @@ _ROOMS = {
     "Cost": "core.records",
     "Event": "core.records",
     "FanfoldError": "errors",
+    "Guarded": "steps.guard",
     "OpenAI": "models.openai",
+    "Pick": "folds.picking",
     "Reply": "core.records",
     "Request": "core.records",
     "Run": "runs.run",
+    "Scorecard": "steps.evaluate",
     "Sections": "steps.sections",
     "Session": "session",
     "Step": "steps.step",
     "Usage": "core.records",
     "VoteResult": "folds.ballots",
+    "best_of": "steps.best_of",
     "chain": "steps.step",
+    "check": "steps.guard",
+    "criterion": "steps.evaluate",
+    "evaluate": "steps.evaluate",
+    "fallback": "steps.race",
+    "gate": "steps.gate",
     "gather": "steps.gather",
+    "guard": "steps.guard",
+    "map_over": "steps.map_over",
     "prompt": "steps.prompt",
+    "race": "steps.race",
+    "retry": "steps.retry",
+    "route": "steps.route",
     "sample": "steps.sample",
     "sections": "steps.sections",
+    "split": "steps.splitting",
     "step": "steps.step",
     "vote": "steps.vote",
 }

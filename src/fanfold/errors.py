@@ -18,6 +18,8 @@
     ├─ BranchError                      a branch failed; carries what the others finished
     ├─ QuorumError                      too few branches succeeded or too few ballots are valid
     ├─ TieError                         a vote tied and `ties="error"`
+    ├─ RouteError                       a route has no path for what was said
+    ├─ GateError                        an answer did not pass its gate
     └─ ScopeEnded                       a call made under a step that has already ended
 
 ``·`` a retry may help; ``x`` it cannot. `FatalError` marks what ends the whole run: no fold absorbs it as a
@@ -198,6 +200,24 @@ class TieError(FanfoldError):
     def __init__(self, message: str, *, tied: tuple[Any, ...]) -> None:
         super().__init__(message)
         self.tied = tied
+
+
+class RouteError(FanfoldError):
+    """A route has no path for `label`; `known` are the labels it has."""
+
+    def __init__(self, message: str, *, label: Any, known: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.label = label
+        self.known = known
+
+
+class GateError(FanfoldError):
+    """An answer did not pass its gate; `value` is the last one, `reasons` what the check said, try by try."""
+
+    def __init__(self, message: str, *, value: Any, reasons: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.value = value
+        self.reasons = reasons
 
 
 class ScopeEnded(FanfoldError):

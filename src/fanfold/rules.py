@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from fanfold.folds.counting import Rule
+from fanfold.folds.counting import Elects, MayElect, Rule
 from fanfold.folds.numeric import Mean, Median
 from fanfold.folds.plurality import Majority, Plurality, Weighted
 from fanfold.folds.stops import DECIDED, Stop
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 __all__ = [
+    "Elects",
+    "MayElect",
     "Rule",
     "Stop",
     "all_of",
@@ -40,7 +42,7 @@ __all__ = [
 T = TypeVar("T")
 
 
-def plurality() -> Rule[T, T]:
+def plurality() -> Elects:
     """The value with the most valid ballots wins; what a shared first place gives is the vote's `ties=`.
 
     Over samples of one prompt this is self-consistency (Wang et al. 2023, arXiv:2203.11171).
@@ -48,7 +50,7 @@ def plurality() -> Rule[T, T]:
     return Plurality()
 
 
-def majority() -> Rule[T, T | None]:
+def majority() -> MayElect:
     """The value with more than half of the valid ballots wins, else the winner is None. It cannot tie."""
     return Majority()
 
@@ -73,7 +75,7 @@ def all_of(value: T) -> Rule[T, bool]:
     return Threshold("all_of", None, value)
 
 
-def weighted(weights: Mapping[str, float | Decimal | Fraction]) -> Rule[T, T | None]:
+def weighted(weights: Mapping[str, float | Decimal | Fraction]) -> MayElect:
     """The value with the most weight wins; `weights` maps every voter to its own, 0 or more.
 
     Weights are summed exactly as they are written: 0.1 and 0.2 tie with 0.3. A voter of weight 0 is tallied

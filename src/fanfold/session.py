@@ -67,6 +67,7 @@ class Session:
         self.on_event = on_event
         self.road = Road(Slots(max_in_flight), timeout)
         self.closed = False
+        self._warmed = False
         self._lines: dict[str | int, tuple[Any, Line]] = {}
         self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,6 +114,9 @@ class Session:
                 "this session belongs to another event loop (connections cannot cross loops): enter it with `async "
                 "with` where you await, and with a plain `with` where you use run_sync"
             )
+        if not self._warmed:
+            self._warmed = True
+            self._warm()
 
     def line(self, spec: str | Model | Openable | None) -> Line:
         """The open model that `spec` names (default: the session's own); raises `ModelError`."""
@@ -142,6 +146,17 @@ class Session:
         if transport is not None:
             await transport.close()
 
+    def _warm(self) -> None:
+        """Load now what a first call would have to wait for: the transport and the price list, or the recordings."""
+        model = self.settings.model or os.environ.get("FANFOLD_MODEL")
+        if model is None or isinstance(model, Openable) or _is_remote(model):
+            from fanfold.models import prices, transport
+
+            prices.load()
+            del transport
+        elif isinstance(model, str) and model.startswith("recorded:"):
+            import fanfold.models.recorded  # noqa: F401  # unpacks the recordings
+
     def _leave(self) -> None:
         token = self._tokens.pop()
         try:
@@ -160,6 +175,10 @@ class Session:
     def _check_name(self, model: str) -> None:
         """An unknown provider is known at once; a missing key only matters once a call needs it."""
         described_by(model, self.settings)
+
+
+def _is_remote(model: object) -> bool:
+    return isinstance(model, str) and not model.startswith(("fake:", "recorded:"))
 
 
 _entered: ContextVar[Session | None] = ContextVar("fanfold_session", default=None)

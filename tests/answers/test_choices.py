@@ -176,7 +176,7 @@ def test_a_leading_letter_counts_if_set_off(text: str, value: str) -> None:
     ],
 )
 def test_a_letter_in_prose_is_no_choice(text: str) -> None:
-    """ "A rectangular solid is …" does not choose A: a single letter needs a delimiter, or to stand alone."""
+    """The reply "A rectangular solid is …" does not choose A: a single letter needs a delimiter, or to stand alone."""
     refused(Letter, text)
 
 
@@ -217,8 +217,12 @@ def test_a_letter_in_prose_is_no_choice(text: str) -> None:
     ],
 )
 def test_a_marker_names_the_choice(text: str, value: str) -> None:
-    """ "Answer:", "answer is", a call, a box, a tag and the like name the choice, wherever they stand."""
-    for padded in (text, f"Thought:\n  A rectangular solid has 8 vertices.\n  {text}\n", f"{text}\n\nI hope this helps."):
+    """An "Answer:", an "answer is", a call, a box, a tag and the like name the choice, wherever they stand."""
+    for padded in (
+        text,
+        f"Thought:\n  A rectangular solid has 8 vertices.\n  {text}\n",
+        f"{text}\n\nI hope this helps.",
+    ):
         assert read(Letter, padded) == value
 
 
@@ -288,8 +292,10 @@ def test_prose_about_the_answer_forbids_guessing(text: str) -> None:
 
 
 def test_long_prose_behind_a_colon_names_nothing() -> None:
-    """ "Answer: Let us think step by step …" begins some reasoning; what stands at the end still counts."""
-    reasoning = "Answer: Let us look at this step by step, since the question has several parts that depend on each other."
+    """The words "Answer: Let us think step by step …" begins some reasoning; what stands at the end still counts."""
+    reasoning = (
+        "Answer: Let us look at this step by step, since the question has several parts that depend on each other."
+    )
     assert read(Letter, f"{reasoning}\nSo it is the second one.\n\nB") == "B"
     assert read(Letter, f"{reasoning}\nAnswer: C") == "C"
     refused(Letter, f"{reasoning} Option B looks good")
@@ -386,7 +392,7 @@ def test_the_only_letter_mentioned_with_a_delimiter_is_the_choice(text: str, val
     ],
 )
 def test_a_denied_choice_is_no_choice(text: str) -> None:
-    """ "Not spam", "isn't spam", "no spam", "spam: no" and "is it spam?" choose nothing."""
+    """Texts like "not spam", "isn't spam", "no spam", "spam: no" and "is it spam?" choose nothing."""
     refused(Mail, text)
 
 
@@ -411,7 +417,9 @@ def test_several_choices_are_no_choice(text: str) -> None:
     refused(Mail, text)
 
 
-@pytest.mark.parametrize("text", ["A, B", "A or B", "A/B", "A and B", "A & B", "A, B or C.", "Options: A, B, C", "A\nB"])
+@pytest.mark.parametrize(
+    "text", ["A, B", "A or B", "A/B", "A and B", "A & B", "A, B or C.", "Options: A, B, C", "A\nB"]
+)
 def test_several_letters_are_no_choice(text: str) -> None:
     """The same for letters."""
     refused(Letter, text)
@@ -464,7 +472,7 @@ def test_what_is_no_choice_is_refused(text: str) -> None:
     ],
 )
 def test_the_longest_choice_comes_first(returns: Any, text: str, value: str) -> None:
-    """ "Not spam" as a declared choice is not spam, "unsafe" is not safe, "C++" is not C."""
+    """The text "not spam" as a declared choice is not spam, "unsafe" is not safe, "C++" is not C."""
     assert read(returns, text) == value
 
 
@@ -502,7 +510,8 @@ def test_whole_numbers_as_choices_are_read_as_numbers(text: str, value: int) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["6", "0", "-1", "1.5", "Score: 7/10", "10", "None of the 2 replies", "3 or 4", "3-4", '{"answer": 9}', "five"]
+    "text",
+    ["6", "0", "-1", "1.5", "Score: 7/10", "10", "None of the 2 replies", "3 or 4", "3-4", '{"answer": 9}', "five"],
 )
 def test_numbers_that_are_no_choice_are_refused(text: str) -> None:
     """A number off the list is not rounded, clipped or guessed at."""
@@ -513,7 +522,7 @@ def test_numbers_that_are_no_choice_are_refused(text: str) -> None:
     ("text", "value"), [("Response 1 is better", "1"), ("Output (2) wins", "2"), ("[[2]]", "2"), ("Winner: 1", "1")]
 )
 def test_judges_name_a_response_by_its_number(text: str, value: str) -> None:
-    """ "Response 1 is better" and "[[1]]" choose 1."""
+    """Both "Response 1 is better" and "[[1]]" choose 1."""
     assert read(Literal["1", "2"], text) == value
     refused(Literal["1", "2"], "Response 2 is better than response 1")
 
@@ -527,7 +536,7 @@ def test_everyday_words_need_more_than_a_mention(text: str) -> None:
 
 
 def test_an_everyday_word_beside_another_choice_forbids_guessing() -> None:
-    """ "Unsure" is a mention; beside a "no" it is none."""
+    """The word "unsure" is a mention; beside a "no" it is none."""
     assert read(Certain, "I am unsure") == "unsure"
     assert read(Certain, "No, it is not.") == "no"
     refused(Certain, "I am unsure, there is no clue")
@@ -613,7 +622,7 @@ class Empty(Enum):
         (Literal[""], "cannot be told apart"),
         (Literal[b"a"], "cannot be a choice"),
         (Empty, "it has no members"),
-        (Literal[None], "it leaves no choice"),
+        (Literal[*()], "it leaves no choice"),
     ],
     ids=range(6),
 )

@@ -86,7 +86,7 @@ def test_a_whole_reply_is_a_number(text: str, value: int) -> None:
     ],
 )
 def test_a_scale_means_its_first_number(text: str, value: int) -> None:
-    """ "7/10" and "7 out of 10" are 7."""
+    """Both "7/10" and "7 out of 10" are 7."""
     assert read(int, text) == value
     assert read(float, text) == value
 
@@ -138,7 +138,7 @@ def test_what_is_no_scale_is_refused(text: str) -> None:
     ],
 )
 def test_a_marker_names_the_number(text: str, value: int) -> None:
-    """A score, rating, grade, result, total, value or answer is the number named so last; so is one in bold or boxed."""
+    """A score, rating, grade, result, total, value or answer is the number named so last; or one in bold or boxed."""
     assert read(int, text) == value
 
 

@@ -1,6 +1,6 @@
 """Answers that may be none, so that a model can abstain."""
 
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import pytest
 
@@ -11,10 +11,12 @@ Mail = Literal["spam", "ham"]
 WithNone = Literal["none", "some"]
 
 
-@pytest.mark.parametrize("word", ["none", "None", "NONE.", "null", "N/A", "n/a", '{"answer": null}', '"none"', "**None**"])
+@pytest.mark.parametrize(
+    "word", ["none", "None", "NONE.", "null", "N/A", "n/a", '{"answer": null}', '"none"', "**None**"]
+)
 @pytest.mark.parametrize("returns", [int | None, float | None, bool | None, Mail | None, str | None, list[str] | None])
 def test_none_is_read(returns: Any, word: str) -> None:
-    """ "None", "null", "N/A" and JSON's null are None for every type that may be none."""
+    """The words "none", "null", "N/A" and JSON's null are None for every type that may be none."""
     assert read(returns, word) is None
 
 
@@ -30,12 +32,12 @@ def test_none_is_read_in_every_dress(dress: str) -> None:
     [
         (int | None, "7", 7),
         (int | None, "Score: 7/10", 7),
-        (Optional[int], '{"answer": 7}', 7),
+        (int | None, '{"answer": 7}', 7),
         (None | int, "7", 7),
         (bool | None, "No, it is not", False),
         (Mail | None, "Answer: ham", "ham"),
         (Mail | None, "**Spam**", "spam"),
-        (Literal["spam", None], "spam", "spam"),
+        (Literal["spam"] | None, "spam", "spam"),
         (list[int] | None, "[1, 2]", [1, 2]),
         (str | None, "None of your business", "None of your business"),
         (str | None, "  as it is ", "  as it is "),
@@ -50,7 +52,7 @@ def test_values_are_read_as_ever(returns: Any, text: str, value: Any) -> None:
 
 
 def test_none_with_a_reason_is_none() -> None:
-    """ "None. The 3 …" is none, and not 3."""
+    """The reply "None. The 3 …" is none, and not 3."""
     assert read(int | None, "None. The 3 parts say nothing of it.") is None
     assert read(int | None, "Answer: none") is None
 
@@ -73,7 +75,11 @@ def test_what_is_neither_is_refused(returns: Any, text: str) -> None:
 @pytest.mark.parametrize(
     ("returns", "inner", "instruction"),
     [
-        (int | None, {"type": "integer"}, "Reply with only a whole number, in digits, or with none if there is no answer."),
+        (
+            int | None,
+            {"type": "integer"},
+            "Reply with only a whole number, in digits, or with none if there is no answer.",
+        ),
         (
             Mail | None,
             {"type": "string", "enum": ["spam", "ham"]},

@@ -99,7 +99,7 @@ def test_the_first_word_decides_if_set_off(text: str, value: bool) -> None:
     ],
 )
 def test_a_marker_names_the_answer(text: str, value: bool) -> None:
-    """ "Answer:", "the answer is", a call, a box, a tag, a verdict and square brackets each name the answer."""
+    """An "Answer:", "the answer is", a call, a box, a tag, a verdict and square brackets each name the answer."""
     assert read(bool, text) is value
 
 
@@ -180,7 +180,7 @@ def test_mentions_are_no_answer(text: str) -> None:
     ],
 )
 def test_words_that_only_begin_like_it_are_no_answer(text: str) -> None:
-    """ "N/A", "None", "Note:", "Yesterday", "No problem" and "No. 5" are neither yes nor no."""
+    """Texts like "N/A", "None", "Note:", "Yesterday", "No problem" and "No. 5" are neither yes nor no."""
     refused(bool, text)
 
 

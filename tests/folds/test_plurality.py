@@ -255,7 +255,7 @@ def test_weights_that_cannot_weigh_are_refused(weights: dict[str, float], says: 
 
 def test_weights_must_match_the_voters() -> None:
     """A voter without a weight, or a weight without a voter, is refused by name before the vote."""
-    rule: rules.Rule[str, str | None] = rules.weighted({"x": 1, "y": 2})
+    rule = rules.weighted({"x": 1, "y": 2})
     rule.check(["y", "x"])
     with pytest.raises(UsageError, match="no weight for 'z'"):
         rule.check(["x", "y", "z"])
@@ -268,7 +268,7 @@ def test_weights_must_match_the_voters() -> None:
 def test_a_rule_keeps_the_weights_it_was_given() -> None:
     """Changing the mapping afterwards changes nothing."""
     weights = {"v0": 1, "v1": 2}
-    rule: rules.Rule[str, str | None] = rules.weighted(weights)
+    rule = rules.weighted(weights)
     weights["v1"] = 0
     assert repr(rule) == "weighted({'v0': 1, 'v1': 2})"
     assert rule == rules.weighted({"v1": 2, "v0": 1})

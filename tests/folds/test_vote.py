@@ -170,18 +170,18 @@ def test_choices_alike_are_one_choice() -> None:
     assert found.winner == "A"
 
 
-def test_waves_keep_so_many_in_flight() -> None:
-    """A wave of 2: two at first, then one more for each that came, until none is left."""
+def test_a_wave_begins_when_the_one_before_is_in() -> None:
+    """A wave of 2 of five voters: two at first, two more when both are in, then the last."""
     case = Case("plurality", ("a", "b", "c", "d", "e"))
     fold = case.fold(wave=2)
     assert fold.begin(case.names) == Go(more=2)
-    flying = [1, 1, 1, 1, 0]
+    flying = [1, 0, 1, 0, 0]
     answers = [fold.add(arrival(index, vote), flying[index]) for index, vote in enumerate(case.votes)]
-    assert [answer.more for answer in answers] == [1, 1, 1, 0, 0]
+    assert [answer.more for answer in answers] == [0, 2, 0, 1, 0]
 
 
 def test_a_wave_saves_the_voters_that_are_not_needed() -> None:
-    """Three in flight of nine, all agreeing: at the fifth ballot the vote is decided with one never asked."""
+    """Waves of three of nine, all agreeing: at the fifth ballot the vote is decided with the last wave never asked."""
     case = Case("plurality", ("a",) * 9)
     fold = case.fold(wave=3)
     launched = fold.begin(case.names).more
@@ -190,7 +190,7 @@ def test_a_wave_saves_the_voters_that_are_not_needed() -> None:
         launched += go.more
         if go.enough:
             break
-    assert (came, launched) == (5, 7)
+    assert (came, launched) == (5, 6)
     assert fold.end("enough").outstanding == 4
 
 
@@ -318,8 +318,8 @@ def steps(fold: VoteFold[Any], index: int, said: Any, flying: int) -> int:
 @pytest.mark.parametrize("rule", ["plurality", "majority", "at_least", "weighted", "median", "mean"])
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 def test_an_addition_costs_the_distinct_values_and_never_the_ballots(rule: str, backwards: bool) -> None:
-    """The last of 8,000 ballots takes no more steps than the 20th, also when the first voter comes last."""
-    n = 8_000
+    """The last of 2,000 ballots takes no more steps than the 20th, also when the first voter comes last."""
+    n = 2_000
     values: tuple[Any, ...] = (1, 2, 3) if rule in {"mean", "median"} else ("a", "b", "c")
     args: tuple[Any, ...] = {"at_least": (n, "a"), "weighted": (dict.fromkeys(voters(n), 0.5),)}.get(rule, ())
     case = Case(rule, tuple(values[index % 3] for index in range(n)), args, quorum=1)
@@ -335,7 +335,8 @@ def test_an_addition_costs_the_distinct_values_and_never_the_ballots(rule: str, 
             counted.append(steps(fold, index, said, flying))
         else:
             fold.add(arrival(index, said), flying)
-    assert max(counted[30:]) <= max(counted[:30]) + 20  # which group leads makes a few lines' difference
+    # How close the lead is makes a few lines of difference; going through the ballots would make thousands.
+    assert max(counted[30:]) <= max(counted[:30]) + 100
     assert len(groups.weight) == 3
 
 

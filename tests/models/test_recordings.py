@@ -36,9 +36,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "build_recorded.py"
 
 def every_sample(kind: module.Kind) -> Iterator[Sample]:
     """Yield all samples of one set."""
-    return (
-        sample for recording in recordings(kind) for given in recording.samples.values() for sample in given
-    )
+    return (sample for recording in recordings(kind) for given in recording.samples.values() for sample in given)
 
 
 def longest_by_brute_force(message: str, model: str) -> Recording | None:
@@ -96,9 +94,7 @@ class TestContent:
     @pytest.mark.parametrize("kind", ["samples", "panel"])
     def test_letter_is_the_last_answer_in_the_text(self, kind: module.Kind) -> None:
         """The recorded letter is the one in the last `Answer("X` of the text, for nearly all of them."""
-        last = [
-            (s.letter, (re.findall(r'Answer\("(\w)', s.text) or [""])[-1].upper()) for s in every_sample(kind)
-        ]
+        last = [(s.letter, (re.findall(r'Answer\("(\w)', s.text) or [""])[-1].upper()) for s in every_sample(kind)]
         assert sum(letter == read for letter, read in last) / len(last) >= 0.99
 
     def test_gold_is_one_of_the_choices(self) -> None:
@@ -204,9 +200,7 @@ class TestFind:
     @pytest.mark.timing
     def test_finding_is_fast(self) -> None:
         """A lookup in a message of about 2 KB takes far less than a call: 0.03 ms, with a generous bound."""
-        messages = [
-            recording.question.join(["Think with care.\n" * 40] * 2) for recording in recordings("samples")
-        ]
+        messages = [recording.question.join(["Think with care.\n" * 40] * 2) for recording in recordings("samples")]
         find(messages[0], GPT35)
         start = perf_counter()
         assert all(find(message, GPT35) for message in messages)

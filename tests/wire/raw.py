@@ -63,7 +63,7 @@ async def raw_server(say: Say | bytes) -> AsyncIterator[Raw]:
             await writer.wait_closed()
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    raw = Raw("http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1]))
+    raw = Raw(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     try:
         yield raw
     finally:

@@ -36,11 +36,16 @@ async def call(url: str, *, streamed: bool = False) -> tuple[str, list[str]]:
     async with Session(model=model(url)) as session, no_leaks(session):
         if not streamed:
             return (await ASK.run("hi", session=session)).output, []
-        pieces = []
+        pieces: list[str] = []
         async with ASK.text("hi", session=session) as text:
-            async for piece in text:
-                pieces.append(piece)  # noqa: PERF401  # kept when it raises
+            await read(text, pieces)
             return text.run.output, pieces
+
+
+async def read(text: Any, pieces: list[str]) -> None:
+    """Put the pieces of a text where they stay if it raises."""
+    while (piece := await anext(text, None)) is not None:
+        pieces.append(piece)
 
 
 def answer(response: bytes | raw.Say, *, streamed: bool = False) -> tuple[str, list[str]]:
@@ -122,12 +127,14 @@ def test_the_text_before_a_cut_reached_the_reader():
 
     async def main():
         parts = [raw.open_ended(), raw.event(raw.piece("one ")), raw.event(raw.piece("two "))]
-        pieces = []
-        async with raw.raw_server(aborting(*parts)) as server, Session(model=model(server.url)) as session:
-            async with ASK.text("hi", session=session) as text:
-                with pytest.raises(StreamCut):
-                    async for piece in text:
-                        pieces.append(piece)  # noqa: PERF401  # kept when it raises
+        pieces: list[str] = []
+        async with (
+            raw.raw_server(aborting(*parts)) as server,
+            Session(model=model(server.url)) as session,
+            ASK.text("hi", session=session) as text,
+        ):
+            with pytest.raises(StreamCut):
+                await read(text, pieces)
         return pieces
 
     assert "".join(asyncio.run(main())) == "one two "
@@ -238,7 +245,7 @@ def test_a_stream_that_is_whole_and_empty_is_an_empty_reply(texts):
 def test_a_server_that_is_not_there_is_named():
     """A refused connection is a ConnectError that names the host and asks whether the server runs."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        origin = "http://127.0.0.1:{}".format(taken.getsockname()[1])
+        origin = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(ConnectError) as caught:
         asyncio.run(call(f"{origin}/v1"))
     assert origin in str(caught.value)

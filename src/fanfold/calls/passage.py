@@ -75,7 +75,7 @@ class Passage:
 
     def _record(self, state: CallState, at: float) -> Call:
         usage: Usage | None = self.reply.usage if self.reply is not None else None
-        error = None if self.error is None else f"{type(self.error).__name__}: {self.error}"
+        error = None if self.error is None else _told(self.error, held=self.scope.held)
         sent = self.sent_at is not None
         return Call(
             self.number,
@@ -90,5 +90,10 @@ class Passage:
             usage,
             price_of(self.rate, self.request, state, usage, self.error) if sent else Cost(),
             error,
-            self.model.made_up,
+            self.model.made_up or (self.reply is not None and self.reply.made_up),
         )
+
+
+def _told(error: BaseException, *, held: bool) -> str:
+    """What a call's record says of its error; its text may quote the reply, and is held back with that."""
+    return type(error).__name__ if held else f"{type(error).__name__}: {error}"

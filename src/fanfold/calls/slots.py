@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from fanfold.core.clock import sleep
 from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,8 +35,11 @@ class Slots:
 
     async def __aenter__(self) -> Self:
         self.waiting += 1
+        queued = self._gate.locked()
         try:
             await self._gate.acquire()
+            if queued:
+                await self._let_others_speak()
         finally:
             self.waiting -= 1
         self.in_use += 1
@@ -46,6 +50,14 @@ class Slots:
     ) -> None:
         self.in_use -= 1
         self._gate.release()
+
+    async def _let_others_speak(self) -> None:
+        """Give way for a tick: the reply that freed this slot may have decided that the call is not needed."""
+        try:
+            await sleep(0)
+        except BaseException:
+            self._gate.release()
+            raise
 
     def statistics(self) -> SlotStatistics:
         """What is taken and what waits, now."""

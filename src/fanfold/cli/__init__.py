@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
-    """The entry point of the `fanfold` command."""
-    from fanfold.cli.app import app
+    """The entry point of the `fanfold` command; it ends the process."""
+    try:
+        from fanfold.cli.ending import leave  # these load the whole command, which Ctrl-C may interrupt, too
+        from fanfold.cli.entry import command
 
-    app()
+        code = command(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit(130)
+    leave(code)

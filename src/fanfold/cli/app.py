@@ -1,153 +1,265 @@
-"""The commands and their options. Exit codes: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted."""
+"""The commands and their options."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any, Literal
 
 import typer
 
 from fanfold.cli import loading
+from fanfold.cli.ending import settled
 from fanfold.cli.running import execute
 
 app = typer.Typer(
     name="fanfold",
-    help="Fan out LLM calls, fold the answers. Exit codes: 0 done, 1 the run failed, 2 wrong usage, 130 interrupted.",
+    help="Fan out LLM calls, fold the answers.",
+    epilog="Exit codes: 0 done; 1 the run failed; 2 wrong usage; 128 + n ended by signal n (130 "
+    "Ctrl-C, 141 the output was closed early, 143 terminated).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 
-ModelName = Annotated[str | None, typer.Option(help="provider:model, as openai:gpt-4o-mini or fake:")]
-BaseUrl = Annotated[str | None, typer.Option(help="URL of an OpenAI-shaped server")]
-AllowHttp = Annotated[bool, typer.Option("--allow-http", help="let plain HTTP leave this machine")]
-Json = Annotated[bool, typer.Option("--json", help="one JSON document on standard output, nothing else")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="only the answer, no live screen, no summary")]
-Timeout = Annotated[float | None, typer.Option(help="seconds for the whole run")]
-MaxInFlight = Annotated[int, typer.Option(help="calls on the wire at once")]
-InputText = Annotated[str | None, typer.Argument(metavar="[INPUT | @FILE | -]", help="default: standard input")]
-InputJson = Annotated[bool, typer.Option("--input-json", help="the input is JSON; its names fill the templates")]
-
-
-@app.command()
-def run(
-    target: Annotated[str, typer.Argument(metavar="FILE[:NAME]", help="a Python file that defines a step")],
-    given: InputText = None,
-    model: ModelName = None,
-    base_url: BaseUrl = None,
-    allow_http: AllowHttp = False,
-    timeout: Timeout = None,
-    max_in_flight: MaxInFlight = 64,
-    input_json: InputJson = False,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Run a step that a Python file defines."""
-    options = {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
-    execute(
-        lambda: (loading.load_step(target), loading.read_input(given, as_json=input_json)),
-        options,
-        timeout=timeout,
-        json=json,
-        quiet=quiet,
-    )
-
-
-@app.command()
-def vote(
-    prompt: Annotated[str, typer.Argument(help="the question; {input} is the text (else it follows the question)")],
-    given: InputText = None,
-    choices: Annotated[str | None, typer.Option(help="the possible answers, separated by commas")] = None,
-    n: Annotated[int | None, typer.Option("-n", help="how often to ask (default 5; odd avoids ties)")] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(help="provider:model; several make a jury of different models")
-    ] = None,
-    rule: Annotated[str, typer.Option(help="plurality, majority, any:V, all:V, at-least:K:V")] = "plurality",
-    temperature: Annotated[float | None, typer.Option(help="sampling temperature")] = None,
-    early: Annotated[bool, typer.Option("--early/--all", help="stop once it is decided, or hear all")] = True,
-    base_url: BaseUrl = None,
-    allow_http: AllowHttp = False,
-    timeout: Timeout = None,
-    max_in_flight: MaxInFlight = 64,
-    input_json: InputJson = False,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Ask the same question several times (or several models), and count."""
-    models = model or []
-    options = {
-        "model": models[0] if models else None,
-        "base_url": base_url,
-        "allow_http": allow_http,
-        "max_in_flight": max_in_flight,
-    }
-
-    def build() -> tuple[Any, Any]:
-        step = loading.build_vote(prompt, choices, n, models, rule=rule, temperature=temperature, early=early)
-        return step, loading.read_input(given, as_json=input_json)
-
-    execute(build, options, timeout=timeout, json=json, quiet=quiet)
-
-
-@app.command()
-def sections(
-    section: Annotated[list[str] | None, typer.Option(help="NAME=PROMPT with {input}; once for each branch")] = None,
-    given: InputText = None,
-    merge: Annotated[str | None, typer.Option(help="a prompt that merges: {input}, {NAME}, or {parts} for all")] = None,
-    on_error: Annotated[Literal["fail", "skip"], typer.Option(help="what a failed branch does")] = "fail",
-    quorum: Annotated[int | None, typer.Option(help="the least number of branches; implies skip")] = None,
-    model: ModelName = None,
-    base_url: BaseUrl = None,
-    allow_http: AllowHttp = False,
-    timeout: Timeout = None,
-    max_in_flight: MaxInFlight = 64,
-    input_json: InputJson = False,
-    json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Different prompts on one input at the same time, merged by another if you like."""
-    options = {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
-
-    def build() -> tuple[Any, Any]:
-        step = loading.build_sections(section or [], merge, on_error, quorum)
-        return step, loading.read_input(given, as_json=input_json)
-
-    execute(build, options, timeout=timeout, json=json, quiet=quiet)
-
-
-@app.command()
-def models(json: Json = False) -> None:
-    """Models that can be used now: local servers that answer, providers with a key, recorded and fake ones."""
-    from fanfold.cli.finding import show_models
-
-    sys.exit(show_models(as_json=json))
-
-
-@app.command()
-def mock(
-    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one")] = 8100,
-    answers: Annotated[Literal["recorded", "fake"], typer.Option(help="real recorded answers, or made-up ones")] = (
-        "recorded"
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PROVIDER:MODEL",
+        help="The model to ask, as openai:gpt-4o-mini, ollama:llama3.2, or fake: for made-up answers; default: "
+        "FANFOLD_MODEL of the environment. `fanfold models` lists what can be used now.",
     ),
-    latency: Annotated[str, typer.Option(help="seconds, or 'recorded' for real recorded latencies")] = "0",
-    speed: Annotated[float, typer.Option(help="divide recorded latencies by this")] = 1.0,
-    seed: Annotated[int, typer.Option(help="makes latencies and made-up answers repeat")] = 0,
-) -> None:
-    """Serve recorded (or made-up) answers as an OpenAI-compatible server."""
-    from fanfold.cli.mocking import serve
-
-    sys.exit(serve(host=host, port=port, answers=answers, latency=latency, speed=speed, seed=seed))
+]
+Jury = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PROVIDER:MODEL",
+        help="The model to ask; default: FANFOLD_MODEL of the environment. Given several times, the models are a jury, "
+        "each asked once.",
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="The server of the model: one that speaks the chat completions of OpenAI."),
+]
+AllowHttp = Annotated[
+    bool, typer.Option("--allow-http", help="Let plain HTTP leave this machine; prompts can be read on the way.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document on standard output, also of a run that failed.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the answer: no progress, no summary.")]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Seconds for the whole run; at their end it fails.")
+]
+MaxInFlight = Annotated[int, typer.Option(metavar="N", help="The most calls on the wire at once.")]
+Input = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="INPUT", help="The input as text, or @FILE, or - for standard input; default: standard input."
+    ),
+]
+InputJson = Annotated[
+    bool, typer.Option("--input-json", help="Read the input as JSON; the names of an object fill the templates.")
+]
+Quorum = Annotated[int | None, typer.Option(metavar="K", help="The least number of valid ballots; fewer fail the run.")]
 
 
 @app.command()
 def demo(
-    quick: Annotated[bool, typer.Option("--quick", help="a tenth of the questions")] = False,
-    speed: Annotated[float, typer.Option(help="divide the recorded latencies by this")] = 20.0,
-    seed: Annotated[int, typer.Option(help="makes the latencies repeat")] = 0,
-    json: Json = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Every tenth question only.")] = False,
+    speed: Annotated[float, typer.Option(metavar="FACTOR", help="Divide the recorded latencies by this.")] = 20.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Makes the latencies repeat.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
-    """The main job on real recorded answers, through real HTTP, with every figure measured in this run."""
+    """Do the main job on real recorded answers.
+
+    Votes and a panel of models, through real HTTP; every figure is measured in the run. Needs no key and no network.
+    """
     from fanfold.cli.demo import show_demo
 
-    sys.exit(show_demo(quick=quick, speed=speed, seed=seed, as_json=json))
+    raise typer.Exit(settled(lambda: show_demo(quick=quick, speed=speed, seed=seed, as_json=json)))
+
+
+@app.command(epilog='Example: fanfold vote "Is this email spam?" --choices spam,ham -n 5 < mail.txt')
+def vote(
+    prompt: Annotated[
+        str,
+        typer.Argument(
+            metavar="PROMPT", help="The question. {input} in it is the input, which else follows the question."
+        ),
+    ],
+    given: Input = None,
+    choices: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="The possible answers; default: any text is an answer.")
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", metavar="N", help="How often to ask; default: 5. An odd number avoids ties.")
+    ] = None,
+    model: Jury = None,
+    rule: Annotated[
+        str,
+        typer.Option(
+            metavar="RULE",
+            help="What the ballots decide: plurality (the most wins), majority (more than half), any:VALUE, all:VALUE "
+            "or at-least:K:VALUE (true or false).",
+        ),
+    ] = "plurality",
+    quorum: Quorum = None,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="T", help="The sampling temperature; default: that of the model.")
+    ] = None,
+    early: Annotated[
+        bool, typer.Option("--early/--all", help="Stop as soon as nothing can change the outcome, or hear all.")
+    ] = True,
+    base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
+    timeout: Timeout = None,
+    max_in_flight: MaxInFlight = 64,
+    input_json: InputJson = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask one question several times, and count.
+
+    One model is asked n times, or several models once each; the vote ends as soon as it is decided.
+    """
+    models = model or []
+    first = models[0] if models else None
+    options = {"model": first, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
+
+    def build() -> tuple[Any, Any]:
+        loading.check_model(models)
+        alone = loading.stands_alone(prompt, given)
+        template = prompt if alone else loading.with_input(prompt)
+        step = loading.build_vote(
+            template, choices, n, models, rule=rule, quorum=quorum, temperature=temperature, early=early
+        )
+        value = "" if alone else loading.read_input(given, as_json=input_json)
+        loading.check_fields(template, value)
+        return step, value
+
+    raise typer.Exit(
+        settled(lambda: execute(build, options, models=models or [None], timeout=timeout, json=json, quiet=quiet))
+    )
+
+
+@app.command(
+    epilog="Example: fanfold sections --section tone='The tone of: {input}' --section facts='The facts in: {input}' "
+    "--merge 'One report on {tone} and {facts}' @minutes.txt"
+)
+def sections(
+    given: Input = None,
+    section: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PROMPT",
+            help="A branch: its name and its prompt; once for each. {input} in it is the input, which else follows.",
+        ),
+    ] = None,
+    merge: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PROMPT",
+            help="A prompt that makes one answer of all: {NAME} is what that branch gave, {parts} what all gave, "
+            "{input} the input; default: print each.",
+        ),
+    ] = None,
+    on_error: Annotated[
+        Literal["fail", "skip"], typer.Option(help="What a failed branch does: it fails the run, or is left out.")
+    ] = "fail",
+    quorum: Annotated[
+        int | None, typer.Option(metavar="K", help="The least number of branches that must succeed; implies skip.")
+    ] = None,
+    model: ModelName = None,
+    base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
+    timeout: Timeout = None,
+    max_in_flight: MaxInFlight = 64,
+    input_json: InputJson = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Ask several things about one input at once.
+
+    Each section is a prompt of its own; a further prompt may merge what they give.
+    """
+    options = {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
+
+    def build() -> tuple[Any, Any]:
+        step = loading.build_sections(section or [], merge, on_error, quorum)
+        loading.check_model([model])
+        value = loading.read_input(given, as_json=input_json)
+        loading.check_merge(merge, section or [], value)
+        return step, value
+
+    raise typer.Exit(settled(lambda: execute(build, options, models=[model], timeout=timeout, json=json, quiet=quiet)))
+
+
+@app.command(epilog="Example: fanfold run report.py:analyze @minutes.txt --model openai:gpt-4o-mini")
+def run(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE[:NAME]",
+            help="A Python file, and the name of the step in it; without a name the only one, or the one called main.",
+        ),
+    ],
+    given: Input = None,
+    model: ModelName = None,
+    base_url: BaseUrl = None,
+    allow_http: AllowHttp = False,
+    timeout: Timeout = None,
+    max_in_flight: MaxInFlight = 64,
+    input_json: InputJson = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a step that a Python file defines.
+
+    A step is a prompt, a pattern made of steps, or a function marked @step.
+    """
+    options = {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
+
+    def build() -> tuple[Any, Any]:
+        step = loading.load_step(target)
+        return step, loading.read_input(given, as_json=input_json)
+
+    models = [] if model is None else [model]
+    raise typer.Exit(settled(lambda: execute(build, options, models=models, timeout=timeout, json=json, quiet=quiet)))
+
+
+@app.command()
+def models(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
+) -> None:
+    """List the models that can be used now.
+
+    Those of local servers that answer, of providers whose key is set, and those that are built in.
+    """
+    from fanfold.cli.finding import show_models
+
+    raise typer.Exit(settled(lambda: show_models(as_json=json)))
+
+
+@app.command(epilog="Example: fanfold mock --latency recorded --speed 10")
+def mock(
+    host: Annotated[str, typer.Option(metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", help="The port to listen on; 0 takes a free one.")] = 8100,
+    answers: Annotated[
+        Literal["recorded", "fake"],
+        typer.Option(help="Real recorded answers, to the recorded questions only; or made-up ones, to anything."),
+    ] = "recorded",
+    latency: Annotated[
+        str, typer.Option(metavar="SECONDS", help="Seconds until an answer, or recorded for real recorded latencies.")
+    ] = "0",
+    speed: Annotated[float, typer.Option(metavar="FACTOR", help="Divide every latency by this.")] = 1.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Makes latencies and made-up answers repeat.")] = 0,
+) -> None:
+    """Serve recorded answers like a model server.
+
+    It speaks the chat completions of OpenAI; its URL is the first line printed. Ctrl-C stops it.
+    """
+    from fanfold.cli.mocking import serve
+
+    raise typer.Exit(
+        settled(lambda: serve(host=host, port=port, answers=answers, latency=latency, speed=speed, seed=seed))
+    )

@@ -11,7 +11,7 @@ import msgspec
 
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
-from fanfold.errors import CallError, FanfoldError
+from fanfold.errors import ConnectError, ModelError
 from fanfold.folds.collect import Collect
 from fanfold.models.endpoints import PROVIDERS, endpoint
 from fanfold.models.recordings import models as recorded_models
@@ -35,7 +35,7 @@ class _Listed(msgspec.Struct):
 
 
 class _Listing(msgspec.Struct):
-    data: list[_Listed]
+    data: list[_Listed] | None  # Ollama without a model gives null
 
 
 async def find_models() -> list[Found]:
@@ -43,36 +43,37 @@ async def find_models() -> list[Found]:
     local = [name for name, provider in PROVIDERS.items() if provider.local]
     transport = Transport()
     try:
-        branches = [Branch(name, partial(_ask, transport, name)) for name in local]
-        asked = await fan(branches, Collect[Found]("skip"), timeout=PATIENCE * 2)
-    except FanfoldError:
-        asked = None
+        servers = await fan([Branch(name, partial(_ask, transport, name)) for name in local], Collect[Found]("fail"))
     finally:
         await transport.close()
-    answered = asked.values if asked is not None else {}
-    silent = [Found(name, False, (), f"no server; start it: {PROVIDERS[name].start}") for name in local]
-    servers = [answered.get(found.provider, found) for found in silent]
-    return [*servers, *_vendors(), *_built_in()]
+    return [*servers.values.values(), *_vendors(), *_built_in()]
 
 
 async def _ask(transport: Transport, provider: str) -> Found:
-    target = endpoint(provider, "models")
-    url = target.url.removesuffix("/chat/completions") + "/models"
-    status, body = await transport.get(url, target.headers, PATIENCE)
     try:
-        listing = msgspec.json.decode(body, type=_Listing)
+        target = endpoint(provider, "models")
+        url = target.url.removesuffix("/chat/completions") + "/models"
+        status, body = await transport.get(url, target.headers, PATIENCE)
+    except ConnectError:
+        return Found(provider, False, (), f"no server; start it: {PROVIDERS[provider].start}")
+    except ModelError as error:
+        return Found(provider, False, (), str(error))
+    try:
+        listed = msgspec.json.decode(body, type=_Listing).data or []
     except msgspec.MsgspecError:
-        raise CallError(f"{url} answered {status}, not a list of models") from None
-    return Found(provider, True, tuple(f"{provider}:{model.id}" for model in listing.data), f"answers at {url}")
+        return Found(provider, False, (), f"{url} answered {status}, not a list of models")
+    models = tuple(f"{provider}:{model.id}" for model in listed)
+    return Found(provider, True, models, f"answers at {url}" + ("" if models else ", and has no models yet"))
 
 
 def _vendors() -> list[Found]:
     found = []
     for name, provider in PROVIDERS.items():
         if not provider.local:
-            usable = bool(os.environ.get(provider.key))
-            note = f"{provider.key} is set" if usable else f"set {provider.key}"
-            found.append(Found(name, usable, (), note + (f" and {provider.url_name}" if not provider.url else "")))
+            needed = [provider.key] if provider.url else [provider.key, provider.url_name]
+            lacking = [variable for variable in needed if not os.environ.get(variable)]
+            note = f"set {' and '.join(lacking)}" if lacking else f"{provider.key} is set: {name}:MODEL for any of its"
+            found.append(Found(name, not lacking, (), note))
     return found
 
 

@@ -6,11 +6,12 @@ import asyncio
 import sys
 from typing import Literal
 
-from fanfold.core.clock import sleep
+from fanfold.cli.ending import DONE, say
 from fanfold.errors import UsageError
 from fanfold.testing.server import ModelServer
 
-DAY = 86_400.0
+KEEP = 1000
+"""Requests that the server remembers; it may run for weeks."""
 
 
 def serve(
@@ -22,37 +23,31 @@ def serve(
     speed: float,
     seed: int,
 ) -> int:
-    """Serve until Ctrl-C; gives the exit code."""
+    """Serve until Ctrl-C (or SIGTERM); gives the exit code. Raises `UsageError`, also where the port is taken."""
+    server = ModelServer(answers, latency=_latency(latency), speed=speed, seed=seed, host=host, port=port, keep=KEEP)
     try:
-        server = ModelServer(answers, latency=_latency(latency), speed=speed, seed=seed, host=host, port=port)
-        asyncio.run(_serve(server))
-    except UsageError as error:
-        sys.stderr.write(f"fanfold: {error}\n")
-        return 2
-    except OSError as error:
-        sys.stderr.write(f"fanfold: cannot listen on {host}:{port} ({error.strerror}); try another --port, or 0\n")
-        return 1
+        asyncio.run(server.run_forever(_announce))
     except KeyboardInterrupt:
-        sys.stderr.write("fanfold: stopped\n")
-    return 0
+        say("stopped")
+    return DONE
 
 
-async def _serve(server: ModelServer) -> None:
-    async with server:
-        sys.stdout.write(f"{server.url}\n")
-        sys.stdout.flush()
-        sys.stderr.write(f"{server!r}; stop it with Ctrl-C\n")
-        while True:
-            await sleep(DAY)
+def _announce(server: ModelServer) -> None:
+    """The URL by itself for scripts that read it; for people, what it is good for."""
+    sys.stdout.write(f"{server.url}\n")
+    sys.stdout.flush()
+    told = server.statistics()
+    models = ", ".join(server.models)
+    say(
+        f"serving {told.answers} answers (latency {told.latency}, divided by {told.speed:g}) of {models}; any client "
+        "of OpenAI's takes this as its base URL; Ctrl-C stops it"
+    )
 
 
 def _latency(given: str) -> float | Literal["recorded"]:
     if given == "recorded":
         return "recorded"
     try:
-        seconds = float(given)
+        return float(given)
     except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < DAY:
-        raise UsageError(f"--latency {given!r}: give seconds, or 'recorded'")
-    return seconds
+        raise UsageError(f"--latency {given!r}: give seconds, or recorded") from None

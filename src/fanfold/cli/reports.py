@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import traceback
+from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanfold.errors import BranchError, FanfoldError, QuorumError, UsageError
 from fanfold.folds.ballots import Said, VoteResult
 from fanfold.steps.sections import Sections
 from fanfold.steps.templates import plain, render
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fanfold.runs.run import Run
 
 
 def document(run: Run[Any]) -> bytes:
-    """The whole run as one JSON document: the output, the detail's own fields, usage, cost, calls, times."""
-    body: dict[str, Any] = {"output": run.output, **_detail(run.detail)}
+    """The whole run as one JSON document: the output, the detail's own fields, usage, cost, calls, times.
+
+    Of a run that failed it says the error, and what had finished before.
+    """
+    body: dict[str, Any] = {"output": run.output, **detail_fields(run.detail)}
     if run.error is not None:
-        body["error"] = {"type": type(run.error).__name__, "message": str(run.error) or "interrupted"}
+        body["error"] = {"type": type(run.error).__name__, "message": str(run.error) or reason(run.error)}
         body["finished"] = finished_branches(run)
     body |= {
         "usage": run.usage,
@@ -29,41 +38,104 @@ def document(run: Run[Any]) -> bytes:
         "made_up": run.made_up,
         "calls": run.calls,
     }
-    return msgspec.json.format(msgspec.json.encode(body, enc_hook=plain), indent=2)
+    return encoded(body)
 
 
-def headline(run: Run[Any]) -> str:
-    """The output as text, with a vote's tally or what is missing below it."""
-    lines = [render(run.output)]
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """A JSON object for people and programs; what JSON cannot say is given by its text."""
+    pieces = {name: msgspec.Raw(_encoded(value)) for name, value in body.items()}
+    return msgspec.json.format(msgspec.json.encode(pieces), indent=2) + b"\n"
+
+
+def detail_fields(detail: Any) -> dict[str, Any]:
+    """A detail's own fields, such as JSON can say."""
+    if isinstance(detail, VoteResult):
+        fields = msgspec.structs.asdict(detail)
+        fields["tally"] = {text(value): count for value, count in detail.tally.items()}
+        return fields
+    return msgspec.structs.asdict(detail) if isinstance(detail, msgspec.Struct) else {}
+
+
+def text(value: Any) -> str:
+    """A value as people read it."""
+    try:
+        return render(value)
+    except (TypeError, ValueError, RecursionError):  # JSON cannot say it
+        return str(value)
+
+
+def notes(run: Run[Any]) -> list[str]:
+    """How the output came about, line by line: a vote's tally, and what is missing."""
     detail = run.detail
     if isinstance(detail, VoteResult):
-        counts = ", ".join(f"{render(value)} {count}" for value, count in detail.tally.items())
-        lines.append(f"({counts}; {detail.why})")
-    if isinstance(detail, Sections) and detail.missing:
-        lines += [f"(missing: {name}: {reason})" for name, reason in detail.missing.items()]
-    return "\n".join(lines)
+        counts = ", ".join(f"{text(value)} {count}" for value, count in detail.tally.items())
+        failed = [f"voter {one.voter} failed: {one.reason}" for one in detail.ballots if one.kind == "error"]
+        return [f"{counts or 'no ballots'}; {detail.why}", *failed]
+    if isinstance(detail, Sections):
+        return [f"{name} is missing: {why}" for name, why in detail.missing.items()]
+    return []
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in one line: the cause first, without the library's words for it."""
+    cause = root(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(cause, UsageError):
+        return str(cause)
+    if isinstance(error, BranchError) and error.__cause__ is not None:
+        skip = "" if isinstance(error.__cause__, BranchError) else " (on_error skip would go on without it)"
+        return f"branch {error.branch!r} failed: {reason(error.__cause__)}{skip}"
+    if isinstance(error, QuorumError):
+        return f"{type(error).__name__}: {str(error).partition(': ')[0]}: {_grouped(error.missing)}"
+    if isinstance(error, FanfoldError):
+        return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error} ({_raised_at(error)})"
+
+
+def root(error: BaseException) -> BaseException:
+    """The first cause of a failed branch or a missed quorum; any other error is its own."""
+    while isinstance(error, BranchError | QuorumError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def so_far(run: Run[Any]) -> list[str]:
+    """What an unfinished run had done, and what that cost, line by line; nothing where it had done nothing."""
+    lines = [f"finished {name}: {text(value)}" for name, value in finished_branches(run).items()]
+    sent = [call for call in run.calls if call.sent is not None]
+    if sent:
+        answered = sum(call.state == "ok" for call in sent)
+        tokens = f"{run.usage.input_tokens} + {run.usage.output_tokens} tokens"
+        money = "made up, nothing was paid" if run.made_up else f"cost {run.cost}"
+        lines.append(f"until then: {answered} of {len(sent)} calls answered, {tokens}, {money}, {run.wall:.2f} s")
+    return lines
 
 
 def finished_branches(run: Run[Any]) -> dict[str, Any]:
-    """What branches had given before the run ended, by place."""
+    """What branches had given before the run ended, by place; those too that came too late to be folded."""
     return {
         event.place.partition("/")[2]: event.value.value if isinstance(event.value, Said) else event.value
         for event in run.events
-        if event.kind == "branch.ended" and event.error is None
+        if event.kind in {"branch.ended", "branch.late"} and event.error is None
     }
 
 
-def failure(run: Run[Any], what: str) -> str:
-    """What to say of a run that did not end well: what was finished, and what it cost."""
-    finished = finished_branches(run)
-    lines = [what, f"so far: {run.summary()}"]
-    lines += [f"finished {name}: {render(value)}" for name, value in finished.items()]
-    return "\n".join(lines)
+def _encoded(value: Any) -> bytes:
+    try:
+        return msgspec.json.encode(value, enc_hook=plain)
+    except (TypeError, ValueError, RecursionError):
+        return msgspec.json.encode(repr(value))
 
 
-def _detail(detail: Any) -> dict[str, Any]:
-    if isinstance(detail, VoteResult):
-        fields = msgspec.structs.asdict(detail)
-        fields["tally"] = {render(value): count for value, count in detail.tally.items()}
-        return fields
-    return msgspec.structs.asdict(detail) if isinstance(detail, msgspec.Struct) else {}
+def _grouped(missing: Mapping[str, str]) -> str:
+    """Why branches are missing; the same reason is said once."""
+    counts = Counter(missing.values())
+    if len(counts) == len(missing):
+        return "; ".join(f"{name}: {why}" for name, why in missing.items())
+    return "; ".join(f"{count} × {why}" for why, count in counts.items())
+
+
+def _raised_at(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "no place known"

@@ -4,98 +4,106 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING, Any
 
 from fanfold.cli import reports
-from fanfold.core.clock import now
+from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
+from fanfold.core.timeouts import check_seconds
 from fanfold.errors import FanfoldError, UsageError
 from fanfold.runs.console import screen_for
 from fanfold.runs.run import Run, finished
 from fanfold.session import Session
 from fanfold.steps.running import new_state, run_alone
-from fanfold.steps.templates import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from fanfold.runs.state import RunState
     from fanfold.steps.step import Step
-
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 def execute(
     build: Callable[[], tuple[Step[Any, Any], Any]],
     options: Mapping[str, Any],
     *,
+    models: Sequence[str | None] = (),
     timeout: float | None,
     json: bool,
     quiet: bool,
-) -> NoReturn:
-    """Build the step and its input, run it, print what came of it, and exit with its code."""
-    job = _Job(options, timeout, json=json, quiet=quiet)
+) -> int:
+    """Build the step and its input, run it, print what came of it; gives the exit code.
+
+    `models` must be there before anything is sent. Raises `UsageError` where it comes to nothing before the run.
+    """
+    check_seconds(timeout)
+    job = _Job(options, models, timeout, json=json, quiet=quiet)
     try:
-        code = asyncio.run(job.run(*build()))
-    except UsageError as error:
-        _say(f"fanfold: {error}")
-        code = USAGE
-    except KeyboardInterrupt:
-        code = job.interrupted()
-    sys.exit(code)
+        # Only the answer goes to standard output: what a file of the user's prints goes beside it.
+        with redirect_stdout(sys.stderr):
+            run = asyncio.run(job.run(*build()))
+    except (Exception, KeyboardInterrupt) as error:
+        if job.state is None:
+            raise
+        return job.failed(job.state, error)
+    job.print(run)
+    return DONE
 
 
 class _Job:
     """One run of the command; it knows its run's state, so that an interrupt can still tell what was finished."""
 
-    def __init__(self, options: Mapping[str, Any], timeout: float | None, *, json: bool, quiet: bool) -> None:
-        self.options = options
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        models: Sequence[str | None],
+        timeout: float | None,
+        *,
+        json: bool,
+        quiet: bool,
+    ) -> None:
+        self.screen = screen_for(sys.stderr, quiet=quiet or json)
+        self.session = Session(**options, on_event=self.screen.on_event)
+        self.models = models
         self.timeout = timeout
         self.json = json
         self.quiet = quiet
         self.state: RunState | None = None
 
-    async def run(self, step: Step[Any, Any], given: Any) -> int:
-        """Run the step under a session of the options; gives the exit code."""
-        with screen_for(sys.stderr, quiet=self.quiet or self.json) as screen:
-            async with Session(**self.options, on_event=screen.on_event) as session:
-                self.state = await new_state(step, session)
-                try:
-                    run = await run_alone(self.state, step, given, self.timeout)
-                except UsageError:
-                    raise
-                except FanfoldError as error:
-                    failed: Run[Any] = error.run or self._so_far(error)
-                    return self._fail(failed, f"fanfold: {type(error).__name__}: {error}", FAILED)
-        self._print(run)
-        return DONE
+    async def run(self, step: Step[Any, Any], given: Any) -> Run[Any]:
+        """Run the step under a session of the options."""
+        asyncio.get_running_loop().set_default_executor(StepThreads())
+        async with self.session:
+            for model in self.models:
+                self.session.line(model)
+            self.state = await new_state(step, self.session)
+            with self.screen:
+                return await run_alone(self.state, step, given, self.timeout)
 
-    def interrupted(self) -> int:
-        """After Ctrl-C: what was finished, and what it cost."""
-        if self.state is None:
-            return INTERRUPTED
-        return self._fail(self._so_far(KeyboardInterrupt("interrupted")), "fanfold: interrupted", INTERRUPTED)
-
-    def _so_far(self, error: BaseException) -> Run[Any]:
-        if self.state is None:
-            raise error
-        wall = max((event.at for event in self.state.events), default=now() - self.state.began)
-        return finished(self.state, wall, None, None, error)
-
-    def _print(self, run: Run[Any]) -> None:
+    def print(self, run: Run[Any]) -> None:
+        """The answer to standard output; what else there is to say beside it."""
         if self.json:
-            sys.stdout.buffer.write(reports.document(run) + b"\n")
+            sys.stdout.buffer.write(reports.document(run))
             return
-        sys.stdout.write((reports.headline(run) if not self.quiet else render(run.output)) + "\n")
+        sys.stdout.write(reports.text(run.output) + "\n")
         if not self.quiet:
-            _say(run.summary())
+            sys.stderr.write("".join(f"{line}\n" for line in [*reports.notes(run), run.summary()]))
 
-    def _fail(self, run: Run[Any], what: str, code: int) -> int:
-        if self.json:
-            sys.stdout.buffer.write(reports.document(run) + b"\n")
-        else:
-            _say(reports.failure(run, what))
-        return code
+    def failed(self, state: RunState, error: BaseException) -> int:
+        """Say what went wrong, what was finished before, and what it cost; gives the exit code."""
+        run = _so_far(state, error)
+        wrong = isinstance(reports.root(error), UsageError)
+        if self.json and (run.calls or not wrong):
+            sys.stdout.buffer.write(reports.document(run))
+        say(reports.reason(error))
+        if not self.json and not self.quiet:
+            sys.stderr.write("".join(f"{line}\n" for line in reports.so_far(run)))
+        if isinstance(error, KeyboardInterrupt):
+            return INTERRUPTED
+        return USAGE if wrong else FAILED
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(text + "\n")
+def _so_far(state: RunState, error: BaseException) -> Run[Any]:
+    if isinstance(error, FanfoldError) and isinstance(error.run, Run):
+        return error.run
+    return finished(state, max((event.at for event in state.events), default=0.0), None, None, error)

@@ -53,6 +53,7 @@ class _Job(Generic[T]):
     def _end(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
             self.ended.cancel()
+            self.ended.set_running_or_notify_cancel()  # only this wakes who waits by `wait`
             return
         error = task.exception()
         if error is not None:

@@ -85,7 +85,7 @@ class Draw(msgspec.Struct, frozen=True):
 
     def header(self) -> str:
         """The draw as one ASCII header value; its last part is the ordinal."""
-        return f"{quote(self.place)}/{self.nth}/{self.ordinal}"
+        return f"{quote(self.place, errors='backslashreplace')}/{self.nth}/{self.ordinal}"
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -171,13 +171,18 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What a model answered. `texts` has one entry a sample; `finish` is the vendor's reason for stopping."""
+    """What a model answered. `texts` has one entry a sample; `finish` is the vendor's reason for stopping.
+
+    `usage` is None where the server did not tell it: then what the call cost is not known. `made_up` is for answers
+    that say of themselves that they are.
+    """
 
     texts: tuple[str, ...]
-    usage: Usage
+    usage: Usage | None
     finish: str = "stop"
     model: str = ""
     id: str = ""
+    made_up: bool = False
 
     @property
     def text(self) -> str:

@@ -52,6 +52,16 @@ class Hold:
         self.open = False
         self.kept: list[tuple[Any, ...]] = []
 
+    @property
+    def watched(self) -> bool:
+        """Whether somebody inside the run reads the text as it comes."""
+        return self.outer is not None and self.outer.watched
+
+    @property
+    def closed(self) -> bool:
+        """Whether what is said here stays inside for now."""
+        return not self.open or (self.outer is not None and self.outer.closed)
+
     def keep(self, event: tuple[Any, ...]) -> None:
         """Keep one event, or pass it outwards once released."""
         if not self.open:
@@ -74,7 +84,8 @@ class Scope:
 
     `run` is the run it belongs to; `outer` the scope around it; `branch` the nearest scope that a fan launched (or
     the root), whose place names the samples of identical requests; `detail` and `said` are what the step leaves
-    beside its value: its record, and the text of the reply that its value was read from.
+    beside its value: its record, and the text of the reply that its value was read from; `started` holds what
+    it started and has to see the end of (None where it is nothing that starts).
     """
 
     __slots__ = (
@@ -88,6 +99,7 @@ class Scope:
         "place",
         "run",
         "said",
+        "started",
         "stride",
         "tail",
     )
@@ -105,6 +117,7 @@ class Scope:
         self.hold: Hold | None = None
         self.detail: Any = None
         self.said: str | None = None
+        self.started: list[Any] | None = None
 
     def inside(self, name: str, *, tail: bool) -> Scope:
         """The scope of a step that runs here, as a part of the same branch."""
@@ -127,6 +140,11 @@ class Scope:
         child.level = self.level + 1
         child.hold = Hold(self.run, self.hold) if branch.held else self.hold
         return child
+
+    @property
+    def held(self) -> bool:
+        """Whether what is said here stays inside for now."""
+        return self.hold is not None and self.hold.closed
 
     def check(self) -> None:
         """Raise `ScopeEnded` if this scope, or one around it, is over."""

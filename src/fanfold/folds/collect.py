@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import msgspec
 
 from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
 from fanfold.errors import BranchError, QuorumError, StepTimeout, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
 
 T = TypeVar("T")
 
@@ -80,9 +82,7 @@ class Collect(Generic[T]):
     def _missing(self, why: Why) -> dict[str, str]:
         reasons = {index: f"{type(error).__name__}: {error}" for index, error in self.errors.items()}
         pending = "no answer within the timeout" if why == "timeout" else "cancelled before it answered"
-        return {
-            name: reasons.get(index, pending) for index, name in enumerate(self.names) if index not in self.values
-        }
+        return {name: reasons.get(index, pending) for index, name in enumerate(self.names) if index not in self.values}
 
 
 class Samples(Generic[T]):
@@ -167,4 +167,3 @@ def check_quorum(quorum: int | None, n: int) -> None:
     """Refuse a quorum that the number of branches cannot reach."""
     if quorum is not None and quorum > n:
         raise UsageError(f"quorum={quorum} cannot be reached by {n} branches")
-

@@ -89,6 +89,18 @@ class Rule(ABC, Generic[T_contra, R_co]):
         """A new count; raises `UsageError` where the declared choices do not suit the rule."""
 
 
+class Elects(Rule[Any, Any]):
+    """A rule whose winner is of the ballots' own type: a `Rule[T, T]` for every T.
+
+    It is a class of its own because no type checker infers that T where `plurality()` is written as an
+    argument; told apart by its class, it lets an overload say so.
+    """
+
+
+class MayElect(Rule[Any, Any]):
+    """A rule whose winner is of the ballots' own type or None: a `Rule[T, T | None]` for every T."""
+
+
 def is_count(given: object) -> bool:
     """Whether what a user gave as a number of voters is one: a whole number from 1 up, and no bool."""
     return isinstance(given, int) and not isinstance(given, bool) and given >= 1

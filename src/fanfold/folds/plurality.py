@@ -8,25 +8,27 @@ import sys
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fanfold.errors import UsageError
-from fanfold.folds.counting import Count, Rule, Terms, Verdict, listed
+from fanfold.folds.counting import Count, Elects, MayElect, Terms, Verdict, listed
 from fanfold.folds.tally import Groups
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
-
-T = TypeVar("T")
 
 
 class MostWeight(Count[Any]):
     """The group of most weight wins; the ties policy says what a shared top is."""
 
     def settled(self) -> bool:
+        """Exact: see `Count.settled`."""
         groups = self.groups
         if not groups.pending:
             return True
+        # The common case, and cheap: those who are out outweigh the lead.
+        if groups.contested and groups.pending > max(groups.weight.values(), default=0):
+            return False
         leaders = groups.leaders()
         if not leaders:
             return False
@@ -37,6 +39,7 @@ class MostWeight(Count[Any]):
         return not any(weight >= margin for weight, _ in groups.rivals(leaders[0]))
 
     def verdict(self) -> Verdict[Any]:
+        """The group that leads, or what the ties policy makes of several."""
         leaders = self.groups.leaders()
         if not leaders:
             return Verdict(None, note="no voter with a weight gave a valid ballot")
@@ -66,9 +69,7 @@ class MoreThanHalf(Count[Any]):
         if not winners:
             most = max((weight for weight, _ in groups.rivals()), default=0)
             return 2 * (most + groups.pending) <= groups.total + groups.pending
-        # Where no other value can come, those who are out cannot dilute the majority either.
-        rivalled = any(True for _ in groups.rivals(winners[0]))
-        return not rivalled or 2 * groups.weight[winners[0]] > groups.total + groups.pending
+        return not groups.contested or 2 * groups.weight[winners[0]] > groups.total + groups.pending
 
     def verdict(self) -> Verdict[Any]:
         """The group with the majority, or no winner."""
@@ -84,10 +85,10 @@ class MoreThanHalf(Count[Any]):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Plurality(Rule[T, T]):
+class Plurality(Elects):
     """The value with the most ballots."""
 
-    def start(self, terms: Terms) -> Count[T]:
+    def start(self, terms: Terms) -> Count[Any]:
         """A count by plurality."""
         return MostWeight(terms)
 
@@ -96,10 +97,10 @@ class Plurality(Rule[T, T]):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Majority(Rule[T, T | None]):
+class Majority(MayElect):
     """The value with more than half of the valid ballots, or None."""
 
-    def start(self, terms: Terms) -> Count[T | None]:
+    def start(self, terms: Terms) -> Count[Any]:
         """A count by majority."""
         return MoreThanHalf(terms)
 
@@ -111,7 +112,7 @@ Weight = float | Decimal | Fraction
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Weighted(Rule[T, T | None]):
+class Weighted(MayElect):
     """The value with the most weight; None where no voter with a weight gave a valid ballot."""
 
     weights: Mapping[str, Weight] = field(hash=False)
@@ -123,22 +124,18 @@ class Weighted(Rule[T, T | None]):
         if not any(exact):
             raise UsageError("weighted() needs a weight above 0: with none, no voter could elect anything")
         if sum(exact) > _MOST:
-            raise UsageError(
-                "the weights of weighted() add up to more than a float can hold: scale them down"
-            )
+            raise UsageError("the weights of weighted() add up to more than a float can hold: scale them down")
 
     def check(self, names: Sequence[str]) -> None:
         """Every voter has a weight, and every weight a voter."""
         missing = [name for name in names if name not in self.weights]
         if missing:
-            raise UsageError(
-                f"weighted() has no weight for {listed(missing)}: give one (0 leaves a voter no say)"
-            )
+            raise UsageError(f"weighted() has no weight for {listed(missing)}: give one (0 leaves a voter no say)")
         unknown = sorted(set(self.weights) - set(names))
         if unknown:
             raise UsageError(f"weighted() weighs {listed(unknown)}, but the voters are {listed(names)}")
 
-    def start(self, terms: Terms) -> Count[T | None]:
+    def start(self, terms: Terms) -> Count[Any]:
         """A count by weight, in whole parts of the weights' common denominator."""
         exact = [_exact(name, self.weights[name]) for name in terms.names]
         scale = math.lcm(*(weight.denominator for weight in exact))

@@ -24,17 +24,13 @@ class Poll(Generic[R]):
         self.terms = terms
         self.count = rule.start(terms)
         self.n = len(terms.names)
+        self.folded = 0
         self.kinds: dict[BallotKind, int] = {"valid": 0, "abstained": 0, "error": 0}
 
     @property
     def valid(self) -> int:
         """How many ballots count."""
         return self.kinds["valid"]
-
-    @property
-    def folded(self) -> int:
-        """How many voters are in."""
-        return sum(self.kinds.values())
 
     @property
     def outstanding(self) -> int:
@@ -48,6 +44,7 @@ class Poll(Generic[R]):
         if refused is not None:
             ballot = ballot.without(refused)
         self.kinds[ballot.kind] += 1
+        self.folded += 1
         return ballot
 
     def _refused(self, ballot: Ballot) -> str | None:

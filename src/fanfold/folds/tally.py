@@ -80,6 +80,8 @@ class Groups:
         # Not a plain dict: finding the first key of one that is emptied from its front is linear.
         self.out = OrderedDict((index, weight) for index, weight in enumerate(self.weights) if weight)
         self.pending = sum(self.weights)
+        # Where only one choice is declared, nothing that comes can speak against it.
+        self.contested = places is None or len(places) > 1
         self._first: dict[Hashable, int] = {}
         self._spelling: dict[Hashable, tuple[int, Any]] = {}
 
@@ -133,9 +135,8 @@ class Groups:
     def share_bounds(self, group: Hashable) -> tuple[float, float]:
         """The least and the most that `share` can still become, whatever comes from the voters still out."""
         weight, whole = self.weight.get(group, 0), self.total + self.pending
-        # Where only one choice is declared, nothing that comes can lower its share.
-        alone = self.places is not None and len(self.places) == 1
-        return self.share(group) if alone else weight / whole, (weight + self.pending) / whole
+        least = weight / whole if self.contested else self.share(group)
+        return least, (weight + self.pending) / whole
 
     def tally(self, key: Key) -> Tally[Any]:
         """Every group under its spelling, most weight first."""

@@ -66,9 +66,7 @@ class Threshold(Rule[T, bool]):
         """A count of one value."""
         count = EnoughOf(terms, len(terms.names) if self.k is None else self.k, self.value)
         if terms.places is not None and count.group not in terms.places:
-            raise UsageError(
-                f"{self!r} counts a value that is not among the choices {listed(terms.choices or ())}"
-            )
+            raise UsageError(f"{self!r} counts a value that is not among the choices {listed(terms.choices or ())}")
         return count
 
     def __repr__(self) -> str:

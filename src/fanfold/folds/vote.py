@@ -38,7 +38,8 @@ class VoteFold(Generic[R]):
     and `tied` filled. `quorum` is how many ballots must be valid (default 1; all for a threshold rule,
     where it binds the negative outcome only); the vote ends as soon as it cannot be reached any more,
     whatever its stop. Under `on_error="fail"` the first voter that fails ends the vote; a reply that cannot
-    be read is an abstention under both. `wave` keeps only so many voters in flight.
+    be read is an abstention under both. With `wave` only so many voters are asked
+    at first, and the next so many when those are in and have not decided it.
 
     Raises `UsageError` where these do not fit together; `end` raises `QuorumError`, `TieError` or
     `BranchError`.
@@ -112,17 +113,14 @@ class VoteFold(Generic[R]):
         return self._result(verdict, why)
 
     def _open(self, names: Sequence[str]) -> Poll[R]:
-        terms = agreed(
-            self.rule, names, quorum=self.quorum, ties=self.ties, choices=self.declared, key=self.key
-        )
+        terms = agreed(self.rule, names, quorum=self.quorum, ties=self.ties, choices=self.declared, key=self.key)
         return Poll(self.rule, terms)
 
     def _refill(self, flying: int) -> Go:
-        if self.wave is None:
+        """The next wave, once all of this one are in and have not decided it."""
+        if self.wave is None or flying:
             return WAIT
-        waiting = self.poll.outstanding - flying
-        more = min(self.wave - flying, waiting)
-        return Go(more=more) if more > 0 else WAIT
+        return Go(more=min(self.wave, self.poll.outstanding))
 
     def _result(self, verdict: Verdict[R], why: Why) -> VoteResult[R]:
         poll = self.poll
@@ -198,6 +196,6 @@ def _check_wave(wave: int | None, rule: Rule[Any, Any]) -> None:
     if wave is None:
         return
     if not is_count(wave):
-        raise UsageError(f"wave={wave!r} cannot be: give how many voters may fly at once, from 1 up")
+        raise UsageError(f"wave={wave!r} cannot be: give how many voters to ask at a time, from 1 up")
     if not rule.symmetric:
         raise UsageError(f"{rule!r} weighs its voters, so it matters who is asked first: leave out wave=")

@@ -10,6 +10,9 @@ from fanfold.core.records import Reply, Request, Usage
 from fanfold.errors import ReplyError
 from fanfold.models.sse import EventData
 
+MADE_UP = "fanfold-made-up"
+"""The fingerprint by which a model server says that its answers are invented."""
+
 
 class _Details(msgspec.Struct):
     cached_tokens: int | None = None
@@ -42,6 +45,7 @@ class _Body(msgspec.Struct):
     usage: _Usage | None = None
     model: str | None = None
     id: str | None = None
+    system_fingerprint: str | None = None
     error: Any = None
 
 
@@ -78,7 +82,8 @@ def reply_of(data: bytes, label: str) -> Reply:
     if not texts:
         raise ReplyError(f"{label} sent a reply without choices: {_start(data)}", model=label)
     finish = body.choices[0].finish_reason or "stop"
-    return Reply(tuple(texts), _usage(body.usage), finish, body.model or "", body.id or "")
+    made_up = body.system_fingerprint == MADE_UP
+    return Reply(tuple(texts), _usage(body.usage), finish, body.model or "", body.id or "", made_up)
 
 
 class StreamedReply:
@@ -91,6 +96,7 @@ class StreamedReply:
         self.usage: _Usage | None = None
         self.model = ""
         self.id = ""
+        self.made_up = False
         self.over = False
         self._events = EventData()
 
@@ -102,15 +108,19 @@ class StreamedReply:
         """Take what is left when the stream has ended."""
         return "".join(map(self._take, self._events.rest()))
 
+    def finished(self) -> bool:
+        """Whether the stream has said that the reply is whole."""
+        return self.over or bool(self.texts and self.texts.keys() <= self.finishes.keys())
+
     def reply(self) -> Reply:
         """The whole reply; raises `ReplyError` where the stream ended too soon."""
-        if not self.over and not (self.texts and self.texts.keys() <= self.finishes.keys()):
+        if not self.finished():
             raise ReplyError(
                 f"{self.label}: the stream ended before the reply was whole, after {len(self.text())} characters",
                 model=self.label,
             )
         texts = tuple("".join(self.texts[index]) for index in sorted(self.texts)) or ("",)
-        return Reply(texts, _usage(self.usage), self.finishes.get(0, "stop"), self.model, self.id)
+        return Reply(texts, _usage(self.usage), self.finishes.get(0, "stop"), self.model, self.id, self.made_up)
 
     def text(self) -> str:
         """What came of the first sample so far."""
@@ -123,6 +133,7 @@ class StreamedReply:
         body = _read(data, self.label)
         self.usage = body.usage or self.usage
         self.model = body.model or self.model
+        self.made_up = self.made_up or body.system_fingerprint == MADE_UP
         self.id = body.id or self.id
         return "".join(self._piece(choice) for choice in body.choices)
 
@@ -150,9 +161,9 @@ def _text(said: _Said | None) -> str:
     return "" if said is None else said.content or said.refusal or ""
 
 
-def _usage(usage: _Usage | None) -> Usage:
+def _usage(usage: _Usage | None) -> Usage | None:
     if usage is None:
-        return Usage()
+        return None
     given, made = usage.prompt_tokens_details, usage.completion_tokens_details
     return Usage(
         usage.prompt_tokens,

@@ -117,7 +117,9 @@ def endpoint(  # these are the settings a user may give, each by name
         raise ModelError(f"{provider}:{name}: set {vendor.url_name} or give base_url=")
     loopback = _check_url(base, allow_http=allow_http)
     key, withheld = (api_key, "") if api_key else _key_for(vendor, base, beside)
-    if not key and not withheld and vendor.key and not vendor.local and base == vendor.url:
+    own_header = {"authorization", "api-key"} & {name.lower() for name in headers or ()}
+    expected = provider == "azure" or (vendor.key and not vendor.local and base == vendor.url)
+    if expected and not key and not withheld and not own_header:
         raise ModelError(
             f"no key for {provider}:{name}: set {vendor.key}, or give api_key=; without any key, 'fake:' makes "
             "answers up and 'recorded:gpt-35-turbo' serves recorded ones"

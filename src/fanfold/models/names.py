@@ -9,7 +9,7 @@ import msgspec
 
 from fanfold.core.records import Model, Rate
 from fanfold.errors import ModelError
-from fanfold.models.endpoints import PROVIDERS
+from fanfold.models.endpoints import PROVIDERS, known
 from fanfold.models.fake import FakeModel
 from fanfold.models.openai import OpenAI
 from fanfold.models.prices import rate
@@ -87,6 +87,7 @@ def own_provider(settings: Settings) -> str:
 
 
 def _openai(provider: str, name: str, settings: Settings, *, own: bool) -> OpenAI:
+    known(provider)
     given: dict[str, Any] = dict(settings.providers.get(provider, {}))
     if own:
         given = {"api_key": settings.api_key, "base_url": settings.base_url, **given}

@@ -100,12 +100,15 @@ class Wire:
         try:
             async with self.transport.post(self.target.url, headers, body) as exchange:
                 if exchange.status != 200:
-                    raise await self._refusal(exchange)
-                if request.stream and "event-stream" in exchange.headers.get("Content-Type", ""):
+                    refusal = await self._refusal(exchange)
+                elif request.stream and "event-stream" in exchange.headers.get("Content-Type", ""):
                     return await self._streamed(exchange, watch)
-                reply = chat.reply_of(await exchange.read(), self.label)
-                watch.done(reply)
-                return reply
+                else:
+                    reply = chat.reply_of(await exchange.read(), self.label)
+                    watch.done(reply)
+                    return reply
+            # Raised out here, so that a refused request gives its connection back instead of closing it.
+            raise refusal
         except CallError as error:
             error.model = self.label
             error.args = tuple(self.target.hide(str(arg)) for arg in error.args)
@@ -119,6 +122,10 @@ class Wire:
             _pass_on(incoming.rest(), watch)
             reply = incoming.reply()
         except CallError as error:
+            if incoming.finished():
+                reply = incoming.reply()  # cut after the end of the answer: it is whole, and paid
+                watch.done(reply)
+                return reply
             if incoming.text():
                 raise StreamCut(str(error), text=incoming.text(), model=self.label) from error
             raise

@@ -60,6 +60,11 @@ def rate(label: str) -> Rate | None:
     return None if known[0] is None and known[1] is None else ListRate(name, vendor)
 
 
+def load() -> None:
+    """Load the price list now, so that no call waits for it."""
+    rate("openai:gpt-4o-mini")
+
+
 def _calculate(name: str, vendor: str, usage: Usage) -> Any:
     # Imported here: the price list takes a fifth of a second to load, which the first session pays.
     from genai_prices import Usage as Billed  # see above

@@ -19,6 +19,9 @@ PRICED_AS = {
 """Whose list price a recorded model's calls are shown at; nothing is paid. The llamas have no one price."""
 
 
+recordings.recordings()  # unpacked as this module loads, which a session does when it opens: no call reads a file
+
+
 class RecordedModel:
     """One of the recorded models, in this process. The sample it gives is the draw's ordinal."""
 

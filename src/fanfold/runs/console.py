@@ -1,10 +1,11 @@
-"""The live screen of the command: a run's branches, states, tokens and time while they happen.
+"""The live screen of the command: a run's branches, states, tally, tokens, cost and time while they happen.
 
 On a terminal it redraws a table; without one it writes a plain line for each branch that ends.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from contextlib import AbstractContextManager
@@ -14,14 +15,22 @@ import msgspec
 
 from fanfold.core.clock import now
 from fanfold.core.records import Call, Cost, Event, Usage
+from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
+    from rich.table import Table
 
 ROWS = 16
-"""Branches shown one by one; more are counted."""
+"""Branches shown one by one, on a terminal that has the lines; more are counted."""
+
+AROUND = 8
+"""Lines of the screen that are no branch: title, heading, borders, footer, and some room."""
+
+LONGEST = 60
+"""Characters of an answer that are shown."""
 
 
 class _Row(msgspec.Struct):
@@ -29,11 +38,20 @@ class _Row(msgspec.Struct):
 
     name: str
     since: float
-    state: str = "running"
     until: float | None = None
+    end: str = ""
     value: str = ""
+    queued: int = 0
+    flying: int = 0
     calls: int = 0
     tokens: int = 0
+
+    @property
+    def state(self) -> str:
+        """How it ended; until then, whether it only waits for a slot."""
+        if self.until is not None:
+            return self.end
+        return "queued" if self.queued and not self.flying else "running"
 
 
 class Progress:
@@ -53,7 +71,7 @@ class Progress:
     def take(self, event: Event) -> _Row | None:
         """Take one event; gives the row that it ended, if it did."""
         if event.kind == "run.started":
-            self.title = f"{event.value} {event.place}"
+            self.title = event.place if event.place == event.value else f"{event.value} {event.place}"
             self._voting = event.value == "vote"
         elif event.kind == "run.ended":
             self.ended = event.at
@@ -61,41 +79,62 @@ class Progress:
             self._open(event)
         elif event.kind in {"branch.ended", "branch.late", "branch.cancelled", "step.ended"}:
             return self._close(event)
-        elif event.kind == "call.ended" and event.call is not None:
-            self._pay(event.call)
+        elif event.call is not None:
+            self._follow(event.kind, event.call)
         return None
 
     def _open(self, event: Event) -> None:
-        name = event.place.partition("/")[2]
-        if self._row(event.place) is None:
+        name = _name(event.place)
+        row = self.rows.get(name)
+        if row is not None:
+            row.since, row.until = event.at, None  # the same step once more
+        elif self._row(event.place) is None:
             self.rows[name] = _Row(name.replace("%2F", "/"), event.at)
 
     def _close(self, event: Event) -> _Row | None:
-        row = self.rows.get(event.place.partition("/")[2])
+        row = self.rows.get(_name(event.place))
         if row is None:
             return None
         row.until = event.at
-        row.state = _ending(event)
+        row.end = _ending(event)
         row.value = _short(event.error if event.error is not None else getattr(event.value, "value", event.value))
         if self._voting and event.kind == "branch.ended" and event.error is None:
             self.tally[row.value] += 1
         return row
 
-    def _pay(self, call: Call) -> None:
+    def _follow(self, kind: str, call: Call) -> None:
+        """A call has moved on: it waits, it is on the wire, it is over."""
+        row = self._row(call.place) or _Row("", 0.0)  # a call outside every branch has no row to show
+        if kind == "call.queued":
+            self.calls["queued"] += 1
+            row.queued += 1
+        elif kind == "call.sent":
+            self._leave("queued", row)
+            self.calls["running"] += 1
+            row.flying += 1
+        elif kind == "call.ended":
+            self._leave("queued" if call.sent is None else "running", row)
+            self._pay(call, row)
+
+    def _leave(self, state: str, row: _Row) -> None:
+        self.calls[state] -= 1
+        if state == "queued":
+            row.queued -= 1
+        else:
+            row.flying -= 1
+
+    def _pay(self, call: Call, row: _Row) -> None:
         self.calls[call.state] += 1
         self.cost += call.cost
         self.made_up = self.made_up or call.made_up
-        row = self._row(call.place)
-        if row is not None:
-            row.calls += 1
+        row.calls += 1
         if call.usage is not None:
             self.usage += call.usage
-            if row is not None:
-                row.tokens += call.usage.total_tokens
+            row.tokens += call.usage.total_tokens
 
     def _row(self, place: str) -> _Row | None:
         """The row that a place belongs to: itself, or the nearest one above it."""
-        name = place.partition("/")[2]
+        name = _name(place)
         while name:
             if name in self.rows:
                 return self.rows[name]
@@ -103,12 +142,32 @@ class Progress:
         return None
 
     def footer(self, seconds: float) -> str:
-        """One line: calls by state, tokens, cost, time."""
-        counts = ", ".join(f"{count} {state}" for state, count in sorted(self.calls.items())) or "no calls yet"
-        money = "made up" if self.made_up else str(self.cost)
-        tally = f" · tally: {', '.join(f'{v} {c}' for v, c in self.tally.most_common(6))}" if self.tally else ""
-        tokens = f"{self.usage.input_tokens} + {self.usage.output_tokens} tokens"
-        return f"calls: {counts} · {tokens} · {money} · {seconds:.1f} s{tally}"
+        """One line: the tally, calls by state, tokens, cost, time."""
+        tally = ", ".join(f"{value} {count}" for value, count in self.tally.most_common(6))
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(self.calls.items()) if count)
+        parts = [f"tally: {tally}"] if tally else []
+        parts.append(f"calls: {counts or 'none yet'}")
+        if self.usage.total_tokens:
+            parts.append(f"{self.usage.input_tokens} + {self.usage.output_tokens} tokens")
+        if self.made_up:
+            parts.append("made up")
+        elif any(count for state, count in self.calls.items() if state not in {"queued", "running"}):
+            parts.append(f"cost {self.cost}")
+        return " · ".join([*parts, f"{seconds:.1f} s"])
+
+    def shown(self, most: int) -> list[_Row]:
+        """At most this many rows, in their order; those that go on before those that have ended."""
+        going = [name for name, row in self.rows.items() if row.until is None]
+        ended = [name for name, row in self.rows.items() if row.until is not None]
+        chosen = set([*going, *ended][:most])
+        return [row for name, row in self.rows.items() if name in chosen]
+
+    def others(self, shown: list[_Row]) -> list[str]:
+        """One line that counts the rows that are not among these, if there are any."""
+        states = Counter(row.state for row in self.rows.values())
+        states.subtract(row.state for row in shown)
+        counts = ", ".join(f"{count} {state}" for state, count in states.items() if count)
+        return [f"… {states.total()} more: {counts}"] if counts else []
 
 
 class Screen(AbstractContextManager["Screen"]):
@@ -134,9 +193,9 @@ class LineScreen(Screen):
         self.progress = Progress()
 
     def on_event(self, event: Event) -> None:
-        """Write the line of a row that has ended."""
+        """Write the line of a row that has ended; a mistake of the program's is told once, at the end."""
         row = self.progress.take(event)
-        if row is not None and row.until is not None:
+        if row is not None and row.until is not None and not isinstance(event.error, UsageError):
             value = f": {row.value}" if row.value else ""
             self.out.write(f"{row.state:9} {row.name} ({row.until - row.since:.2f} s){value}\n")
 
@@ -151,9 +210,7 @@ class LiveScreen(Screen):
         self.progress = Progress()
         self._lock = threading.Lock()
         self._began = now()
-        self._live = Live(
-            console=Console(file=out), get_renderable=self.draw, refresh_per_second=8, redirect_stdout=False
-        )
+        self._live = Live(self, console=Console(file=out), refresh_per_second=8)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -167,37 +224,49 @@ class LiveScreen(Screen):
     def on_event(self, event: Event) -> None:
         """Take one event; the next redraw shows it."""
         with self._lock:
+            if event.kind == "run.started":
+                self._began = now() - event.at
             self.progress.take(event)
 
-    def draw(self) -> RenderableType:
-        """The table as it is now."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        with self._lock:
+            ended = self.progress.ended
+            seconds = now() - self._began if ended is None else ended
+            rows = self.progress.shown(max(1, min(ROWS, console.height - AROUND)))
+            table = self._table(rows, seconds)
+            footer = "\n".join([*self.progress.others(rows), self.progress.footer(seconds)])
+        yield table
+        yield Text(footer)
+
+    def _table(self, rows: list[_Row], seconds: float) -> Table:
         from rich.table import Table
         from rich.text import Text
 
-        progress = self.progress
-        with self._lock:
-            seconds = progress.ended if progress.ended is not None else now() - self._began
-            table = Table(title=progress.title, caption=progress.footer(seconds), caption_justify="left")
-            for heading in ("branch", "state", "seconds", "calls", "tokens", "answer"):
-                table.add_column(heading, justify="right" if heading in {"seconds", "calls", "tokens"} else "left")
-            rows = list(progress.rows.values())
-            for row in rows[:ROWS]:
-                took = (seconds if row.until is None else row.until) - row.since
-                cells = (row.name, row.state, f"{took:.1f}", str(row.calls), str(row.tokens), row.value)
-                table.add_row(*(Text(cell) for cell in cells))
-            if len(rows) > ROWS:
-                states = Counter(row.state for row in rows[ROWS:])
-                table.add_row(
-                    Text(f"… {len(rows) - ROWS} more"), Text(", ".join(f"{c} {s}" for s, c in states.items()))
-                )
+        table = Table(title=self.progress.title, title_justify="left")
+        for heading in ("branch", "state", "seconds", "calls", "tokens", "answer"):
+            justify: JustifyMethod = "right" if heading in {"seconds", "calls", "tokens"} else "left"
+            table.add_column(heading, justify=justify, min_width=9 if heading == "state" else None)
+        for row in rows:
+            took = max(0.0, (seconds if row.until is None else row.until) - row.since)
+            cells = (row.name, row.state, f"{took:.1f}", str(row.calls), str(row.tokens), row.value)
+            # A line each: one that wrapped would make the table jump.
+            table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells))
         return table
 
 
 def screen_for(out: IO[str], *, quiet: bool) -> Screen:
-    """The screen that fits: none when quiet, live on a terminal, else lines."""
+    """The screen that fits: none when quiet, live on a terminal that can redraw, else lines."""
     if quiet:
         return Screen()
-    return LiveScreen(out) if out.isatty() else LineScreen(out)
+    redraws = out.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
+    return LiveScreen(out) if redraws else LineScreen(out)
+
+
+def _name(place: str) -> str:
+    """The place without the run's own name."""
+    return place.partition("/")[2]
 
 
 def _ending(event: Event) -> str:
@@ -207,5 +276,9 @@ def _ending(event: Event) -> str:
 
 
 def _short(value: object) -> str:
-    text = "" if value is None else " ".join(str(value).split())
-    return text if len(text) <= 60 else text[:59] + "…"
+    """A value in one short line, without what would move a terminal's cursor."""
+    if value is None:
+        return ""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(value)[: 10 * LONGEST])
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
-from fanfold.core.clock import now, wall
+from fanfold.core.clock import chance, now, wall
 from fanfold.core.records import Call, Event
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class RunState:
         """How often each request (by its hash: they are long) was made in each place."""
         self._numbers = 0
         self._readers: set[asyncio.Future[None]] = set()
+
+    @functools.cached_property
+    def secret(self) -> bytes:
+        """What makes this run's fences unguessable."""
+        return chance().randbytes(16)
 
     def emit(
         self, at: float, kind: str, place: str, value: Any, error: BaseException | None, call: Call | None

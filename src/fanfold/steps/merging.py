@@ -26,19 +26,21 @@ class Merge:
     A step gets a mapping: the original input's own names, every branch by its name (one that is missing says
     so), ``input``, and ``parts``, all branches under headings. A function of one parameter gets the mapping of the
     branches that answered; one of several is filled by name, from the branches (None where missing) and ``input``.
+    A parameter that has a default and is no branch is left alone.
     """
 
     def __init__(self, by: Step[Any, Any] | Callable[..., Any]) -> None:
         self.by = by
-        self.names = () if isinstance(by, Step) else _parameters(by)
+        self.names = {} if isinstance(by, Step) else _parameters(by)
+        self.needed = [name for name, needed in self.names.items() if needed]
 
     def check(self, branches: Mapping[str, object]) -> None:
         """Refuse a merge that could never be filled from these branches."""
         taken = RESERVED & set(branches)
         if taken:
             raise UsageError(f"a branch cannot be called {min(taken)!r} where there is a merge, which uses it")
-        unknown = [name for name in self.names if name != "input" and name not in branches]
-        if len(self.names) > 1 and unknown:
+        unknown = [name for name in self.needed if name != "input" and name not in branches]
+        if len(self.needed) > 1 and unknown:
             raise UsageError(
                 f"merge has the parameters {unknown}, which are no branches (branches: {', '.join(branches)}; "
                 "'input' is the original input; a function of one parameter gets all branches as a mapping)"
@@ -48,14 +50,14 @@ class Merge:
         """Merge `values`; the merge's text is the pattern's text."""
         if isinstance(self.by, Step):
             return await follow(self.by, filling(given, values, missing), name=MERGE, tail=True)
-        bound = self._bound(given, values)
+        bound = self._bound({**dict.fromkeys(missing), **values, "input": given})
         return await follow(Function(bound, MERGE, thread=False), values, name=MERGE, tail=True)
 
-    def _bound(self, given: Any, values: Mapping[str, Any]) -> Callable[[Any], Any]:
+    def _bound(self, there: Mapping[str, Any]) -> Callable[[Any], Any]:
         function: Callable[..., Any] = self.by  # the other kind is handled before
-        if len(self.names) < 2:
+        arguments = {name: there[name] for name in self.names if name in there}
+        if len(arguments) < 2 or any(name not in arguments for name in self.needed):
             return function
-        arguments = {name: given if name == "input" else values.get(name) for name in self.names}
         return lambda _: function(**arguments)
 
 
@@ -75,9 +77,11 @@ def as_merge(merge: Any) -> Merge | None:
     return Merge(merge)
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
+def _parameters(function: Callable[..., Any]) -> dict[str, bool]:
+    """The parameters that can be filled by name, and whether each has to be."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        return ()
-    return tuple(p.name for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY})
+        return {}
+    named = [p for p in parameters if p.kind in {p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY}]
+    return {p.name: p.default is p.empty for p in named}

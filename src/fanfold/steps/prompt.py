@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -13,6 +14,7 @@ from fanfold.core.timeouts import check_seconds
 from fanfold.errors import LoopError, ParseError, TemplateError, UsageError
 from fanfold.models.names import Openable
 from fanfold.steps.answers import answer
+from fanfold.steps.answers.reading import Answer
 from fanfold.steps.step import Step
 from fanfold.steps.templates import Template, fields_of
 
@@ -21,6 +23,10 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+
+REFUSED = "That was not accepted. Answer again, better."
+"""What a prompt is told where the check gave no reason."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -45,7 +51,7 @@ class Prompt(Step[Any, T]):
         super().__init__(name, timeout)
         self.frames = tuple(frames)
         self.needs = frozenset(field for frame in frames for field in frame.needs)
-        self.answer = answer(returns)
+        self.answer: Answer[T] = returns if isinstance(returns, Answer) else answer(returns)
         self.choices = self.answer.choices
         self.options = options
 
@@ -66,11 +72,20 @@ class Prompt(Step[Any, T]):
                 continue
         return await self._ask(fields, scope)
 
+    def again(self, answer: str, reason: str) -> Prompt[T]:
+        """The same prompt, told that its last answer was not accepted, and why; both are data, not templates."""
+        why = f"That was not accepted: {reason}\n\nAnswer again, better." if reason else REFUSED
+        told = [Frame("assistant", Template.literal(answer)), Frame("user", Template.literal(why))]
+        made = copy.copy(self)
+        made.frames = (*self.frames, *told)
+        return made
+
     async def _ask(self, fields: Mapping[str, Any], scope: Scope) -> T:
         session = scope.run.session
         line = session.line(self.options.model)
         request = self._request(fields, structured=line.model.structured)
-        stream = self.answer.is_text and scope.tail and scope.run.streaming
+        read = scope.run.streaming or (scope.hold is not None and scope.hold.watched)
+        stream = self.answer.is_text and scope.tail and read
         request = msgspec.structs.replace(request, draw=scope.draw(request.key()), stream=stream)
         reply: Reply = await session.road.call(line.model, line.rate, request, timeout=self.timeout)
         scope.said = reply.text
@@ -116,6 +131,8 @@ class Frame:
 
 def _compiled(content: Any) -> Any:
     """Every text inside a content becomes a template; part types and the like hold no fields and stay."""
+    if isinstance(content, Template):
+        return content
     if isinstance(content, str):
         return Template(content)
     if isinstance(content, Mapping):
@@ -158,7 +175,7 @@ def prompt(
     retries: int = 0,
     timeout: float | None = None,
     name: str = "prompt",
-) -> Step[Any, str]: ...
+) -> Step[object, str]: ...
 @overload
 def prompt(
     template: str | None = None,
@@ -176,7 +193,7 @@ def prompt(
     retries: int = 0,
     timeout: float | None = None,
     name: str = "prompt",
-) -> Step[Any, T]: ...
+) -> Step[object, T]: ...
 def prompt(  # the options of DESIGN section 2, each by name
     template: str | None = None,
     /,
@@ -224,6 +241,9 @@ def _frames(
     messages: Sequence[Mapping[str, Any]] | None,
     context: str | None,
 ) -> list[Frame]:
+    for text in (template, system, context):
+        if text is not None and not isinstance(text, str):
+            raise TemplateError(f"a template is text, not {type(text).__name__}")
     frames = [Frame("system", system)] if system is not None else []
     for message in messages or ():
         if not {"role", "content"} <= set(message):

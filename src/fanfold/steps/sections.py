@@ -14,6 +14,7 @@ from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import FanfoldError, TemplateError, UsageError
 from fanfold.folds.collect import Collect, Collected, OnError, check_policy, check_quorum
+from fanfold.steps.answers.structures import _adapter
 from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.step import Step, as_step
@@ -59,7 +60,7 @@ class SectionsStep(Step[In, Any]):
         check_policy(on_error, quorum)
         self.branches = branches
         self.merge = merge
-        self.returns = returns
+        self.record = None if returns is None else Record(returns)
         self.on_error = on_error
         self.quorum = quorum
         if not callable(branches):
@@ -78,8 +79,8 @@ class SectionsStep(Step[In, Any]):
         scope = current()
         if self.merge is not None:
             output = await self.merge(given, collected.values, collected.missing)
-        elif self.returns is not None:
-            output = typed(collected, self.returns)
+        elif self.record is not None:
+            output = self.record.of(collected)
         else:
             output = collected.values if isinstance(made, Mapping) else list(collected.values.values())
         if scope is not None:
@@ -198,20 +199,23 @@ def sections(  # the options of DESIGN section 2, each by name
     )
 
 
-def typed(collected: Collected[Any], returns: Any) -> Any:
-    """The branches' values as the record that the user asked for."""
-    from pydantic import TypeAdapter, ValidationError  # only who asks for a record loads it
+class Record:
+    """The record that a user wants of the branches' values; a type that cannot be one is refused when it is made."""
 
-    try:
-        return TypeAdapter(returns).validate_python(collected.values)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
-        missing = "".join(f"; {name} is missing: {reason}" for name, reason in collected.missing.items())
-        raise FanfoldError(f"the branches do not make a {_type_name(returns)}: {wrong}{missing}") from None
+    def __init__(self, returns: Any) -> None:
+        self.name = getattr(returns, "__name__", str(returns))
+        self.adapter, _ = _adapter(returns)
 
+    def of(self, collected: Collected[Any]) -> Any:
+        """The values as the record."""
+        from pydantic import ValidationError  # only who asks for a record loads it
 
-def _type_name(returns: Any) -> str:
-    return getattr(returns, "__name__", str(returns))
+        try:
+            return self.adapter.validate_python(collected.values)
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+            missing = "".join(f"; {name} is missing: {reason}" for name, reason in collected.missing.items())
+            raise FanfoldError(f"the branches do not make a {self.name}: {wrong}{missing}") from None
 
 
 def _listed(made: Any) -> Sequence[Any]:

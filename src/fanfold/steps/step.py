@@ -12,6 +12,7 @@ from fanfold.core.timeouts import check_seconds, within
 from fanfold.errors import UsageError
 from fanfold.steps.listening import Events, Text, Updates
 from fanfold.steps.running import follow, new_state, run_alone, run_within
+from fanfold.steps.start import Handle, abandon, finish, start
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -110,6 +111,15 @@ class Step(Generic[In_contra, Out_co]):
         """`text` for scripts: a context manager around an iterator."""
         return self.text(given, session=session).sync(f"{self.name}.text_sync()")
 
+    def after(self, before: Step[Any, Any]) -> Step[Any, Any] | None:
+        """How this link of a chain takes the one before it into itself, as a gate that asks again does; else None."""
+        del before
+        return None
+
+    def start(self, given: In_contra) -> Handle[Out_co]:
+        """Start the step now, inside another step, and await the handle later; see `Handle`. Raises `LoopError`."""
+        return start(self, given)
+
     @overload
     def __or__(self, then: Step[Out_co, Next]) -> Step[In_contra, Next]: ...
     @overload
@@ -128,7 +138,7 @@ class Chain(Step[In_contra, Out_co]):
 
     def __init__(self, links: Sequence[Step[Any, Any]], name: str = "chain", timeout: float | None = None) -> None:
         super().__init__(name, timeout)
-        self.links = tuple(links)
+        self.links = _joined(links)
 
     async def execute(self, given: In_contra) -> Out_co:
         value: Any = given
@@ -150,10 +160,20 @@ class Function(Step[In_contra, Out_co]):
         self.__doc__ = function.__doc__
 
     async def execute(self, given: In_contra) -> Out_co:
-        if self.thread:
-            value: Any = await asyncio.to_thread(self.function, given)
-        else:
-            value = self.function(given)
+        scope = current()
+        if scope is not None:
+            scope.started = []
+        try:
+            result = await self._call(given)
+            if scope is not None and scope.started:
+                await finish(scope)
+        finally:
+            if scope is not None and scope.started:
+                await abandon(scope)
+        return result
+
+    async def _call(self, given: In_contra) -> Out_co:
+        value: Any = await asyncio.to_thread(self.function, given) if self.thread else self.function(given)
         if inspect.isawaitable(value):
             value = await value
         result: Out_co = value
@@ -214,6 +234,17 @@ def chain(first: Any, /, *rest: Any, name: str = "chain", timeout: float | None 
     covers all of it. Plain functions may be links.
     """
     return Chain([as_step(link) for link in (first, *rest)], name, timeout)
+
+
+def _joined(links: Sequence[Step[Any, Any]]) -> tuple[Step[Any, Any], ...]:
+    joined: list[Step[Any, Any]] = []
+    for link in links:
+        both = link.after(joined[-1]) if joined else None
+        if both is None:
+            joined.append(link)
+        else:
+            joined[-1] = both
+    return tuple(joined)
 
 
 def _links(step: Step[Any, Any]) -> tuple[Step[Any, Any], ...]:

@@ -31,6 +31,14 @@ class Template:
         self._pieces = _parse(source)
         self.fields = frozenset(self._pieces[1::2])
 
+    @classmethod
+    def literal(cls, text: str) -> Template:
+        """A template without fields, whatever braces the text has."""
+        made = cls("")
+        made.source = text
+        made._pieces = [text]
+        return made
+
     def fill(self, values: Mapping[str, Any]) -> str:
         """The text with every field filled; raises `TemplateError` naming what is not there."""
         pieces = self._pieces

@@ -23,6 +23,7 @@ from fanfold.steps.templates import fields_of
 
 if TYPE_CHECKING:
     from fanfold.folds.collect import OnError
+    from fanfold.folds.counting import Elects, MayElect
 
 In = TypeVar("In")
 T = TypeVar("T")
@@ -96,6 +97,7 @@ def vote(
     voters: Voters[In, T],
     n: int | None = ...,
     *,
+    rule: Elects = ...,
     ties: Literal["declared", "error"] | Step[Any, Any] = ...,
     quorum: int | None = ...,
     stop: Stop | None = ...,
@@ -109,7 +111,22 @@ def vote(
     voters: Voters[In, T],
     n: int | None = ...,
     *,
+    rule: Elects = ...,
     ties: Literal["abstain"],
+    quorum: int | None = ...,
+    stop: Stop | None = ...,
+    on_error: OnError = ...,
+    timeout: float | None = ...,
+    wave: int | None = ...,
+    name: str = ...,
+) -> Step[In, T | None]: ...
+@overload
+def vote(
+    voters: Voters[In, T],
+    n: int | None = ...,
+    *,
+    rule: MayElect,
+    ties: Ties | Step[Any, Any] = ...,
     quorum: int | None = ...,
     stop: Stop | None = ...,
     on_error: OnError = ...,
@@ -131,7 +148,7 @@ def vote(
     wave: int | None = ...,
     name: str = ...,
 ) -> Step[In, R]: ...
-def vote(  # the options of DESIGN section 2, each by name
+def vote(
     voters: Any,
     n: int | None = None,
     *,
@@ -155,8 +172,8 @@ def vote(  # the options of DESIGN section 2, each by name
     ``"error"``, ``"abstain"`` (None wins), or a step that gets ``{tied}`` beside the input and says which.
     `quorum` is the least number of valid ballots (default 1; all for thresholds, where it binds the negative
     outcome). A reply that does not parse is an abstention; a failed call is an error ballot, or under
-    ``on_error="fail"`` ends the vote. At `timeout` (seconds) it counts what is there. `wave` keeps at most that
-    many voters in flight.
+    ``on_error="fail"`` ends the vote. At `timeout` (seconds) it counts what is there. With `wave` only so
+    many are asked at first, and the next so many only if those did not decide it: fewer calls, but later.
 
     Raises `QuorumError`, `TieError`, `BranchError`; `UsageError` for what cannot be.
     """

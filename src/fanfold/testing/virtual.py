@@ -74,5 +74,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 def run_virtual(work: Coroutine[Any, Any, T], *, tick: float = TICK, seed: str | int = 0) -> T:
     """Run a coroutine in virtual time, with chance seeded; raises RuntimeError where it would wait for ever."""
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(tick)) as runner, seeded(seed):
+    # Seeded first: the runner copies the context in which it is entered.
+    with seeded(seed), asyncio.Runner(loop_factory=lambda: VirtualLoop(tick)) as runner:
         return runner.run(work)

@@ -14,8 +14,9 @@ T = TypeVar("T")
 
 Grade = Literal["firm", "soft", "weak"]
 
-_SEGMENT = re.compile(r"\s*+([^\n]{0,300})")
+_SEGMENT = re.compile(r"\s*+([^\n]{0,300}+)(?P<more>[^\n])?")
 _LONGEST = 80
+_MOST = 200
 _LED = re.compile(r"\b(?:the|my|best|correct|final|right)\s{1,3}$", re.IGNORECASE)
 _DENIED = re.compile(r"\b(?:wrong|incorrect)\s{1,3}$", re.IGNORECASE)
 _EITHER = re.compile(r"[)\]]\s{0,3}(?:or|and|/|&)\s{0,3}$", re.IGNORECASE)
@@ -55,8 +56,8 @@ class Finder:
         )
 
     def markers(self, text: str) -> Iterator[Marker]:
-        """Give the markers of a text (without emphasis), in order; one with nothing behind it is none."""
-        for start in sorted(set(self._starts(text))):
+        """Give the (last few hundred) markers of a text without emphasis; one with nothing behind it is none."""
+        for start in sorted(set(self._starts(text)))[-_MOST:]:
             match = self.head.match(text, start)
             marker = _marker(text, match) if match else None
             if marker is not None and marker.value:
@@ -101,8 +102,11 @@ def _marker(text: str, match: re.Match[str]) -> Marker | None:
 
 
 def _line(text: str, at: int) -> str:
+    """The rest of the line, or of the next that has anything on it; a long one ends with a whole word."""
     match = _SEGMENT.match(text, at)
-    return match[1].rstrip() if match else ""
+    if match is None:
+        return ""
+    return (match[1].rpartition(" ")[0] if match["more"] else match[1]).rstrip()
 
 
 def _called(value: str) -> str:

@@ -35,6 +35,7 @@ _FILLERS = re.compile(
 )
 _BOLD = re.compile(r"\*\*\s{0,3}([^*\n]{1,40})\*\*")
 _HASHES = re.compile(r"^####\s{0,3}(\S[^\n]{0,60})$", re.MULTILINE)
+_DECLINED = re.compile(r"\W*(?:n/a|no|none|not|null|unclear|unknown)\b", re.IGNORECASE)
 _DIGIT = re.compile(r"[0-9]")
 
 
@@ -103,7 +104,7 @@ def _named(marker: Marker) -> str | None:
         match = _NUMBER.match(text, start.end() if start else 0)
         if match and not _GOES_ON.match(text, match.end()):
             return _digits(match)
-    return _only(value) if marker.grade == "firm" else None
+    return _only(value) if marker.grade == "firm" and not _DECLINED.match(value) else None
 
 
 def _only(text: str) -> str | None:

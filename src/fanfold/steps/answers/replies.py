@@ -38,7 +38,10 @@ _DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_constant, stric
 def find_json(text: str) -> Iterator[Any]:
     """Give the JSON in a reply: the whole of it, else what stands in fences, else objects and arrays in order."""
     whole = text.strip()
-    value, end = _decode(whole, 0)
+    try:
+        value, end = _decode(whole, 0)
+    except RecursionError:
+        return
     if end == len(whole) and end:
         yield value
         return
@@ -53,7 +56,10 @@ def _scan(text: str) -> Iterator[Any]:
         start = _STARTS.search(text, at)
         if start is None:
             return
-        value, end = _decode(text, start.start())
+        try:
+            value, end = _decode(text, start.start())
+        except RecursionError:
+            return  # nested as deep as no model means it; the next try would be no better
         if end:
             yield value
         at = end or start.end()
@@ -63,7 +69,7 @@ def _decode(text: str, start: int) -> tuple[Any, int]:
     """The value that begins at `start`, and where it ends; 0 if none does."""
     try:
         return _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None, 0
 
 

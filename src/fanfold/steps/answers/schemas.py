@@ -59,10 +59,9 @@ def _inlined(node: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _closed(node: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
-    if "$ref" in node and len(node) == 1:
-        return node
-    if "$ref" in node:  # strict servers refuse anything beside a reference
-        return _closed(_inlined(node, defs), defs)
+    if "$ref" in node:  # strict servers refuse anything beside a reference; a default is no loss, a description is
+        written_out = _inlined(node, defs)
+        return _closed(written_out, defs) if "description" in node else {"$ref": node["$ref"]}
     if len(node.get("allOf", ())) == 1:
         rest = {key: value for key, value in node.items() if key != "allOf"}
         return _closed({**_inlined(node["allOf"][0], defs), **rest}, defs)

@@ -56,6 +56,7 @@ _NEGATED = re.compile(
 _TURNS = re.compile(r"[.;:!?\n]|\b(?:but|hence|however|so|therefore|thus)\b", re.IGNORECASE)
 _CLAUSE = 200
 _DRESS = 400
+_MENTIONS = 200
 
 
 class Vocabulary:
@@ -122,7 +123,7 @@ class Vocabulary:
     def leading(self, text: str) -> int | None:
         """The word that `text` begins with, set off from the rest, unless it is denied or one of several."""
         found = self.first(text)
-        return found if self._alone_in_front(text, found) else None
+        return found if found is not None and self._alone_in_front(text, found) else None
 
     def first(self, text: str) -> int | None:
         """The same, whatever the other lines begin with."""
@@ -159,7 +160,9 @@ class Vocabulary:
     def mentioned(self, text: str) -> int | None:
         """The only word that `text` speaks of as a whole word, unless it is denied or everyday speech."""
         found: int | None = None
-        for match in self._mention.finditer(text):
+        for place, match in enumerate(self._mention.finditer(text)):
+            if place == _MENTIONS:
+                return None
             meant = self._meant(match[0])
             if meant is None or found not in {None, meant} or match[0].casefold() in _EVERYDAY:
                 return None

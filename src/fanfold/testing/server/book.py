@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fanfold.core.clock import now
+from fanfold.models.openai import DRAW
 from fanfold.testing.server.refusals import Refusal
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 class Seen:
     """One request as the server saw it; times are in seconds on the server's loop clock.
 
+    `peer` is the other end of its connection, `url` the path and query, `raw` the body.
     `ordinal` is the sample that was meant, `draw` the header that said so (None: it was counted). `began` is when the
     reply's head went out, `answered` when the reply was whole, and `disconnected` when the client was seen to be
     gone before that. `status` is None until there is an answer.
@@ -33,6 +35,7 @@ class Seen:
     method: str
     url: URL
     headers: Mapping[str, str] = field(repr=False)
+    peer: Any
     received: float
     raw: bytes = field(default=b"", repr=False)
     model: str = ""
@@ -99,9 +102,9 @@ class Book:
         self.closing = False
         self._drawn: dict[bytes, int] = {}
 
-    def open(self, method: str, url: URL, headers: Mapping[str, str]) -> Seen:
+    def open(self, method: str, url: URL, headers: Mapping[str, str], peer: Any) -> Seen:
         """A request has come."""
-        seen = Seen(self.counts["requests"], method, url, headers, now(), draw=headers.get("x-fanfold-draw"))
+        seen = Seen(self.counts["requests"], method, url, headers, peer, now(), draw=headers.get(DRAW))
         self.counts["requests"] += 1
         self.counts["in_flight"] += 1
         if len(self.seen) >= self.keep:
@@ -136,5 +139,5 @@ class Book:
 def _last_part(header: str) -> int:
     last = header.rpartition("/")[2]
     if not (last.isascii() and last.isdecimal() and len(last) <= 18):
-        raise Refusal(400, f"x-fanfold-draw: {header[:200]!r} does not end in the number of a sample", code="bad_draw")
+        raise Refusal(400, f"{DRAW}: {header[:200]!r} does not end in the number of a sample", code="bad_draw")
     return int(last)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from itertools import zip_longest
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -12,9 +11,6 @@ from fanfold.core.clock import wall
 from fanfold.core.records import Message, Reply, Request, Usage
 from fanfold.models.fake import words
 from fanfold.testing.server.refusals import Refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _Tokens = Annotated[int, msgspec.Meta(ge=1)]
 _Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
@@ -60,6 +56,8 @@ class Asked(msgspec.Struct, frozen=True):
     request: Request
     include_usage: bool
 
+
+_ROLE = {"role": "assistant", "content": "", "refusal": None}
 
 _decode = msgspec.json.Decoder(_Body).decode
 _encode = msgspec.json.Encoder().encode
@@ -109,6 +107,7 @@ class Completion:
 
     def __init__(self, number: int, asked: Asked, reply: Reply, maker: str) -> None:
         self.reply = reply
+        self.words = [words(text) for text in reply.texts] if asked.request.stream else []
         self.include_usage = asked.include_usage
         self.head = {
             "id": f"chatcmpl-fanfold-{number}",
@@ -128,28 +127,26 @@ class Completion:
             }
             for index, text in enumerate(self.reply.texts)
         ]
-        usage = _usage(self.reply.usage)
+        usage = _usage(self.reply.usage or Usage())
         return _encode({**self.head, "object": "chat.completion", "choices": choices, "usage": usage})
 
-    def pieces(self) -> list[bytes]:
-        """The events of a streamed reply: the first opens it, each that follows brings one word of each sample."""
-        spoken = [words(text) for text in self.reply.texts]
-        role = {"role": "assistant", "content": "", "refusal": None}
-        opening = b"".join(self._chunk(index, role) for index in range(len(spoken)))
-        pieces = [b"".join(self._said(row)) for row in zip_longest(*spoken)]
-        return [opening + pieces[0], *pieces[1:]] if pieces else [opening]
+    @property
+    def length(self) -> int:
+        """How many pieces a streamed reply has: one for each word of its longest sample, and at least one."""
+        return max([1, *map(len, self.words)])
+
+    def piece(self, position: int) -> bytes:
+        """The events of one piece: a word of each sample that has so many; the first opens the samples, too."""
+        events = [self._chunk(index, _ROLE) for index in range(len(self.words))] if position == 0 else []
+        said = [(index, words[position]) for index, words in enumerate(self.words) if position < len(words)]
+        return b"".join([*events, *(self._chunk(index, {"content": word}) for index, word in said)])
 
     def ending(self) -> bytes:
         """The events that close a streamed reply."""
         events = [self._chunk(index, {}, self.reply.finish) for index in range(len(self.reply.texts))]
         if self.include_usage:
-            events.append(self._event([], _usage(self.reply.usage)))
+            events.append(self._event([], _usage(self.reply.usage or Usage())))
         return b"".join([*events, b"data: [DONE]\n\n"])
-
-    def _said(self, row: tuple[str | None, ...]) -> Iterator[bytes]:
-        for index, word in enumerate(row):
-            if word is not None:
-                yield self._chunk(index, {"content": word})
 
     def _chunk(self, index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
         return self._event([{"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}], None)

@@ -58,11 +58,15 @@ class Face:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; whatever is wrong with it is an error in JSON."""
-        seen = self.book.open(request.method, request.rel_url, request.headers)
+        peer = request.transport and request.transport.get_extra_info("peername")
+        seen = self.book.open(request.method, request.rel_url, request.headers, peer)
         try:
             return await self._route(request)(request, seen)
         except (Refusal, FanfoldError) as error:
             return await _send(request, seen, refusal_of(error).response())
+        except ConnectionError:
+            # The client went away between two writes. Raised further, it would be logged as an error of ours.
+            return web.Response()
         finally:
             self.book.close(seen)
 
@@ -78,9 +82,11 @@ class Face:
             raise Refusal(500, f"{type(error).__name__}: {error}", kind="server_error") from error
 
     def _route(self, request: web.Request) -> Handler:
-        path = "/v1/chat/completions" if AZURE.fullmatch(request.path) else request.path
+        path = request.rel_url.raw_path
+        if AZURE.fullmatch(path):
+            path = "/v1/chat/completions"
         if path not in self.routes:
-            raise Refusal(404, f"nothing is at {request.path[:200]!r}: there is {', '.join(self.routes)}")
+            raise Refusal(404, f"nothing is at {path[:200]!r}: there is {', '.join(self.routes)}")
         method, handler = self.routes[path]
         if request.method != method:
             raise Refusal(405, f"{path} takes {method}, not {request.method}", headers={"Allow": method})
@@ -98,12 +104,10 @@ class Face:
 
     async def _replied(self, request: web.Request, seen: Seen, asked: Asked, reply: Reply) -> web.StreamResponse:
         completion = Completion(seen.number, asked, reply, self.answerer.kind)
-        key = f"{seen.ordinal}|{seen.digest().hex()}"
+        words = completion.length if asked.request.stream else None
+        timing = self.pace.timing(reply, words, f"{seen.ordinal}|{seen.digest().hex()}")
         if asked.request.stream:
-            pieces = completion.pieces()
-            timing = self.pace.timing(reply, len(pieces), key)
-            return await _stream(request, seen, pieces, completion.ending(), timing)
-        timing = self.pace.timing(reply, None, key)
+            return await _stream(request, seen, completion, timing)
         await _until(seen.received + timing.first + timing.rest)
         return await _send(request, seen, _json(completion.whole()))
 
@@ -137,26 +141,24 @@ async def _send(request: web.Request, seen: Seen, response: web.Response) -> web
     return response
 
 
-async def _stream(
-    request: web.Request, seen: Seen, pieces: list[bytes], ending: bytes, timing: Timing
-) -> web.StreamResponse:
-    """Send the pieces, each at its time; those that are due together go out in one write."""
+async def _stream(request: web.Request, seen: Seen, completion: Completion, timing: Timing) -> web.StreamResponse:
+    """Send a reply piece by piece, each at its time; those that are due together go out in one write."""
     due = seen.received + timing.first
-    pause = timing.rest / max(1, len(pieces) - 1)
+    pause = timing.rest / max(1, completion.length - 1)
     await _until(due)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     seen.status = response.status
     await response.prepare(request)
     seen.began = now()
     ready = bytearray()
-    for position, piece in enumerate(pieces):
+    for position in range(completion.length):
         # By the clock and not by pauses, so that late timers do not add up.
         if due + position * pause > now() + TOGETHER:
             await response.write(bytes(ready))
             ready.clear()
             await _until(due + position * pause)
-        ready += piece
-    await response.write(bytes(ready) + ending)
+        ready += completion.piece(position)
+    await response.write(bytes(ready) + completion.ending())
     await response.write_eof()
     seen.answered = now()
     return response

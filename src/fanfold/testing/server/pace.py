@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from fanfold.core.clock import seeded_source
+from fanfold.core.records import Usage
 from fanfold.errors import UsageError
 from fanfold.models import recordings
 
@@ -70,7 +71,7 @@ class Pace:
     def _drawn(self, reply: Reply, key: str) -> Timing:
         # By request and sample, not in order of arrival: a run repeats whatever order its requests come in.
         row = seeded_source(f"{self.seed}|{key}").choice(recordings.latencies())
-        tokens = reply.usage.output_tokens / len(reply.texts)
+        tokens = (reply.usage or Usage()).output_tokens / max(1, len(reply.texts))
         return Timing(row.first_token, row.between_tokens * max(0.0, tokens - 1))
 
 

@@ -1,0 +1,142 @@
+"""Gates: what does not pass a check goes no further; it is asked for again, or takes another way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from fanfold.core.scope import current
+from fanfold.errors import GateError, UsageError
+from fanfold.steps.prompt import Prompt
+from fanfold.steps.running import follow
+from fanfold.steps.step import Step, as_step
+from fanfold.steps.templates import fields_of, render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class Gated(msgspec.Struct, frozen=True):
+    """Whether the last answer passed, after how many tries, and what the check said of each that did not."""
+
+    passed: bool
+    tries: int
+    reasons: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        raise TypeError("Gated is a record, not a truth value: look at .passed")
+
+
+class Gate(Step[T, T]):
+    """A check between steps; see `gate`."""
+
+    kind = "gate"
+
+    def __init__(self, check: Step[Any, Any], otherwise: Step[Any, Any] | None, retries: int, name: str) -> None:
+        super().__init__(name)
+        self.check = check
+        self.otherwise = otherwise
+        self.retries = retries
+
+    def after(self, before: Step[Any, Any]) -> Step[Any, Any]:
+        """A gate judges what the link before it gave, so that it can ask that one again."""
+        return Gatekept(before, self)
+
+    async def execute(self, given: T) -> T:
+        """Alone, there is nobody to ask again: the input passes, takes the other way, or is refused."""
+        if self.retries:
+            raise UsageError("a gate with retries= asks the step before it again: write it as `step | gate(...)`")
+        passed, reason = await self.judge(given, None)
+        return given if passed else await self.refuse(given, (reason,))
+
+    async def judge(self, value: Any, original: Any) -> tuple[bool, str]:
+        """Whether `value` passes, and the reason where the check gives one."""
+        scope = current()
+        said = None if scope is None else scope.said
+        asked = value if original is None else {**fields_of(value), "original": original}
+        verdict = await follow(self.check, asked if isinstance(self.check, Prompt) else value, name="check")
+        reason = "" if scope is None else _reason(scope.said)
+        if scope is not None:
+            scope.said = said  # the answer's text stays the step's text, not the check's
+        if isinstance(verdict, tuple) and len(verdict) == 2:
+            verdict, reason = verdict[0], str(verdict[1])
+        if not isinstance(verdict, bool):
+            raise UsageError(
+                f"the check {self.check.name!r} gave {verdict!r}: a gate's check gives a bool, or (False, reason)"
+            )
+        return verdict, reason
+
+    async def refuse(self, value: Any, reasons: tuple[str, ...]) -> Any:
+        """The other way, or `GateError`."""
+        scope = current()
+        if self.otherwise is not None:
+            other = await follow(self.otherwise, value, name="otherwise", tail=True)
+            _leave(scope, Gated(passed=False, tries=len(reasons), reasons=reasons))
+            return other
+        told = "; ".join(filter(None, reasons)) or "no reason given"
+        raise GateError(
+            f"nothing passed {self.check.name!r} in {len(reasons)} tries: {told} (otherwise= gives it another way)",
+            value=value,
+            reasons=reasons,
+        )
+
+
+class Gatekept(Step[Any, Any]):
+    """A step and the gate behind it: it is asked again, with the reason, as often as the gate says."""
+
+    kind = "gate"
+
+    def __init__(self, before: Step[Any, Any], gate: Gate[Any]) -> None:
+        super().__init__(before.name)
+        self.before = before
+        self.gate = gate
+        self.choices = before.choices
+
+    async def execute(self, given: Any) -> Any:
+        """Ask, check, ask again; nothing of an answer is heard before it has passed."""
+        asked = self.before
+        reasons: tuple[str, ...] = ()
+        for _ in range(self.gate.retries + 1):
+            value = await follow(asked, given)
+            passed, reason = await self.gate.judge(value, given)
+            if passed:
+                _leave(current(), Gated(passed=True, tries=len(reasons) + 1, reasons=reasons))
+                return value
+            reasons = (*reasons, reason)
+            if isinstance(self.before, Prompt):
+                asked = self.before.again(render(value), reason)
+        return await self.gate.refuse(value, reasons)
+
+
+def gate(
+    check: Step[Any, bool] | Callable[[Any], Any],
+    *,
+    otherwise: Step[Any, Any] | Callable[[Any], Any] | None = None,
+    retries: int = 0,
+    name: str = "gate",
+) -> Step[Any, Any]:
+    """Let only what passes a check go on.
+
+    Written behind a step, as ``step | gate(check, retries=2)``, in a chain or on each branch of a pattern.
+    `check` gives True where the answer may pass; else False, or ``(False, reason)``. A prompt sees the answer as
+    ``{input}`` and what the step was asked as ``{original}``, and its reply is the reason. What does not pass is asked
+    for again `retries` times: a prompt is told its last answer and the reason, any other step just runs again. Then
+    it takes the other way (`otherwise` gets the answer), or raises `GateError`. `run.detail` is the `Gated`.
+    """
+    if retries < 0:
+        raise UsageError(f"retries={retries}: it is how often to ask again, 0 or more")
+    return Gate(as_step(check), None if otherwise is None else as_step(otherwise), retries, name)
+
+
+def _reason(said: str | None) -> str:
+    """What a check's reply says beside its verdict: a bare "no", or the JSON of a typed answer, gives no reason."""
+    text = (said or "").strip()
+    return "" if len(text.split()) < 2 or text.startswith("{") else text
+
+
+def _leave(scope: Any, detail: Gated) -> None:
+    if scope is not None:
+        scope.detail = detail

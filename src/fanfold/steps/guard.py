@@ -1,0 +1,257 @@
+"""Guardrails beside the answer: both start together, and nothing of the answer gets out before the checks pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import msgspec
+
+from fanfold.core.fan import fan
+from fanfold.core.records import Branch, Cost
+from fanfold.core.scope import Scope, current, place_in
+from fanfold.errors import LoopError, UsageError
+from fanfold.folds.ballots import Said
+from fanfold.folds.canonical import ballot_key
+from fanfold.folds.guarding import Checked, Guarding, On, OnCheckError, Outcome, Terms, trips
+from fanfold.steps.buffer import Buffer
+from fanfold.steps.prompt import Prompt
+from fanfold.steps.running import follow
+from fanfold.steps.step import Function, Step, as_step
+from fanfold.steps.templates import fields_of, render
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+ANSWER = "answer"
+REFUSAL = "I can't help with that request."
+
+OVERLAP = 4
+"""A window begins with this part of `every` characters of the one before, so that no phrase falls between two."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """A check and its terms; made by `check`."""
+
+    step: Any
+    terms: Terms
+
+
+class Guarded(msgspec.Struct, frozen=True):
+    """How a guarded answer came about.
+
+    `tripped` names the check that stopped it (None: the answer stands) and `said` is that check's text. `checks` has
+    each that came in. `saved_seconds` is what running side by side saved against checks first, answer after;
+    `cancelled_cost` what the answer had cost when it was cancelled (a range: it may be billed in part or in full).
+    """
+
+    tripped: str | None
+    said: str | None
+    checks: Mapping[str, Checked]
+    saved_seconds: float
+    cancelled_cost: Cost
+
+    def __bool__(self) -> bool:
+        raise TypeError("Guarded is a record, not a truth value: look at .tripped")
+
+
+class GuardStep(Step[In, Any]):
+    """A step and the checks beside it; see `guard`."""
+
+    kind = "guard"
+    fans = True
+
+    def __init__(
+        self,
+        step: Step[In, Any],
+        checks: Mapping[str, Check],
+        otherwise: Step[Any, Any] | str,
+        *,
+        buffer: int,
+        name: str,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(name, timeout)
+        self.step = step
+        # Checks on the answer are launched last, when it is there.
+        self.checks = dict(sorted(checks.items(), key=lambda item: item[1].terms.on == "answer"))
+        self.otherwise = otherwise
+        self.buffer = buffer
+
+    async def execute(self, given: In) -> Any:
+        """Start all together; give the answer, or the refusal."""
+        scope = current()
+        if scope is None:
+            raise LoopError("a guard needs a run around it: await it, or its .run()")
+        terms = {name: one.terms for name, one in self.checks.items()}
+        watch = _Watch(given, self._buffer(scope))
+        branches = [Branch[Any](ANSWER, partial(watch.answer, self.step), held=True, tail=True)]
+        for name, one in self.checks.items():
+            branches.append(Branch(name, partial(watch.check, name, one), held=one.terms.on != "input"))
+        outcome = await fan(branches, Guarding(list(terms.values()), self.timeout), timeout=self.timeout)
+        output = outcome.answer if outcome.tripped is None else await self._refusal(given, scope, watch.buffer)
+        scope.detail = _detail(outcome, terms, _answer_cost(scope) if outcome.tripped is not None else Cost())
+        return output
+
+    def _buffer(self, scope: Scope) -> Buffer:
+        buffer = Buffer(scope, self.buffer, [name for name, one in self.checks.items() if one.terms.on == "stream"])
+        buffer.allowed = all(one.terms.on == "stream" for one in self.checks.values())
+        return buffer
+
+    async def _refusal(self, given: In, scope: Scope, buffer: Buffer) -> Any:
+        """The refusal; where a part of the answer has been heard, it follows that as text."""
+        output: Any = self.otherwise
+        if isinstance(self.otherwise, Step):
+            output = await follow(self.otherwise, given, name="otherwise", tail=True)
+        elif buffer.out and scope.tail:
+            scope.emit("call.text", f"\n\n{self.otherwise}")
+        return output
+
+
+class _Watch:
+    """One execution of a guard: what its branches share."""
+
+    def __init__(self, given: Any, buffer: Buffer) -> None:
+        self.given = given
+        self.buffer = buffer
+        self.value: Any = None
+
+    async def answer(self, step: Step[Any, Any]) -> Any:
+        """The answer, all of it into the buffer."""
+        scope = current()
+        if scope is not None:
+            scope.hold = self.buffer
+            scope.tail = scope.tail or self.buffer.watched
+        try:
+            self.value = await step.timed(self.given)
+        except BaseException:
+            self.buffer.end(None)
+            raise
+        self.buffer.end(render(self.value) if self.buffer.watched else None)
+        return self.value
+
+    async def check(self, name: str, one: Check) -> Said[Any]:
+        """One check: on the input, on the answer that is there by now, or on the text as it comes."""
+        if one.terms.on == "stream":
+            return await self._stream(name, one)
+        if one.terms.on == "answer":
+            asked = {**fields_of(self.given), "input": self.given, ANSWER: self.value}
+            value = await one.step.timed(self.value if isinstance(one.step, Function) else asked)
+        else:
+            value = await one.step.timed(self.given)
+        scope = current()
+        return Said(value, None if scope is None else scope.said)
+
+    async def _stream(self, name: str, one: Check) -> Said[Any]:
+        """Judge window after window until one trips or the answer is over."""
+        try:
+            return await self._windows(name, one)
+        except Exception:
+            if one.terms.on_error == "pass":
+                self.buffer.passed(name, math.inf)
+            raise
+
+    async def _windows(self, name: str, one: Check) -> Said[Any]:
+        said: Said[Any] = Said(None)
+        read, every = 0, one.terms.every
+        while len(text := await self.buffer.grown(read + every)) > read:
+            said = await self._judge(one, text[max(0, read - every // OVERLAP) :], text)
+            if trips(one.terms, said.value):
+                return said
+            read = len(text)
+            self.buffer.passed(name, read)
+        if self.buffer.unheard is not None:
+            said = await self._judge(one, self.buffer.unheard, self.buffer.unheard)
+        if not trips(one.terms, said.value):
+            self.buffer.passed(name, math.inf)
+        return said
+
+    async def _judge(self, one: Check, window: str, text: str) -> Said[Any]:
+        asked = {**fields_of(self.given), "input": self.given, ANSWER: text, "window": window}
+        value = await follow(one.step, window if isinstance(one.step, Function) else asked)
+        scope = current()
+        return Said(value, None if scope is None else scope.said)
+
+
+def _answer_cost(scope: Any) -> Cost:
+    """What the calls under the answer had cost."""
+    place = place_in(scope.place, ANSWER)
+    calls = [call for call in scope.run.calls if call.place == place or call.place.startswith(f"{place}/")]
+    return sum((call.cost for call in calls), Cost())
+
+
+def _detail(outcome: Outcome, terms: Mapping[str, Terms], cost: Cost) -> Guarded:
+    beside = (one.seconds for name, one in outcome.checks.items() if terms[name].on == "input")
+    saved = 0.0
+    if outcome.tripped is None and outcome.answer_seconds is not None:
+        saved = min(max(beside, default=0.0), outcome.answer_seconds)
+    said = None if outcome.tripped is None else outcome.checks[outcome.tripped].text
+    return Guarded(outcome.tripped, said, outcome.checks, saved, cost)
+
+
+def check(
+    step: Step[Any, Any] | Callable[[Any], Any],
+    *,
+    trips_on: Any = True,
+    on_error: OnCheckError = "trip",
+    on: On = "input",
+    every: int = 400,
+) -> Check:
+    """A check for `guard`, with its terms.
+
+    It trips when its value is `trips_on` (compared as ballots are). When it fails itself, it trips all the same
+    (``on_error="trip"``), passes, or fails the guard with a `BranchError`. What is no verdict (None, or for a
+    `trips_on` that is a bool anything but a bool) is a failure, too.
+
+    ``on="answer"`` judges the finished answer: a function gets the answer; any other step ``{answer}`` and ``{input}``.
+    ``on="stream"`` judges it while it streams, about `every` characters: a function gets the new window of text
+    (with the end of the one before); any other step ``{window}``, ``{answer}`` (all text so far) and ``{input}``.
+    """
+    if on_error not in {"trip", "pass", "fail"}:
+        raise UsageError(f"on_error={on_error!r}: of a check it is 'trip', 'pass' or 'fail'")
+    if on not in {"input", "answer", "stream"}:
+        raise UsageError(f"on={on!r}: a check is on the 'input', on the 'answer', or on its 'stream'")
+    if every < 1:
+        raise UsageError(f"every={every}: a window has at least one character")
+    judge = as_step(step)
+    _check_can_trip(judge, trips_on)
+    return Check(judge, Terms(trips_on, on_error, on, every))
+
+
+def _check_can_trip(step: Step[Any, Any], trips_on: Any) -> None:
+    """Refuse a check that never says what it trips on: it would look like a guard and let everything pass."""
+    unheard = step.choices is not None and ballot_key(trips_on) not in {ballot_key(one) for one in step.choices}
+    if isinstance(step, Prompt) and step.answer.is_text and isinstance(trips_on, bool):
+        raise UsageError(f"the check {step.name!r} gives text and never {trips_on}: give its prompt returns=bool")
+    if unheard:
+        raise UsageError(f"the check {step.name!r} never says {trips_on!r}: its choices are {list(step.choices or ())}")
+
+
+def guard(
+    step: Step[In, Out] | Callable[[In], Any],
+    checks: Mapping[str, Check | Step[In, Any] | Callable[[In], Any]],
+    *,
+    otherwise: Step[In, Any] | str = REFUSAL,
+    buffer: int = 1_000_000,
+    name: str = "guard",
+    timeout: float | None = None,
+) -> Step[In, Out | str]:
+    """Start `step` and its `checks` together; give the answer, or, when a check trips, the refusal `otherwise`.
+
+    A check is a step that trips on True; `check(...)` gives it other terms. When one trips, the answer and the other
+    checks are cancelled at once. Nothing of the answer gets out before every check has passed: its text, updates,
+    events and error are held back, then flushed, and live from there. With a check on the stream, text gets out as
+    far as that has read it. At most `buffer` characters of text wait; an answer that outgrows them fails. Side
+    effects of plain functions cannot be held back: they happen. `otherwise` is a text, or a step on the same input.
+    `run.detail` is the `Guarded`.
+    """
+    if not checks:
+        raise UsageError("a guard without checks guards nothing: give checks={name: step}")
+    if ANSWER in checks:
+        raise UsageError(f"a check cannot be called {ANSWER!r}: that is what it guards")
+    if buffer < 1:
+        raise UsageError(f"buffer={buffer}: it is how many characters of the answer may wait, at least 1")
+    named = {name: one if isinstance(one, Check) else check(one) for name, one in checks.items()}
+    return GuardStep(as_step(step), named, otherwise, buffer=buffer, name=name, timeout=timeout)

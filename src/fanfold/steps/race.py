@@ -1,0 +1,104 @@
+"""Races and fallbacks: several ways to one answer, of which the first success counts."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from fanfold.core.fan import fan
+from fanfold.core.records import Branch
+from fanfold.core.scope import current
+from fanfold.core.timeouts import check_seconds
+from fanfold.errors import UsageError
+from fanfold.folds.first import First
+from fanfold.steps.step import Step, as_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Raced(msgspec.Struct, frozen=True):
+    """Which branch gave the answer, and why those before it failed, by name."""
+
+    winner: str
+    failed: dict[str, str]
+
+    def __bool__(self) -> bool:
+        raise TypeError("Raced is a record, not a truth value: look at .winner")
+
+
+class RaceStep(Step[In, Out]):
+    """Several steps on one input, the first success wins; see `race` and `fallback`."""
+
+    kind = "race"
+    fans = True
+    together: int | None = None
+
+    def __init__(self, steps: Sequence[Step[In, Out]], stagger: float | None, name: str, timeout: float | None) -> None:
+        super().__init__(name, timeout)
+        self.steps = named_apart(steps)
+        self.stagger = stagger
+
+    async def execute(self, given: In) -> Out:
+        """Launch them, hold back what each says, release the winner's."""
+        branches = [Branch(name, partial(step.timed, given), held=True, tail=True) for name, step in self.steps.items()]
+        fold = First[Out](self.together, self.timeout)
+        won = await fan(branches, fold, timeout=self.timeout, stagger=self.stagger)
+        scope = current()
+        if scope is not None:
+            scope.detail = Raced(won.name, won.failed)
+        return won.value
+
+
+class FallbackStep(RaceStep[In, Out]):
+    """A race in which one runs at a time."""
+
+    kind = "fallback"
+    together = 1
+
+
+def race(
+    *steps: Step[In, Out] | Callable[[In], Any],
+    stagger: float | None = None,
+    name: str = "race",
+    timeout: float | None = None,
+) -> Step[In, Out]:
+    """Run `steps` on one input at the same time; the first success is the output, and the others are cancelled.
+
+    With `stagger` (seconds) each starts that much after the one before it, or at once when one fails. The text of
+    each is held back until it has won. `timeout` (seconds) is for the whole race. `run.detail` is the `Raced`.
+
+    Raises `QuorumError` when all have failed, `StepTimeout` when none succeeded in time.
+    """
+    check_seconds(stagger)
+    return RaceStep(_several(steps, "race"), stagger, name, timeout)
+
+
+def fallback(
+    *steps: Step[In, Out] | Callable[[In], Any], name: str = "fallback", timeout: float | None = None
+) -> Step[In, Out]:
+    """Try `steps` one after another on the same input: the next only when one fails.
+
+    The text of each is held back until it has succeeded. A fatal error (a wrong key, no credit) ends the run. `timeout`
+    (seconds) is for all of them. Raises `QuorumError` when all have failed.
+    """
+    return FallbackStep(_several(steps, "fallback"), None, name, timeout)
+
+
+def named_apart(steps: Sequence[Step[In, Out]]) -> dict[str, Step[In, Out]]:
+    """Steps by their names where these differ, else by number."""
+    names = [step.name for step in steps]
+    if len(set(names)) < len(names):
+        names = [str(number) for number in range(len(steps))]
+    return dict(zip(names, steps, strict=True))
+
+
+def _several(steps: Sequence[Any], what: str) -> list[Step[Any, Any]]:
+    if not steps:
+        raise UsageError(f"a {what} needs at least one step")
+    return [as_step(step) for step in steps]

@@ -1,0 +1,60 @@
+"""Retrying a step that raises; a call's own retries are the road's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fanfold.errors import FatalError, ScopeEnded, UsageError
+from fanfold.steps.running import follow
+from fanfold.steps.step import Step, as_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Retry(Step[In, Out]):
+    """A step, again; see `retry`."""
+
+    kind = "retry"
+
+    def __init__(
+        self, step: Step[In, Out], retries: int, on: tuple[type[Exception], ...], name: str, timeout: float | None
+    ) -> None:
+        super().__init__(name, timeout)
+        self.step = step
+        self.retries = retries
+        self.on = on
+        self.choices = step.choices
+
+    async def execute(self, given: In) -> Out:
+        """Run it until it does not raise, or the tries are used up."""
+        for _ in range(self.retries):
+            try:
+                return await follow(self.step, given, tail=False)
+            except (FatalError, ScopeEnded, UsageError):
+                raise
+            except self.on:
+                continue
+        return await follow(self.step, given, tail=False)
+
+
+def retry(
+    step: Step[In, Out] | Callable[[In], Any],
+    *,
+    retries: int = 1,
+    on: type[Exception] | tuple[type[Exception], ...] = Exception,
+    timeout: float | None = None,
+) -> Step[In, Out]:
+    """Run `step` again when it raises one of `on`, `retries` times at most; then its last error is raised.
+
+    A model asked again draws a new sample. Fatal errors, errors of the program (`UsageError`), cancellations and the
+    `timeout` (seconds, for all tries together) end it at once. Its text is not streamed, for a try that fails must
+    not have been heard.
+    """
+    if retries < 0:
+        raise UsageError(f"retries={retries}: it is how often to run again, 0 or more")
+    inner = as_step(step)
+    return Retry(inner, retries, on if isinstance(on, tuple) else (on,), inner.name, timeout)

@@ -1,0 +1,107 @@
+"""Routing: a step says which one path the input takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from fanfold.core.scope import current
+from fanfold.errors import RouteError, UsageError
+from fanfold.folds.canonical import ballot_key
+from fanfold.steps.running import follow
+from fanfold.steps.step import Step, as_step
+from fanfold.steps.templates import render
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+class Routed(msgspec.Struct, frozen=True):
+    """Which path an input took: its label (None for `otherwise`), what the deciding step said, the path's detail."""
+
+    label: str | None
+    said: Any
+    detail: Any = None
+
+    def __bool__(self) -> bool:
+        raise TypeError("Routed is a record, not a truth value: look at .label")
+
+
+class Route(Step[In, Out]):
+    """One of several paths; see `route`."""
+
+    kind = "route"
+
+    def __init__(
+        self,
+        by: Step[In, Any],
+        paths: Mapping[str, Step[In, Out]],
+        otherwise: Step[In, Out] | None,
+        name: str,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(name, timeout)
+        self.by = by
+        self.paths = paths
+        self.otherwise = otherwise
+        self._labels = {ballot_key(label): label for label in paths}
+
+    async def execute(self, given: In) -> Out:
+        """Decide, then take the path; its text is the route's text."""
+        said = await follow(self.by, given, name="by")
+        label = self._labels.get(ballot_key(label_text(said)))
+        path = self.otherwise if label is None else self.paths[label]
+        if path is None:
+            raise RouteError(
+                f"{self.by.name!r} said {said!r}, for which there is no path (paths: {', '.join(self.paths)}); "
+                "add one, or give otherwise=",
+                label=said,
+                known=tuple(self.paths),
+            )
+        value = await follow(path, given, name=label or "otherwise", tail=True)
+        scope = current()
+        if scope is not None:
+            scope.detail = Routed(label, said, scope.detail)
+        return value
+
+
+def route(
+    by: Step[In, Any] | Callable[[In], Any],
+    paths: Mapping[str, Step[In, Out]],
+    *,
+    otherwise: Step[In, Out] | None = None,
+    name: str = "route",
+    timeout: float | None = None,
+) -> Step[In, Out]:
+    """Let the step `by` say which path the input takes; the chosen path gets the input and gives the output.
+
+    What `by` gives is compared with the labels as ballots are: case, markdown and punctuation do not matter; True and
+    False are the labels "true" and "false". A label without a path goes to `otherwise`, or raises `RouteError`. Where
+    `by` declares its choices, each must have a path. `run.detail` is the `Routed`. `timeout` (seconds) covers all.
+    """
+    if not paths:
+        raise UsageError("a route needs at least one path: {label: step}")
+    decider = as_step(by)
+    declared = None if decider.choices is None else {label_text(choice) for choice in decider.choices}
+    named = {str(label): as_step(path) for label, path in paths.items()}
+    if declared is not None:
+        _check_labels(declared, set(named), whole=otherwise is not None)
+    return Route(decider, named, None if otherwise is None else as_step(otherwise), name, timeout)
+
+
+def label_text(said: Any) -> str:
+    """What a deciding step said, as a label."""
+    return str(said).lower() if isinstance(said, bool) else render(said)
+
+
+def _check_labels(declared: set[str], named: set[str], *, whole: bool) -> None:
+    unheard = sorted(named - declared)
+    if unheard:
+        raise UsageError(f"the path {unheard[0]!r} can never be taken: the choices are {', '.join(sorted(declared))}")
+    pathless = sorted(declared - named)
+    if pathless and not whole:
+        raise UsageError(f"the choice {pathless[0]!r} has no path: add one, or give otherwise=")

@@ -1,0 +1,72 @@
+"""How the command ends, piece by piece."""
+
+import threading
+import time
+
+import pytest
+
+from fanfold.cli import ending, main, reports
+from fanfold.errors import BranchError, FanfoldError, ModelError, QuorumError
+
+
+def test_one_line_whatever_the_text(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is said is one line."""
+    ending.say("  two\n\tlines\r\n")
+    assert capsys.readouterr().err == "fanfold: two lines\n"
+
+
+def test_threads_do_not_outlive_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step's thread that runs on ends with the process, at once; one that is about to end is waited for."""
+    left: list[int] = []
+    monkeypatch.setattr("os._exit", left.append)
+    go = threading.Event()
+    threads = ending.StepThreads()
+    stuck, waiting = threads.submit(go.wait), [threads.submit(go.wait) for _ in range(100)]
+    began = time.monotonic()
+    threads.shutdown(wait=True)
+    with pytest.raises(SystemExit):
+        ending.leave(3)
+    assert time.monotonic() - began < 1
+    assert left == [3]
+    assert any(one.cancelled() for one in waiting), "what had not begun does not begin"
+    go.set()
+    stuck.result(5)
+    left.clear()
+    with pytest.raises(SystemExit) as ended:
+        ending.leave(4)
+    assert (ended.value.code, left) == (4, [])
+
+
+def test_ctrl_c_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the command is there, Ctrl-C is as quiet."""
+
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fanfold.cli.entry.command", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is nobody's mistake but ours keeps its traceback."""
+    monkeypatch.setattr("sys.argv", ["fanfold", "models"])
+    monkeypatch.setattr("fanfold.cli.finding.show_models", lambda **_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main()
+
+
+def test_the_cause_comes_first() -> None:
+    """The reason of a failure is that of its innermost cause, without what only a program could use."""
+    wrong = ModelError("no key")
+    assert reports.reason(BranchError("a", BranchError("b", wrong, {}), {})) == "no key"
+    lost = BranchError("a", BranchError("b", OSError("no luck"), {}), {})
+    assert reports.reason(lost) == (
+        "branch 'a' failed: branch 'b' failed: OSError: no luck (no place known) (on_error skip would go on without it)"
+    )
+    assert reports.reason(QuorumError("1 of 3: …", missing={"a": "x", "b": "x"})) == "QuorumError: 1 of 3: 2 × x"
+    assert reports.reason(QuorumError("1 of 3: …", missing={"a": "x", "b": "y"})) == "QuorumError: 1 of 3: a: x; b: y"
+    assert reports.reason(FanfoldError("as it is")) == "FanfoldError: as it is"
+    assert reports.reason(KeyboardInterrupt()) == "interrupted"
+    assert reports.reason(OSError("no luck")) == "OSError: no luck (no place known)"

@@ -1,0 +1,107 @@
+"""`fanfold mock`: a server of recorded or made-up answers, until it is stopped."""
+
+import json
+import signal
+import socket
+import subprocess
+import urllib.request
+
+import pytest
+
+from fanfold.models import recordings
+from tests.cli.calling import fanfold, finish, process
+
+
+def ask(url: str, model: str, question: str) -> dict:
+    """What the server answers to one question."""
+    body = {"model": model, "messages": [{"role": "user", "content": question}]}
+    request = urllib.request.Request(
+        f"{url}/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as response:
+        return json.load(response)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_stopped(number: signal.Signals) -> None:
+    """The first line is its URL; it answers there; being stopped is no error."""
+    started = process("mock", "--port", "0")
+    url = started.stdout.readline().decode().strip()
+    recording = recordings.recordings("samples")[0]
+    reply = ask(url, "gpt-35-turbo", recording.question)
+    assert reply["choices"][0]["message"]["content"] == recording.samples["gpt-35-turbo"][0].text
+    assert reply["usage"]["completion_tokens"] > 0
+    started.send_signal(number)
+    done = finish(started)
+    assert (done.code, done.out) == (0, "")
+    first, last = done.err.splitlines()
+    assert "serving recorded answers" in first
+    assert "gpt-35-turbo" in first
+    assert last == "fanfold: stopped"
+
+
+def test_a_vote_against_it() -> None:
+    """The command's own server serves the command."""
+    started = process("mock", "--port", "0", "--answers", "fake", "--seed", "1", "--latency", "0.01")
+    url = started.stdout.readline().decode().strip()
+    done = fanfold("vote", "?", "-n", "1", "--model", "openai:m", "--base-url", url, "-q", "x")
+    assert done.code == 0
+    assert done.out.startswith("[made up] ")
+    started.send_signal(signal.SIGINT)
+    assert finish(started).code == 0
+
+
+def test_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where coverage sees it: it announces itself, and stops on Ctrl-C."""
+
+    async def interrupt(self: object, ready: object) -> None:
+        async with self:
+            ready(self)
+            signal.raise_signal(signal.SIGINT)
+            await __import__("asyncio").sleep(10)
+
+    monkeypatch.setattr("fanfold.testing.server.ModelServer.run_forever", interrupt)
+    done = fanfold("mock", "--port", "0", "--answers", "fake", "--latency", "0.5", "--speed", "2")
+    assert done.code == 0
+    assert done.out.startswith("http://127.0.0.1:")
+    assert "serving made-up answers (latency 0.5, divided by 2)" in done.err
+    assert done.err.endswith("fanfold: stopped\n")
+
+
+def test_a_port_that_is_taken() -> None:
+    """It says which, and what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = fanfold("mock", "--port", str(port), "--answers", "fake")
+    assert (done.code, done.out) == (2, "")
+    assert f"cannot listen on 127.0.0.1:{port}" in done.told
+    assert "port=0 finds a free one" in done.told
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--latency", "soon"], "--latency 'soon'"),
+        (["--latency", "-1"], "latency=-1"),
+        (["--latency", "nan"], "latency=nan"),
+        (["--speed", "0"], "speed=0"),
+        (["--port", "99999"], "99999"),
+        (["--answers", "true"], "--answers"),
+        (["--host", "no-such-host.invalid"], "no-such-host.invalid"),
+    ],
+)
+def test_wrong_options(arguments: list[str], words: str) -> None:
+    """What cannot be is one line."""
+    done = fanfold("mock", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert words in done.told
+
+
+def test_nobody_answers_when_it_has_stopped() -> None:
+    """Its port is free again."""
+    started = process("mock", "--port", "0", "--answers", "fake", stderr=subprocess.DEVNULL)
+    url = started.stdout.readline().decode().strip()
+    started.send_signal(signal.SIGINT)
+    finish(started)
+    with pytest.raises(OSError, match="refused"):
+        ask(url, "m", "?")

@@ -1,0 +1,90 @@
+"""What is written where: any script, pipes that close early, secrets never."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fanfold.errors import StatusError
+from fanfold.testing import ModelServer
+from tests.cli.calling import fanfold, file, finish, process
+
+SAME = "@step\ndef same(text): return text\n"
+GREETING = "Grüße, 世界 🌍"
+MARKER = "sk-marker-of-a-secret-key-12345"
+
+
+def test_unicode_without_a_locale(tmp_path: Path) -> None:
+    """Under LANG=C text goes in and out as UTF-8."""
+    env = {"LANG": "C", "LC_ALL": "C"}
+    started = process("run", file(tmp_path, SAME), env=env, stdin=subprocess.PIPE)
+    done = finish(started, GREETING.encode())
+    assert (done.code, done.out) == (0, GREETING + "\n")
+    assert finish(process("run", file(tmp_path, SAME), GREETING, env=env)).out == GREETING + "\n"
+
+
+def test_an_output_that_cannot_hold_the_text(tmp_path: Path) -> None:
+    """Where the output's encoding lacks a letter it is written as an escape; JSON stays whole."""
+    steps = file(tmp_path, SAME)
+    assert fanfold("run", steps, "Grüße, 世", encoding="latin-1").out == "Grüße, \\u4e16\n"
+    assert fanfold("run", steps, "Grüße", encoding="ascii").out == "Gr\\xfc\\xdfe\n"
+    done = finish(process("run", steps, GREETING, "--json", env={"PYTHONIOENCODING": "ascii"}))
+    assert json.loads(done.out)["output"] == GREETING
+
+
+def test_a_reader_that_has_gone(tmp_path: Path) -> None:
+    """Output that is closed early, as by `head -1`, ends the command without a traceback."""
+    steps = file(tmp_path, '@step\ndef long(text): return "line\\n" * 100_000\n')
+    for more in ([], ["--json"]):
+        with process("run", steps, "x", *more, env={"PYTHONUNBUFFERED": ""}) as started:
+            started.stdout.readline()
+            started.stdout.close()
+            err = started.stderr.read().decode()
+        assert started.returncode == 141
+        assert "Traceback" not in err
+        assert "Error" not in err
+
+
+def test_a_reader_that_has_gone_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same in this process."""
+    monkeypatch.setattr("fanfold.cli.running._Job.print", _broken)
+    done = fanfold("vote", "?", "-n", "1", "--model", "fake:", "x", "--quiet")
+    assert (done.code, done.out, done.err) == (141, "", "")
+
+
+def _broken(*_: object) -> None:
+    raise BrokenPipeError
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["--quiet"]])
+@pytest.mark.parametrize("status", [401, 403, 429, 500])
+def test_a_key_is_in_no_output(status: int, more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key is not printed, not even when the server repeats it in what it refuses."""
+    refusal = StatusError(f"the key {MARKER} is no good", status=status)
+    with ModelServer(lambda request: refusal) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", MARKER)
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        done = fanfold("vote", "?", "-n", "2", "--model", "openai:gpt-4o", "x", *more)
+        assert server.seen[0].headers["Authorization"] == f"Bearer {MARKER}"
+    assert done.code == 1
+    assert str(status) in done.out + done.err
+    assert MARKER not in done.out + done.err
+
+
+def test_a_key_is_not_sent_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--base-url` the environment's key stays at home."""
+    monkeypatch.setenv("OPENAI_API_KEY", MARKER)
+    with ModelServer("fake") as server:
+        done = fanfold("vote", "?", "-n", "1", "--model", "openai:m", "--base-url", server.url, "x")
+        assert done.code == 0
+        assert "Authorization" not in server.seen[0].headers
+    assert MARKER not in done.out + done.err
+
+
+def test_the_module_is_the_command() -> None:
+    """`python -m fanfold` and the script are one."""
+    script = Path(sys.executable).parent / "fanfold"
+    by_script = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=30, check=True)
+    assert by_script.stdout == finish(process("--help")).out

@@ -1,0 +1,95 @@
+"""Made-up text and values: of the schema asked for, small, and marked."""
+
+import asyncio
+from enum import Enum
+from typing import Any, Literal, Optional
+
+import pydantic
+import pytest
+
+from fanfold import Session, prompt
+from fanfold.core.clock import seeded_source
+from fanfold.models.fake import MARK, instance, words
+from fanfold.testing import FakeModel
+
+SEEDS = range(30)
+
+
+class Colour(Enum):
+    """A choice."""
+
+    RED = "red"
+    BLUE = "blue"
+
+
+class Tree(pydantic.BaseModel):
+    """A type that contains itself, in a list and as an option."""
+
+    value: int
+    children: list["Tree"]
+    parent: Optional["Tree"] = None
+
+
+class Everything(pydantic.BaseModel):
+    """Of each kind one."""
+
+    text: str
+    count: int = pydantic.Field(ge=1, le=3)
+    share: float = pydantic.Field(ge=0, le=1)
+    sure: bool
+    label: Literal["spam", "ham"]
+    colour: Colour
+    tags: list[str] = pydantic.Field(min_length=4)
+    nothing: None
+    maybe: int | None
+
+
+def made(schema: dict[str, Any], seed: int = 0) -> Any:
+    """A made-up value."""
+    return instance(schema, seeded_source(seed))
+
+
+@pytest.mark.parametrize("kind", [Everything, Tree])
+def test_a_made_up_value_is_of_its_schema(kind):
+    """Whatever the seed, the value validates, also where the type contains itself."""
+    values = [kind.model_validate(made(kind.model_json_schema(), seed)) for seed in SEEDS]
+    assert len({repr(value) for value in values}) > 1
+    assert max(len(repr(value)) for value in values) < 100_000
+
+
+def test_a_made_up_text_in_a_value_is_marked():
+    """Every text says that it is made up."""
+    value = made(Everything.model_json_schema())
+    assert all(text.startswith(MARK) for text in [value["text"], *value["tags"]])
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+        {"$defs": {"a": {"type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}}}, "$ref": "#/$defs/a"},
+        {"type": "array", "minItems": 10**9},
+        {"type": "array", "minItems": 200, "items": {"type": "array", "minItems": 200}},
+    ],
+)
+def test_a_value_without_end_is_refused(schema):
+    """A schema whose smallest value is huge or endless raises ValueError soon."""
+    with pytest.raises(ValueError, match="at most 10000 parts, 100 deep"):
+        made(schema)
+
+
+@pytest.mark.parametrize("text", ["", " ", "one", "one two", "  a\n\nb\t c ", "a\0b c", "東京 🐙\u2003x"])
+def test_words_together_are_the_text(text):
+    """Splitting loses nothing, white space and odd characters included."""
+    assert "".join(words(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "one two  three\n", "a\0b c"])
+def test_a_streamed_fake_says_what_the_plain_one_says(text):
+    """The pieces of a fake model's stream add up to its text."""
+
+    async def main():
+        async with Session(model=FakeModel([text])) as session, prompt("{input}").text("x", session=session) as reading:
+            return "".join([piece async for piece in reading]), reading.run.output
+
+    assert asyncio.run(main()) == (text, text)

@@ -1,0 +1,216 @@
+"""Templates: only {identifier} is a field, values go in once, and every kind of input fills its own names."""
+
+import json
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from fanfold.errors import TemplateError
+from fanfold.steps.templates import Template, fields_of, render
+
+braces = st.text("{}ab_0 \"':\n", max_size=12)
+names = st.from_regex(r"\A[A-Za-z_][A-Za-z0-9_]{0,5}\Z").filter(lambda name: name.isascii())
+
+
+@dataclass
+class Ticket:
+    title: str
+    body: str
+    tags: list[str] = field(default_factory=list)
+
+
+class Mail(BaseModel):
+    title: str
+    body: str
+
+
+class Row(msgspec.Struct):
+    title: str
+    body: str
+
+
+class Pair(NamedTuple):
+    title: str
+    body: str
+
+
+# -- fields -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "filled"),
+    [
+        ("Hello {name}!", "Hello Ada!"),
+        ("{name}", "Ada"),
+        ("{name}{name}", "AdaAda"),
+        ("no field", "no field"),
+        ("", ""),
+        ("{{name}}", "{name}"),
+        ("{{{name}}}", "{Ada}"),
+        ("{{}}", "{}"),
+        ("{{{{name}}}}", "{{name}}"),
+        ("a { b } c", "a { b } c"),
+        ("{}", "{}"),
+        ("{0}", "{0}"),
+        ("{name!r}", "{name!r}"),
+        ("{name:>10}", "{name:>10}"),
+        ("{name.upper}", "{name.upper}"),
+        ("{name[0]}", "{name[0]}"),
+        ("{ name }", "{ name }"),
+        ("{na-me}", "{na-me}"),
+        ("{ünï}", "{ünï}"),
+        ("}}", "}}"),
+        ("{", "{"),
+        ('{"a": {"b": 1}}', '{"a": {"b": 1}}'),
+        ('{"who": "{name}"}', '{"who": "Ada"}'),
+        ('{{"who": "{name}"}}', '{"who": "Ada"}'),
+        ("function() { return {name}; }", "function() { return Ada; }"),
+    ],
+)
+def test_only_an_identifier_in_braces_is_a_field(source: str, filled: str) -> None:
+    """`{identifier}` is filled, `{{` and `}}` write braces, and every other brace stays as it is."""
+    assert Template(source).fill({"name": "Ada"}) == filled
+
+
+def test_a_template_names_its_fields() -> None:
+    """`fields` holds every name once, and no escaped one."""
+    assert Template("{a} {b} {a} {{c}} {d.e}").fields == {"a", "b"}
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text("ab {}", max_size=5), st.lists, max_leaves=5))
+def test_json_in_a_template_stays(value: Any) -> None:
+    """A JSON example stays as it is, unless a text in it looks like a field."""
+    source = json.dumps({"key": {"nested": value}})
+    template = Template(source)
+    if not template.fields and "{{" not in source:
+        assert template.fill({}) == source
+
+
+@given(braces, braces, braces)
+def test_values_are_never_read_as_templates(before: str, value: str, after: str) -> None:
+    """Whatever braces a value has, it goes in as it is, once, between what stands around it."""
+    template = Template("a{x}b{x}{{c}}")
+    assert template.fill({"x": value, "a": "!", "b": "!", "c": "!"}) == f"a{value}b{value}{{c}}"
+    source = before + "\n" + after
+    fields = dict.fromkeys(Template(source).fields, value)
+    assert Template(source).fill(fields).count(value) >= len(fields) * bool(value)
+
+
+@given(st.lists(st.tuples(braces.filter(lambda text: "{" not in text and "}" not in text), names), max_size=5))
+def test_text_and_fields_come_out_in_turn(parts: list[tuple[str, str]]) -> None:
+    """Any text between any fields is kept to the character."""
+    source = "".join(f"{text}{{{name}}}" for text, name in parts)
+    template = Template(source)
+    assert template.fields == {name for _, name in parts}
+    assert template.fill({name: f"<{name}>" for _, name in parts}) == "".join(f"{text}<{n}>" for text, n in parts)
+
+
+@given(st.text("{}ab", max_size=12))
+def test_escaping_gives_any_text(text: str) -> None:
+    """A literal template is its text, whatever braces it has."""
+    literal = Template.literal(text)
+    assert (literal.fill({}), literal.fields, literal.source) == (text, frozenset(), text)
+
+
+@pytest.mark.parametrize("source", [None, 3, b"text", ["{a}"]])
+def test_a_template_is_text(source: Any) -> None:
+    """Anything but a text is refused by its type's name."""
+    with pytest.raises(TemplateError, match=f"not {type(source).__name__}"):
+        Template(source)
+
+
+def test_a_missing_field_names_what_is_there() -> None:
+    """The error names the field, what the input has, and how to write a brace."""
+    with pytest.raises(TemplateError) as caught:
+        Template("{titel}").fill(fields_of(Ticket("a", "b")))
+    message = str(caught.value)
+    assert "{titel}" in message
+    assert "it has: {input}, {title}, {body}, {tags}" in message
+    assert "double it: {{titel}}" in message
+
+
+# -- inputs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        Ticket("T", "B", ["x"]),
+        Mail(title="T", body="B"),
+        Row("T", "B"),
+        Pair("T", "B"),
+        {"title": "T", "body": "B"},
+        OrderedDict(title="T", body="B"),
+    ],
+)
+def test_a_record_fills_its_own_names_and_input_as_a_whole(given_: Any) -> None:
+    """Dataclasses, models, structs, named tuples and mappings fill their fields; `{input}` is all of it."""
+    fields = fields_of(given_)
+    assert Template("{title}: {body}").fill(fields) == "T: B"
+    assert fields["input"] is given_
+    whole = Template("{input}").fill(fields)
+    assert "T" in whole
+    assert "B" in whole
+
+
+def test_a_text_fills_input() -> None:
+    """A string input is `{input}`, and nothing else."""
+    assert fields_of("some text") == {"input": "some text"}
+
+
+@pytest.mark.parametrize("given_", [3, None, ["a", "b"], (1, 2), Ticket])
+def test_what_has_no_names_fills_input_only(given_: Any) -> None:
+    """A number, a list, a plain tuple or a class has no names of its own."""
+    assert fields_of(given_) == {"input": given_}
+
+
+def test_a_name_called_input_is_the_inputs_own() -> None:
+    """A mapping that has an `input` fills it with that."""
+    assert Template("{input} {x}").fill(fields_of({"input": "mine", "x": 1})) == "mine 1"
+
+
+# -- rendering ----------------------------------------------------------------------------------------------------
+
+
+class Color(Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("as it is\n", "as it is\n"),
+        (Color.RED, "red"),
+        (True, "True"),
+        (7, "7"),
+        (0.5, "0.5"),
+        (None, "None"),
+        (["one", "two"], "- one\n- two"),
+        (("one",), "- one"),
+        ([], "[]"),
+        ([1, 2], "[\n  1,\n  2\n]"),
+        ({"a": "ü"}, '{\n  "a": "ü"\n}'),
+    ],
+)
+def test_a_value_is_rendered_for_a_model_to_read(value: Any, shown: str) -> None:
+    """Text stays, a list of texts becomes lines, structures become JSON."""
+    assert render(value) == shown
+
+
+@pytest.mark.parametrize("value", [Ticket("T", "{x}"), Mail(title="T", body="{x}"), Row("T", "{x}")])
+def test_records_are_rendered_as_json(value: Any) -> None:
+    """A record is JSON by its fields, alone and inside other values."""
+    assert json.loads(render(value))["body"] == "{x}"
+    assert json.loads(render({"inner": [value]}))["inner"][0]["title"] == "T"
+
+
+def test_what_json_cannot_write_is_rendered_as_text() -> None:
+    """An object of no known kind is its own text, in quotes."""
+    assert json.loads(render({"at": complex(1, 2)})) == {"at": "(1+2j)"}

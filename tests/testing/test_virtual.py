@@ -1,0 +1,133 @@
+"""Virtual time: the clock jumps, every tick counts, and what would wait for ever ends."""
+
+import asyncio
+import time
+
+import pytest
+
+from fanfold.core.clock import chance, now, sleep
+from fanfold.testing import VirtualLoop, run_virtual, virtual
+
+
+def test_a_sleep_takes_no_time() -> None:
+    """A day of virtual time passes at once."""
+    began = time.monotonic()
+    run_virtual(sleep(86_400))
+    assert time.monotonic() - began < 1
+
+
+def test_sleepers_wake_in_the_order_of_their_times() -> None:
+    """The clock jumps from timer to timer, in order."""
+    woken: list[tuple[float, float]] = []
+
+    async def sleeper(seconds: float) -> None:
+        await sleep(seconds)
+        woken.append((seconds, now()))
+
+    async def main() -> None:
+        await asyncio.gather(*(sleeper(seconds) for seconds in (3, 1, 2, 0.5)))
+
+    run_virtual(main())
+    assert [seconds for seconds, _ in woken] == [0.5, 1, 2, 3]
+    assert [when for _, when in woken] == pytest.approx([0.5, 1, 2, 3], abs=1e-4)
+
+
+def test_time_begins_at_zero_and_moves_with_every_tick() -> None:
+    """Each turn of the loop takes one tick, so that two things rarely happen at the very same time."""
+
+    async def main() -> list[float]:
+        times = [now()]
+        for _ in range(3):
+            await sleep(0)
+            times.append(now())
+        return times
+
+    first, *rest = run_virtual(main(), tick=0.25)
+    assert first <= 0.5
+    assert rest == [first + 0.25, first + 0.5, first + 0.75]
+
+
+def test_time_never_goes_back() -> None:
+    """However sleeps and ticks mix, the clock only rises."""
+
+    async def main() -> list[float]:
+        times = []
+        for at in range(50):
+            await sleep(0 if at % 3 else at / 10)
+            times.append(now())
+        return times
+
+    times = run_virtual(main())
+    assert times == sorted(times)
+
+
+def test_replies_can_land_in_the_middle_of_a_cancellation() -> None:
+    """A timer that is due a few ticks after a cancellation fires while its clean-up still runs."""
+    seen: list[str] = []
+
+    async def cleaning() -> None:
+        try:
+            await sleep(10)
+        finally:
+            for _ in range(10):
+                await sleep(0)
+            seen.append("cleaned")
+
+    async def reply() -> None:
+        await sleep(1 + 4e-6)
+        seen.append("reply")
+
+    async def main() -> None:
+        task, other = asyncio.create_task(cleaning()), asyncio.create_task(reply())
+        await sleep(1)
+        task.cancel()
+        await asyncio.wait([task, other])
+
+    run_virtual(main())
+    assert seen == ["reply", "cleaned"]
+
+
+def test_what_waits_for_nothing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A future that no timer will bring is an error that says so, not a test that hangs."""
+    monkeypatch.setattr(virtual, "PATIENCE", 0.05)
+    with pytest.raises(RuntimeError, match="no timer will bring"):
+        run_virtual(asyncio.Event().wait())
+
+
+def test_threads_may_come_back_into_virtual_time() -> None:
+    """A thread's result arrives although no timer is set."""
+
+    async def main() -> int:
+        return await asyncio.to_thread(lambda: 6 * 7)
+
+    assert run_virtual(main()) == 42
+
+
+def test_chance_is_seeded() -> None:
+    """The same seed gives the same draws; another gives others; the block's end restores the system's."""
+
+    async def draw() -> float:
+        return chance().random()
+
+    assert run_virtual(draw()) == run_virtual(draw()) == run_virtual(draw(), seed=0)
+    assert run_virtual(draw(), seed=1) != run_virtual(draw(), seed=2)
+    assert chance().random() != chance().random()
+
+
+def test_a_loop_of_its_own_is_closed_after() -> None:
+    """`run_virtual` raises what the work raises, and leaves no loop open (an open one would warn, and fail)."""
+
+    async def fail() -> None:
+        raise LookupError("so it goes")
+
+    with pytest.raises(LookupError):
+        run_virtual(fail())
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        asyncio.get_running_loop()
+
+
+def test_the_loop_can_be_had_by_itself() -> None:
+    """`VirtualLoop` is a loop like any other, for a test runner's own use."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(sleep(60))
+        assert runner.get_loop().time() == pytest.approx(60, abs=1e-3)
