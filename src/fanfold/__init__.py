@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fanfold.errors import FanfoldError
     from fanfold.folds.ballots import Ballot, VoteResult
     from fanfold.folds.picking import Pick
+    from fanfold.models.anthropic import Anthropic
     from fanfold.models.openai import OpenAI
     from fanfold.runs.run import Run
     from fanfold.session import Session
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from fanfold.steps.vote import vote
 
 __all__ = [
+    "Anthropic",
     "Ballot",
     "Call",
     "Cost",
@@ -77,6 +79,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _ROOMS = {
+    "Anthropic": "models.anthropic",
     "Ballot": "folds.ballots",
     "Call": "core.records",
     "Cost": "core.records",

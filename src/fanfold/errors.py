@@ -3,7 +3,7 @@
     FanfoldError
     ├─ UsageError (ValueError)          your program: fix it, a retry cannot help
     │  ├─ TemplateError                 a field without a value, a broken template
-    │  ├─ ModelError                    unknown model or provider, missing key, refused host
+    │  ├─ ModelError (FatalError)       unknown model or provider, missing key, refused host: ends the run
     │  └─ LoopError                     a session or step used where it cannot run
     ├─ CallError                        one request to one model failed; carries model, place, retry_after
     │  ├─ ConnectError                  · no server, or the connection broke: may be tried again
@@ -60,7 +60,7 @@ class TemplateError(UsageError):
     """A template is malformed, or names a field that its input does not have."""
 
 
-class ModelError(UsageError):
+class ModelError(UsageError, FatalError):
     """A model cannot be reached as named: unknown provider, missing key, or a host that is refused."""
 
 
@@ -85,9 +85,13 @@ class CallError(FanfoldError):
 
 
 class ConnectError(CallError):
-    """The server could not be reached, or the connection broke before the reply was whole."""
+    """The server could not be reached, or the connection broke before the reply was whole.
+
+    `reached` is False where no connection came about: then nothing was sent, and nothing can be billed.
+    """
 
     retryable = True
+    reached = True
 
 
 class StatusError(CallError):

@@ -6,6 +6,7 @@ import asyncio
 import os
 import weakref
 from contextvars import ContextVar
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
@@ -17,6 +18,7 @@ from fanfold.core.scope import current
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import LoopError, ModelError, UsageError
 from fanfold.models.names import Line, Openable, Settings, described_by, open_line
+from fanfold.models.prices import load as load_prices
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -150,12 +152,10 @@ class Session:
         """Load now what a first call would have to wait for: the transport and the price list, or the recordings."""
         model = self.settings.model or os.environ.get("FANFOLD_MODEL")
         if model is None or isinstance(model, Openable) or _is_remote(model):
-            from fanfold.models import prices, transport
-
-            prices.load()
-            del transport
+            import_module("fanfold.models.transport")
+            load_prices()
         elif isinstance(model, str) and model.startswith("recorded:"):
-            import fanfold.models.recorded  # noqa: F401  # unpacks the recordings
+            import_module("fanfold.models.recorded")
 
     def _leave(self) -> None:
         token = self._tokens.pop()
@@ -203,6 +203,8 @@ async def _default() -> Session:
     loop = asyncio.get_running_loop()
     held = _defaults.get(loop)
     if held is None:
+        for gone in [other for other in _defaults if other.is_closed()]:
+            del _defaults[gone]  # a session holds its loop, so a loop that ran no clean-up would stay for ever
         session = Session()
         keeper = _keep(session)
         await anext(keeper)
@@ -215,3 +217,4 @@ async def _keep(session: Session) -> AsyncGenerator[None, None]:
         yield
     finally:
         await session.close()
+        _defaults.pop(asyncio.get_running_loop(), None)

@@ -62,11 +62,24 @@ def fanfold(*arguments: str, stdin: str | bytes | None = "", encoding: str = "ut
     return Outcome(ended.value.code, *said)
 
 
+STARTED: list[subprocess.Popen[bytes]] = []
+"""Processes of the running test; none outlives it."""
+
+
 def process(*arguments: str, env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
     """Start the command as a process of its own."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     command = [sys.executable, "-m", "fanfold", *arguments]
-    return subprocess.Popen(command, env={**os.environ, **(env or {})}, **pipes)
+    STARTED.append(started := subprocess.Popen(command, env={**os.environ, **(env or {})}, **pipes))
+    return started
+
+
+def end_all() -> None:
+    """Kill what a test that failed has left, and close its pipes."""
+    while STARTED:
+        with STARTED.pop() as started:
+            if started.poll() is None:
+                started.kill()
 
 
 def finish(started: subprocess.Popen[bytes], stdin: bytes | None = None) -> Outcome:

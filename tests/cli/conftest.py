@@ -7,13 +7,15 @@ import pytest
 
 from fanfold.cli.loading import LOADED
 from fanfold.testing import ModelServer
+from tests.cli.calling import end_all
 
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """A file that a test loads is gone after it."""
+    """A file that a test loads is gone after it, and so are its processes."""
     path = sys.path[:]
     yield
+    end_all()
     sys.path[:] = path
     sys.modules.pop(LOADED, None)
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,7 @@ def until_asked(server: ModelServer, count: int) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_it_ends_at_once_and_says_what_there_is(number: signal.Signals, code: int, tmp_path: Path) -> None:
     """Within a second it ends with 128 + the signal, naming what was finished and what it cost."""
@@ -66,6 +68,7 @@ def test_it_ends_at_once_and_says_what_there_is(number: signal.Signals, code: in
     assert len(lines) == 4
 
 
+@pytest.mark.timing
 def test_with_json_it_prints_the_document(slow: ModelServer) -> None:
     """With `--json` an interrupted run is one document as well; the server sees its clients go."""
     started = process("vote", "?", "--model", "openai:m", "--base-url", slow.url, "-n", "3", "--json", "x")
@@ -85,6 +88,23 @@ def test_with_json_it_prints_the_document(slow: ModelServer) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.timing
+def test_a_background_job_is_stopped_too(tmp_path: Path) -> None:
+    """A shell script starts its background jobs deaf to Ctrl-C; SIGTERM ends them as it ends any other."""
+    deaf = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    started = process("run", file(tmp_path, SECTIONS), "x", preexec_fn=deaf)
+    until_line(started, b"done      quick")
+    started.send_signal(signal.SIGINT)
+    done, seconds = interrupted(started, signal.SIGTERM)
+    assert done.code == 143
+    assert seconds < 1
+    assert "fanfold: interrupted\nfinished quick: all done\nuntil then: 1 of 2 calls answered" in done.err
+    server = process("mock", "--port", "0", "--answers", "fake", preexec_fn=deaf)
+    server.stdout.readline()
+    assert interrupted(server, signal.SIGTERM)[0].code == 0
+
+
+@pytest.mark.timing
 def test_a_thread_does_not_keep_it(tmp_path: Path) -> None:
     """A plain function that blocks in a thread runs on for nobody."""
     started = process("run", file(tmp_path, STUCK), "x")
@@ -95,6 +115,7 @@ def test_a_thread_does_not_keep_it(tmp_path: Path) -> None:
     assert done.err.splitlines()[-1] == "fanfold: interrupted"
 
 
+@pytest.mark.timing
 def test_while_it_reads_its_input(tmp_path: Path) -> None:
     """While it waits for standard input it ends just as well."""
     text = 'print("loaded", file=__import__("sys").stderr, flush=True)\nask = prompt("{input}")'
@@ -125,6 +146,7 @@ def test_while_the_file_loads(tmp_path: Path) -> None:
     assert (done.code, done.err) == (130, "fanfold: interrupted\n")
 
 
+@pytest.mark.timing
 def test_a_second_one_while_it_cleans_up(tmp_path: Path) -> None:
     """Whoever presses Ctrl-C twice does not wait for a step that resists."""
     text = """

@@ -135,6 +135,7 @@ main = sections({
     assert "until then: 1 of 2 calls answered" in done.err
 
 
+@pytest.mark.timing
 def test_a_thread_that_runs_on_does_not_keep_the_command(tmp_path: Path) -> None:
     """A plain function that blocks in a thread cannot be stopped; the command ends all the same."""
     steps = file(tmp_path, "import time\n@step\ndef stuck(text):\n    time.sleep(40)")

@@ -83,6 +83,7 @@ def test_a_vote_is_shown_as_it_goes(tmp_path: Path) -> None:
     assert screen.raw.rindex(SHOW) > screen.raw.rindex(HIDE)
 
 
+@pytest.mark.timing
 def test_ctrl_c_gives_the_cursor_back(tmp_path: Path) -> None:
     """After Ctrl-C the screen is left as it should be, and the cursor is there."""
     screen = Screen("run", file(tmp_path, VOTE.replace("0.3 if", "0.1 if").replace("< 4", "< 2")), "hello")
@@ -118,6 +119,7 @@ main = sections({f"a branch with a name that is rather long {at}": prompt("{inpu
     assert all(re.match(r"│ a branch with a n", line) for line in table)
 
 
+@pytest.mark.long
 def test_the_demo_is_shown_as_it_goes() -> None:
     """The passes fill a live table, and the findings follow."""
     screen = Screen("demo", "--quick", "--speed", "200")

@@ -76,7 +76,7 @@ def test_a_script_ends_cleanly_whatever_it_leaves_open(tmp_path: Path) -> None:
     )
     with ModelServer(["hello"]) as server:
         done = python(path, FANFOLD_MODEL="ollama:x", OLLAMA_BASE_URL=server.url)
-    assert says(done) == "hello 1 False\nhello 0\nTrue\nhello\n"
+    assert says(done) == "hello 1 True\nhello 0\nTrue\nhello\n"
 
 
 def test_the_door_opens_a_hundred_times() -> None:
@@ -291,9 +291,11 @@ def test_an_interrupt_ends_a_run_and_leaves_nothing(tmp_path: Path) -> None:
         """
         import os, signal, threading, time
         from fanfold import Session, chain, prompt, sections, step, vote
+        from fanfold.core import door
         from fanfold.core.clock import sleep
         from fanfold.testing import FakeModel
 
+        door.PATIENCE = 20  # so that only who waits to no purpose takes long
         gone = []
 
         @step
@@ -325,7 +327,7 @@ def test_an_interrupt_ends_a_run_and_leaves_nothing(tmp_path: Path) -> None:
                 except KeyboardInterrupt:
                     took = time.monotonic() - began
                     held = session.statistics().slots
-                    print(len(gone), held.in_use, held.waiting, took < 1.5)
+                    print(len(gone), held.in_use, held.waiting, took < 10)
         """,
     )
     assert says(python(path)) == "2 0 0 True\n4 0 0 True\n6 0 0 True\n"

@@ -130,7 +130,7 @@ plans = st.builds(
     cancels=st.lists(TIMES, max_size=3),
     tick=st.sampled_from([1e-6, 5e-7, 1e-9]),
 )
-@settings(max_examples=300)
+@settings(max_examples=250)
 def test_every_branch_that_began_ends_in_exactly_one_way(
     branches: list[Arm], plan: Plan, timeout: float | None, stagger: float | None, cancels: list[float], tick: float
 ) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fanfold.calls.pricing import PER_MESSAGE, input_bound, price_of
@@ -43,6 +43,7 @@ usages = st.builds(Usage, tokens, tokens, tokens, tokens)
 
 
 @given(costs, costs, costs)
+@settings(max_examples=40)
 def test_costs_add_up_in_any_order(a: Cost, b: Cost, c: Cost) -> None:
     """Addition is associative and commutative, and nothing is its zero."""
     assert a + b == b + a
@@ -51,6 +52,7 @@ def test_costs_add_up_in_any_order(a: Cost, b: Cost, c: Cost) -> None:
 
 
 @given(st.lists(costs, max_size=5))
+@settings(max_examples=40)
 def test_unknown_is_never_zero(parts: list[Cost]) -> None:
     """One unknown price makes a sum unknown above, whatever else is in it; its known part stays as a lower bound."""
     total = sum(parts, UNKNOWN_COST)
@@ -60,6 +62,7 @@ def test_unknown_is_never_zero(parts: list[Cost]) -> None:
 
 
 @given(st.lists(costs, max_size=5))
+@settings(max_examples=40)
 def test_a_sum_lies_between_its_bounds(parts: list[Cost]) -> None:
     """Bounds add up; the sum is exact only if every part is."""
     total = sum(parts, Cost())
@@ -85,6 +88,7 @@ def test_a_cost_says_how_well_it_is_known() -> None:
 
 
 @given(usages, usages)
+@settings(max_examples=40)
 def test_usages_add_up(a: Usage, b: Usage) -> None:
     """Every kind of token adds up by itself; input and output are the total."""
     total = a + b
@@ -137,6 +141,7 @@ def test_without_a_price_a_call_that_was_sent_costs_the_unknown() -> None:
 
 
 @given(st.lists(st.text(), min_size=1, max_size=4))
+@settings(max_examples=40)
 def test_the_input_bound_is_above_a_token_a_byte(texts: list[str]) -> None:
     """No tokenizer makes more tokens than there are bytes, and a chat format adds a few a message."""
     messages = [Message("user", text) for text in texts]
@@ -155,6 +160,7 @@ def test_cached_tokens_have_their_own_price() -> None:
 
 @example("half a character \ud800", 0, 0)
 @given(st.text(), st.integers(0, 10**6), st.integers(0, 10**6))
+@settings(max_examples=40)
 def test_a_draw_is_an_ascii_header_for_any_name(place: str, nth: int, ordinal: int) -> None:
     """Whatever characters a place has, the header is printable ASCII without a space, and ends with the ordinal."""
     header = Draw(place, nth, ordinal).header()
@@ -165,6 +171,7 @@ def test_a_draw_is_an_ascii_header_for_any_name(place: str, nth: int, ordinal: i
 
 
 @given(st.text(), st.text())
+@settings(max_examples=40)
 def test_different_places_have_different_headers(a: str, b: str) -> None:
     """A header tells places apart."""
     assert (Draw(a).header() == Draw(b).header()) == (a == b)
@@ -194,6 +201,7 @@ requests = st.builds(
 
 
 @given(requests, st.booleans(), st.text(max_size=9), st.integers(0, 9))
+@settings(max_examples=40)
 def test_a_requests_key_leaves_out_draw_and_delivery(request_: Request, stream: bool, place: str, nth: int) -> None:
     """The same question has the same key, whichever sample it asks for and however it is delivered."""
     again = msgspec.structs.replace(request_, stream=stream, draw=Draw(place, nth, nth))
@@ -201,6 +209,7 @@ def test_a_requests_key_leaves_out_draw_and_delivery(request_: Request, stream: 
 
 
 @given(requests, requests)
+@settings(max_examples=40)
 def test_different_requests_have_different_keys(a: Request, b: Request) -> None:
     """Two requests have the same key only if they ask for the same thing."""
     plain = [json.dumps(msgspec.to_builtins(one), sort_keys=True) for one in (a, b)]

@@ -10,6 +10,7 @@ from fanfold.core.clock import now, sleep
 from fanfold.core.records import Request
 from fanfold.runs.run import Run
 from fanfold.testing import FakeModel, no_leaks, run_virtual
+from tests.core.fanning import Outcome
 from tests.steps.running import Asked
 
 MARK = "XYZZY"
@@ -71,18 +72,20 @@ def heard(pattern: Any, way: str, model: Any, given: Any = "q") -> Heard:
     async def main() -> Heard:
         found = Heard()
         async with Session(model, on_event=found.told.append) as session, no_leaks(session):
-            try:
+            with Outcome() as outcome:
                 if way == "run":
-                    found.run = await pattern.run(given, session=session)
+                    outcome.came = await pattern.run(given, session=session)
                 else:
                     async with getattr(pattern, way)(given, session=session) as listening:
                         async for item in listening:
                             found.items.append((now(), item))
-                    found.run = listening.run
-            except Exception as error:
-                found.error = error
-                found.run = getattr(error, "run", None)
+                    outcome.came = listening.run
             found.ended = now()
+        if isinstance(outcome.came, BaseException):
+            found.error = outcome.came
+            found.run = getattr(outcome.came, "run", None)
+        else:
+            found.run = outcome.came
         return found
 
     return run_virtual(main())
@@ -103,15 +106,10 @@ async def _cancelled(pattern: Any, model: Any, chance: random.Random) -> str:
         task = asyncio.ensure_future(pattern.run("q", session=session))
         await sleep(chance.choice([0.0, 1e-6, 5e-6, 0.25, 0.250001, 0.5, 0.500002, chance.random() * 1.5]))
         task.cancel()
-        outcome = "done"
-        try:
+        with Outcome() as outcome:
             await task
-        except asyncio.CancelledError:
-            outcome = "cancelled"
-        except Exception:
-            outcome = "failed"
     assert session.statistics().slots.in_use == 0
-    return outcome
+    return "done" if outcome.came is None else type(outcome.came).__name__
 
 
 def paced(answer: Any, chance: random.Random) -> FakeModel:

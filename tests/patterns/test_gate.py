@@ -93,7 +93,7 @@ def test_what_never_passes_is_a_gate_error() -> None:
 
 def test_what_never_passes_can_take_another_way() -> None:
     """`otherwise` gets the last answer, and gives the output; its text is the gate's."""
-    fake = saying({"write": (0.1, "bad"), "other": (0.2, "the other way")})
+    fake = saying({"write": (0.1, "bad"), "That": (0.1, "bad"), "other": (0.2, "the other way")})
     pattern = WRITE | gate(lambda _: False, otherwise=ask("other"), retries=1)
     run = ran(pattern, model=fake)
     assert run.output == "the other way"

@@ -314,9 +314,7 @@ def test_text_gets_out_as_far_as_it_has_been_checked() -> None:
 
 def test_windows_wait_for_the_checks_on_the_input() -> None:
     """Text that has passed its window still waits for the checks on the input, and for the slowest reader."""
-    pattern = guard(
-        ANSWER, {"harm": HARM, "bad": windows("never", []), "slow": windows("never", [], every=300)}
-    )
+    pattern = guard(ANSWER, {"harm": HARM, "bad": windows("never", []), "slow": windows("never", [], every=300)})
     found = heard(pattern, "text", model((8.0, "no"), (20.0, WORDS)))
     assert found.text == WORDS
     assert found.items[0][0] == pytest.approx(8.0, abs=0.01)

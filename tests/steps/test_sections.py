@@ -9,13 +9,14 @@ from typing import Any, TypedDict
 import pytest
 from pydantic import BaseModel
 
-from fanfold import chain, prompt, sections, step, vote
+from fanfold import Session, chain, prompt, sections, step, vote
 from fanfold.core.records import Cost
 from fanfold.errors import (
     AccessError,
     BranchError,
     ConnectError,
     FanfoldError,
+    ModelError,
     ParseError,
     QuorumError,
     StepTimeout,
@@ -23,7 +24,7 @@ from fanfold.errors import (
     UsageError,
 )
 from fanfold.models.prices import FlatRate
-from fanfold.testing import FakeModel
+from fanfold.testing import FakeModel, run_virtual
 from tests.steps.running import Asked, by_prompt, echo, failed, ran, taking
 
 ASK = prompt("{input}")
@@ -225,7 +226,7 @@ def test_a_merge_names_the_branches_that_are_there() -> None:
     error = failed(sections({"tone": ASK}, merge=prompt("{tune}")), TemplateError)
     assert "{tune}" in str(error)
     assert "{tone}" in str(error)
-    assert len(error.run.calls) == 1
+    assert error.run.calls == ()
 
 
 # -- records ------------------------------------------------------------------------------------------------------
@@ -479,3 +480,23 @@ def test_one_sections_serves_many_runs_at_once() -> None:
 def test_what_was_not_sent_cost_nothing() -> None:
     """A run whose branches never called is free."""
     assert ran(sections({"a": str})).cost == Cost()
+
+
+def test_a_merge_that_lacks_a_field_is_refused_before_anything_is_sent() -> None:
+    """A merging prompt that names what no branch and no input has fails with the name, and no call is made."""
+    step = sections({"tone": prompt("{input}")}, merge=prompt("{tone} and {tonne}"))
+    with pytest.raises(TemplateError, match="tonne"):
+        run_virtual(in_a_session(step))
+
+
+def test_a_model_that_cannot_be_ends_the_run_whatever_the_policy() -> None:
+    """A missing key or unknown model is the program's mistake: no fold skips it as a failed branch."""
+    step = sections({"a": prompt("{input}"), "b": prompt("{input}", model="openai:gpt-4o")}, on_error="skip")
+    with pytest.raises(ModelError, match="set OPENAI_API_KEY"):
+        asyncio.run(in_a_session(step))
+
+
+async def in_a_session(given: Any) -> Any:
+    """Run a step in a session of its own."""
+    async with Session(FakeModel()):
+        return await given.run("x")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
@@ -85,6 +85,7 @@ def test_a_template_names_its_fields() -> None:
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text("ab {}", max_size=5), st.lists, max_leaves=5))
+@settings(max_examples=40)
 def test_json_in_a_template_stays(value: Any) -> None:
     """A JSON example stays as it is, unless a text in it looks like a field."""
     source = json.dumps({"key": {"nested": value}})
@@ -94,6 +95,7 @@ def test_json_in_a_template_stays(value: Any) -> None:
 
 
 @given(braces, braces, braces)
+@settings(max_examples=40)
 def test_values_are_never_read_as_templates(before: str, value: str, after: str) -> None:
     """Whatever braces a value has, it goes in as it is, once, between what stands around it."""
     template = Template("a{x}b{x}{{c}}")
@@ -104,6 +106,7 @@ def test_values_are_never_read_as_templates(before: str, value: str, after: str)
 
 
 @given(st.lists(st.tuples(braces.filter(lambda text: "{" not in text and "}" not in text), names), max_size=5))
+@settings(max_examples=40)
 def test_text_and_fields_come_out_in_turn(parts: list[tuple[str, str]]) -> None:
     """Any text between any fields is kept to the character."""
     source = "".join(f"{text}{{{name}}}" for text, name in parts)
@@ -113,6 +116,7 @@ def test_text_and_fields_come_out_in_turn(parts: list[tuple[str, str]]) -> None:
 
 
 @given(st.text("{}ab", max_size=12))
+@settings(max_examples=40)
 def test_escaping_gives_any_text(text: str) -> None:
     """A literal template is its text, whatever braces it has."""
     literal = Template.literal(text)

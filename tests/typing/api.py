@@ -28,6 +28,7 @@ from fanfold import (
     vote,
 )
 from fanfold.errors import BranchError, ParseError
+from fanfold.steps.prompt import Prompt
 from fanfold.testing import FakeModel
 
 
@@ -74,18 +75,21 @@ parts = prompt("{input}", returns=Parts)
 mood = prompt("{input}", returns=Mood)
 maybe = prompt("{input}", returns=int | None)
 
-assert_type(text, Step[object, str])
-assert_type(label, Step[object, Literal["spam", "ham"]])
-assert_type(spelled, Step[object, Literal["a", "b"]])
-assert_type(number, Step[object, int])
-assert_type(score, Step[object, float])
-assert_type(flag, Step[object, bool])
-assert_type(facts, Step[object, list[str]])
-assert_type(report, Step[object, Report])
-assert_type(ticket, Step[object, Ticket])
-assert_type(parts, Step[object, Parts])
-assert_type(mood, Step[object, Mood])
-assert_type(maybe, Step[object, int | None])
+assert_type(text, Prompt[str])
+assert_type(label, Prompt[Literal["spam", "ham"]])
+assert_type(spelled, Prompt[Literal["a", "b"]])
+assert_type(number, Prompt[int])
+assert_type(score, Prompt[float])
+assert_type(flag, Prompt[bool])
+assert_type(facts, Prompt[list[str]])
+assert_type(report, Prompt[Report])
+assert_type(ticket, Prompt[Ticket])
+assert_type(parts, Prompt[Parts])
+assert_type(mood, Prompt[Mood])
+assert_type(maybe, Prompt[int | None])
+
+as_a_step: Step[str, str] = text
+of_anything: Step[Any, bool] = flag
 
 prompt("{input}", system="s", messages=[{"role": "user", "content": "x"}], context="c", temperature=0.5, max_tokens=9)
 prompt("{input}", model=OpenAI(name="x", base_url="http://127.0.0.1:1/v1"), extra_body={"seed": 1}, structured=False)
@@ -128,8 +132,8 @@ async def later(given: float) -> list[float]:
 assert_type(shout | count, Step[str, int])
 assert_type(shout | count | named, Step[str, float])
 assert_type(shout | count | named | later, Step[str, list[float]])
-assert_type(text | label, Step[object, Literal["spam", "ham"]])
-assert_type(text | str.upper, Step[object, str])
+assert_type(text | label, Step[Any, Literal["spam", "ham"]])
+assert_type(text | str.upper, Step[Any, str])
 assert_type(chain(shout), Step[str, bytes])
 assert_type(chain(shout, count), Step[str, int])
 assert_type(chain(shout, count, name="line", timeout=5), Step[str, int])
@@ -152,45 +156,46 @@ def made(given: str) -> list[Step[str, str]]:
     return [text] * len(given)
 
 
-assert_type(sections({"a": text, "b": facts}), Step[object, dict[str, Any]])
+assert_type(sections({"a": text, "b": facts}), Step[Any, dict[str, Any]])
 assert_type(sections({"a": shout}), Step[str, dict[str, Any]])
-assert_type(sections([number, number]), Step[object, list[int]])
-assert_type(sections({"a": text}, merge=report), Step[object, Report])
+assert_type(sections({"a": text, "b": shout, "c": facts}), Step[Any, dict[str, Any]])
+assert_type(sections([number, number]), Step[Any, list[int]])
+assert_type(sections({"a": text}, merge=report), Step[Any, Report])
 assert_type(sections({"a": shout}, merge=joined), Step[str, bytes])
-assert_type(sections({"tone": text, "facts": facts}, returns=Parts), Step[object, Parts])
-assert_type(sections({"body": text}, returns=Ticket), Step[object, Ticket])
+assert_type(sections({"tone": text, "facts": facts}, returns=Parts), Step[Any, Parts])
+assert_type(sections({"body": text}, returns=Ticket), Step[Any, Ticket])
 assert_type(
-    sections({"title": text}, returns=Report, on_error="skip", quorum=1, timeout=2, name="s"), Step[object, Report]
+    sections({"title": text}, returns=Report, on_error="skip", quorum=1, timeout=2, name="s"), Step[Any, Report]
 )
 assert_type(sections(made), Step[str, Any])
 assert_type(sections(made, merge=label), Step[str, Literal["spam", "ham"]])
 
 # -- votes --------------------------------------------------------------------------------------------------------
 
-assert_type(vote(label, n=5), Step[object, Literal["spam", "ham"]])
-assert_type(vote(label, 5), Step[object, Literal["spam", "ham"]])
-assert_type(vote([flag, flag, flag]), Step[object, bool])
-assert_type(vote({"a": mood, "b": mood}), Step[object, Mood])
+assert_type(vote(label, n=5), Step[Any, Literal["spam", "ham"]])
+assert_type(vote(label, 5), Step[Any, Literal["spam", "ham"]])
+assert_type(vote([flag, flag, flag]), Step[Any, bool])
+assert_type(vote({"a": mood, "b": mood}), Step[Any, Mood])
 assert_type(vote(shout, n=3), Step[str, bytes])
-assert_type(vote(label, n=5, rule=rules.plurality()), Step[object, Literal["spam", "ham"]])
-assert_type(vote(label, n=5, rule=rules.plurality(), ties="abstain"), Step[object, Literal["spam", "ham"] | None])
-assert_type(vote(label, n=5, ties="abstain"), Step[object, Literal["spam", "ham"] | None])
-assert_type(vote(label, n=5, ties="error"), Step[object, Literal["spam", "ham"]])
-assert_type(vote(label, n=5, ties=label), Step[object, Literal["spam", "ham"]])
-assert_type(vote(label, n=5, rule=rules.majority()), Step[object, Literal["spam", "ham"] | None])
-assert_type(vote([label, label], rule=rules.weighted({"0": 1, "1": 0.5})), Step[object, Literal["spam", "ham"] | None])
-assert_type(vote(label, n=5, rule=rules.at_least(2, "spam")), Step[object, bool])
-assert_type(vote(flag, n=5, rule=rules.any_of(True)), Step[object, bool])
-assert_type(vote(flag, n=5, rule=rules.all_of(True), quorum=3), Step[object, bool])
-assert_type(vote(score, n=5, rule=rules.mean()), Step[object, float])
-assert_type(vote(number, n=5, rule=rules.median()), Step[object, float])
-assert_type(vote(label, n=5, stop=rules.decided(), on_error="fail", timeout=1, wave=2, name="v"), Step[object, Label])
-assert_type(vote(label, n=5, stop=None), Step[object, Label])
+assert_type(vote(label, n=5, rule=rules.plurality()), Step[Any, Literal["spam", "ham"]])
+assert_type(vote(label, n=5, rule=rules.plurality(), ties="abstain"), Step[Any, Literal["spam", "ham"] | None])
+assert_type(vote(label, n=5, ties="abstain"), Step[Any, Literal["spam", "ham"] | None])
+assert_type(vote(label, n=5, ties="error"), Step[Any, Literal["spam", "ham"]])
+assert_type(vote(label, n=5, ties=label), Step[Any, Literal["spam", "ham"]])
+assert_type(vote(label, n=5, rule=rules.majority()), Step[Any, Literal["spam", "ham"] | None])
+assert_type(vote([label, label], rule=rules.weighted({"0": 1, "1": 0.5})), Step[Any, Literal["spam", "ham"] | None])
+assert_type(vote(label, n=5, rule=rules.at_least(2, "spam")), Step[Any, bool])
+assert_type(vote(flag, n=5, rule=rules.any_of(True)), Step[Any, bool])
+assert_type(vote(flag, n=5, rule=rules.all_of(True), quorum=3), Step[Any, bool])
+assert_type(vote(score, n=5, rule=rules.mean()), Step[Any, float])
+assert_type(vote(number, n=5, rule=rules.median()), Step[Any, float])
+assert_type(vote(label, n=5, stop=rules.decided(), on_error="fail", timeout=1, wave=2, name="v"), Step[Any, Label])
+assert_type(vote(label, n=5, stop=None), Step[Any, Label])
 
 # -- samples ------------------------------------------------------------------------------------------------------
 
-assert_type(sample(text, 3), Step[object, list[str]])
-assert_type(sample(report, n=3, distinct=True), Step[object, list[Report]])
+assert_type(sample(text, 3), Step[Any, list[str]])
+assert_type(sample(report, n=3, distinct=True), Step[Any, list[Report]])
 assert_type(sample(shout, 3, distinct=len, at_most=9, quorum=2), Step[str, list[bytes]])
 
 # -- running ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from fanfold import OpenAI, Session, prompt, sections, vote
 from fanfold.core.clock import now
 from fanfold.errors import BranchError, StatusError, StepTimeout
-from fanfold.models.openai import Wire
+from fanfold.models.wire import Wire
 from fanfold.testing import FakeModel, ModelServer, no_leaks
 from tests.wire import raw
 

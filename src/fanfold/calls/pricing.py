@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fanfold.core.records import UNKNOWN_COST, CallState, Cost, Rate, Request, Usage
-from fanfold.errors import AccessError, StatusError
+from fanfold.errors import AccessError, ConnectError, StatusError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ def price_of(
     Not sent, or refused by the server: nothing. Answered: by its usage. Cut off: from nothing to the whole
     request, or without an upper bound where `max_tokens` was not given.
     """
-    if state in {"queued", "sent", "answering", "unsent"} or isinstance(error, StatusError | AccessError):
+    if state in {"queued", "sent", "answering", "unsent"} or _refused(error):
         return Cost()
     if rate is None:
         return UNKNOWN_COST
@@ -40,3 +40,10 @@ def price_of(
         return UNKNOWN_COST
     worst = Usage(input_bound(request.messages), request.max_tokens * request.n)
     return Cost(0.0, rate.price(worst))
+
+
+def _refused(error: BaseException | None) -> bool:
+    """Whether the server said no before it did any work, or never heard of the request."""
+    if isinstance(error, ConnectError):
+        return not error.reached
+    return isinstance(error, StatusError | AccessError)

@@ -50,6 +50,8 @@ def terminated_as_interrupted() -> Iterator[threading.Event]:
 
     def interrupt(*_: object) -> None:
         asked.set()
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script's background job: only Ctrl-C is not for it
+            raise KeyboardInterrupt
         signal.raise_signal(signal.SIGINT)
 
     before = signal.signal(signal.SIGTERM, interrupt)
@@ -76,8 +78,9 @@ def settled(work: Callable[[], int]) -> int:
 def _drop_output() -> None:
     """Let what is still to be written go nowhere: its reader has closed the pipe, as `head` does."""
     with suppress(OSError, ValueError):  # a stream that is no file has no number
+        number = sys.stdout.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        os.dup2(nowhere, number)
         os.close(nowhere)
 
 

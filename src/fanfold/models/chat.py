@@ -8,6 +8,7 @@ import msgspec
 
 from fanfold.core.records import Reply, Request, Usage
 from fanfold.errors import ReplyError
+from fanfold.models.refusals import error_text, start_of
 from fanfold.models.sse import EventData
 
 MADE_UP = "fanfold-made-up"
@@ -80,7 +81,7 @@ def reply_of(data: bytes, label: str) -> Reply:
     body = _read(data, label)
     texts = [_text(choice.message) for choice in sorted(body.choices, key=lambda choice: choice.index)]
     if not texts:
-        raise ReplyError(f"{label} sent a reply without choices: {_start(data)}", model=label)
+        raise ReplyError(f"{label} sent a reply without choices: {start_of(data)}", model=label)
     finish = body.choices[0].finish_reason or "stop"
     made_up = body.system_fingerprint == MADE_UP
     return Reply(tuple(texts), _usage(body.usage), finish, body.model or "", body.id or "", made_up)
@@ -149,7 +150,7 @@ def _read(data: bytes, label: str) -> _Body:
     try:
         body = _decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        said = f"{label} sent what is not a chat completion ({error}): {_start(data)}"
+        said = f"{label} sent what is not a chat completion ({error}): {start_of(data)}"
         raise ReplyError(said, model=label) from error
     if body.error is not None:
         raise ReplyError(f"{label} reported an error in its reply: {error_text(data)}", model=label)
@@ -171,31 +172,3 @@ def _usage(usage: _Usage | None) -> Usage | None:
         (given.cached_tokens or 0) if given else 0,
         (made.reasoning_tokens or 0) if made else 0,
     )
-
-
-def error_text(data: bytes) -> str:
-    """What a server says of an error, from any of the shapes that servers use; never more than a few lines."""
-    try:
-        body = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return _start(data)
-    error = body.get("error", body) if isinstance(body, dict) else body
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail") or error
-    return error[:500] if isinstance(error, str) else _start(data)
-
-
-def error_code(data: bytes) -> str:
-    """The machine-readable code (or type) of an error, or an empty string."""
-    try:
-        body = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return ""
-    error = body.get("error") if isinstance(body, dict) else None
-    if not isinstance(error, dict):
-        return ""
-    return str(error.get("code") or error.get("type") or "")
-
-
-def _start(data: bytes) -> str:
-    return data[:300].decode("utf-8", "replace") or "(empty)"

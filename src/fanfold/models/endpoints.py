@@ -18,7 +18,7 @@ from fanfold.errors import ModelError
 
 
 class Provider(msgspec.Struct, frozen=True):
-    """A known provider of OpenAI-shaped chat completions: its host, and the names of its key and URL."""
+    """A known provider: its host, and the names of its key and URL."""
 
     url: str
     key: str = ""
@@ -30,6 +30,7 @@ class Provider(msgspec.Struct, frozen=True):
 
 PROVIDERS: Mapping[str, Provider] = {
     "openai": Provider("https://api.openai.com/v1", "OPENAI_API_KEY", "OPENAI_BASE_URL", structured=True),
+    "anthropic": Provider("https://api.anthropic.com", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", structured=True),
     "azure": Provider("", "AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", structured=True),
     "deepseek": Provider("https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
     "fireworks": Provider("https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY", structured=True),
@@ -57,7 +58,10 @@ PROVIDERS: Mapping[str, Provider] = {
         start="vllm serve MODEL",
     ),
 }
-"""Providers by the name that stands before the colon; several speak the dialect without being OpenAI."""
+"""Providers by the name that stands before the colon; all but Anthropic speak OpenAI's dialect."""
+
+PUBLIC = frozenset({"content-type", "anthropic-version"})
+"""Headers whose values are no secrets."""
 
 
 SECRET = 6
@@ -65,7 +69,7 @@ SECRET = 6
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """A resolved address: the URL of chat completions, the headers to send, and whether it is this machine."""
+    """A resolved address: the URL to post to, the headers to send, and whether it is this machine."""
 
     url: str
     headers: Mapping[str, str]
@@ -81,7 +85,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     def hide(self, text: str) -> str:
         """The text without the secrets that were sent: a server may repeat them in what it says."""
         for name, value in self.headers.items():
-            if name != "Content-Type":
+            if name.lower() not in PUBLIC:
                 for secret in {value, value.rpartition(" ")[2]}:
                     text = text.replace(secret, "[hidden]") if len(secret) >= SECRET else text
         return text
@@ -117,15 +121,15 @@ def endpoint(  # these are the settings a user may give, each by name
         raise ModelError(f"{provider}:{name}: set {vendor.url_name} or give base_url=")
     loopback = _check_url(base, allow_http=allow_http)
     key, withheld = (api_key, "") if api_key else _key_for(vendor, base, beside)
-    own_header = {"authorization", "api-key"} & {name.lower() for name in headers or ()}
+    own_header = {"authorization", "api-key", "x-api-key"} & {name.lower() for name in headers or ()}
     expected = provider == "azure" or (vendor.key and not vendor.local and base == vendor.url)
     if expected and not key and not withheld and not own_header:
         raise ModelError(
             f"no key for {provider}:{name}: set {vendor.key}, or give api_key=; without any key, 'fake:' makes "
             "answers up and 'recorded:gpt-35-turbo' serves recorded ones"
         )
-    sent = {"Content-Type": "application/json", **_key_header(provider, key), **(headers or {})}
-    return Endpoint(_chat_url(provider, name, base, query), _checked(sent), loopback, withheld)
+    sent = _merged({"Content-Type": "application/json", **_key_header(provider, key)}, headers or {})
+    return Endpoint(_post_url(provider, name, base, query), _checked(sent), loopback, withheld)
 
 
 def is_loopback(host: str) -> bool:
@@ -188,7 +192,15 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
 def _key_header(provider: str, key: str | None) -> dict[str, str]:
     if not key:
         return {}
+    if provider == "anthropic":
+        return {"x-api-key": key}
     return {"api-key": key} if provider == "azure" else {"Authorization": f"Bearer {key}"}
+
+
+def _merged(ours: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
+    """The user's headers win, however they are written: a header sent twice is read in two ways."""
+    names = {name.lower() for name in own}
+    return {**{name: value for name, value in ours.items() if name.lower() not in names}, **own}
 
 
 def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
@@ -198,9 +210,13 @@ def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
     return headers
 
 
-def _chat_url(provider: str, name: str, base: str, query: Mapping[str, str] | None) -> str:
+def _post_url(provider: str, name: str, base: str, query: Mapping[str, str] | None) -> str:
     fields = dict(query or {})
+    path = "chat/completions"
+    if provider == "anthropic":
+        # Its base URLs come without the version, those of all others with it: both are understood.
+        base, path = base.removesuffix("/v1"), "v1/messages"
     if provider == "azure" and "/openai/v1" not in base:
         base = f"{base}/openai/deployments/{quote(name, safe='')}"
         fields.setdefault("api-version", os.environ.get("OPENAI_API_VERSION", "2024-10-21"))
-    return f"{base}/chat/completions" + (f"?{urlencode(fields)}" if fields else "")
+    return f"{base}/{path}" + (f"?{urlencode(fields)}" if fields else "")

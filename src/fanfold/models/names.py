@@ -9,6 +9,7 @@ import msgspec
 
 from fanfold.core.records import Model, Rate
 from fanfold.errors import ModelError
+from fanfold.models.anthropic import Anthropic
 from fanfold.models.endpoints import PROVIDERS, known
 from fanfold.models.fake import FakeModel
 from fanfold.models.openai import OpenAI
@@ -71,13 +72,13 @@ def described_by(name: str, settings: Settings) -> Model | Openable:
         return RecordedModel(rest)
     own = settings.base_url is not None or settings.api_key is not None
     if provider not in PROVIDERS and settings.base_url is not None:
-        return _openai("openai", name, settings, own=True)
+        return _described("openai", name, settings, own=True)
     if not colon or not rest:
         raise ModelError(
             f"the model {name!r} names no provider: write it like 'openai:gpt-4o-mini' or 'ollama:llama3.2'"
             + (f", here 'openai:{name}'?" if not colon else "")
         )
-    return _openai(provider, rest, settings, own=own and provider == own_provider(settings))
+    return _described(provider, rest, settings, own=own and provider == own_provider(settings))
 
 
 def own_provider(settings: Settings) -> str:
@@ -86,13 +87,16 @@ def own_provider(settings: Settings) -> str:
     return provider if provider in PROVIDERS else "openai"
 
 
-def _openai(provider: str, name: str, settings: Settings, *, own: bool) -> OpenAI:
+def _described(provider: str, name: str, settings: Settings, *, own: bool) -> Openable:
     known(provider)
     given: dict[str, Any] = dict(settings.providers.get(provider, {}))
     if own:
         given = {"api_key": settings.api_key, "base_url": settings.base_url, **given}
     given.setdefault("allow_http", settings.allow_http)
+    kind = "Anthropic" if provider == "anthropic" else "OpenAI"
     try:
+        if provider == "anthropic":
+            return Anthropic(name=name, **given)
         return OpenAI(name=name, provider=provider, **given)
     except TypeError as error:
-        raise ModelError(f"providers[{provider!r}]: {error}; it takes the options of OpenAI(...)") from None
+        raise ModelError(f"providers[{provider!r}]: {error}; it takes the options of {kind}(...)") from None

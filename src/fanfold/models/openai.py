@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from fanfold.errors import AccessError, BillingError, CallError, ConnectError, NotRecorded, StatusError, StreamCut
+from fanfold.errors import ModelError
 from fanfold.models import chat
 from fanfold.models.endpoints import Endpoint, endpoint, known, shown
-from fanfold.models.prices import FlatRate
+from fanfold.models.wire import Named, Refused, Wire
 
 if TYPE_CHECKING:
-    from fanfold.core.records import Rate, Reply, Request, Watch
-    from fanfold.models.transport import Exchange, Transport
-
-DRAW = "x-fanfold-draw"
-"""The header that tells a model server on this machine which sample to give; no other host gets it."""
+    from fanfold.core.records import Reply, Request
+    from fanfold.models.transport import Transport
 
 BILLING = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
 """Error codes that no waiting mends (OpenAI's error-code guide; credit_balance_exhausted elsewhere)."""
@@ -29,7 +24,7 @@ OLD_ANSWERS = ("gpt-3.5", "gpt-35", "gpt-4-", "chatgpt")
 """OpenAI models from before structured output; gpt-4 itself is one more."""
 
 
-class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
+class OpenAI(Named, frozen=True, kw_only=True):
     """A model on any server that speaks OpenAI's chat completions.
 
     `name` is the model's name there. `base_url` defaults to the provider's own; a key from the environment goes
@@ -38,7 +33,6 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     for known providers), `max_tokens_field` how it calls the ceiling. `allow_http` lets plain HTTP leave this machine.
     """
 
-    name: str
     provider: str = "openai"
     base_url: str | None = None
     api_key: str | None = None
@@ -61,8 +55,10 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         """``provider:name``; prices follow it."""
         return f"{self.provider}:{self.name}"
 
-    def open(self, transport: Transport) -> Wire:
+    def open(self, transport: Transport) -> ChatWire:
         """The wire to it over `transport`; raises `ModelError` for a missing key or a refused host."""
+        if self.provider == "anthropic":
+            raise ModelError(f"{self.label} speaks a dialect of its own: say Anthropic({self.name!r}) instead")
         target = endpoint(
             self.provider,
             self.name,
@@ -72,96 +68,32 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
             query=self.query,
             allow_http=self.allow_http,
         )
-        return Wire(self, target, transport)
+        return ChatWire(self, target, transport)
 
 
-class Wire:
-    """An open way to one model."""
-
-    made_up = False
+class ChatWire(Wire):
+    """An open way to one model of OpenAI's dialect."""
 
     def __init__(self, spec: OpenAI, target: Endpoint, transport: Transport) -> None:
-        self.label = spec.label
+        super().__init__(spec.label, target, transport, structured=_structured(spec), price=spec.price)
         self.name = spec.name
-        self.target = target
-        self.transport = transport
-        self.structured = _structured(spec)
         self.ceiling = spec.max_tokens_field or _ceiling(spec)
-        self.given_rate: Rate | None = None if spec.price is None else FlatRate(*spec.price)
 
-    async def send(self, request: Request, watch: Watch) -> Reply:
-        """Send one request and give its reply; raises `CallError`, with `self.label` as its model."""
-        structured = self.structured if request.structured is None else request.structured
-        body = chat.body_of(self.name, request, ceiling=self.ceiling, structured=structured)
-        headers = self.target.headers
-        if self.target.loopback:
-            headers = {**headers, DRAW: request.draw.header()}
-        watch.sent()
-        try:
-            async with self.transport.post(self.target.url, headers, body) as exchange:
-                if exchange.status != 200:
-                    refusal = await self._refusal(exchange)
-                elif request.stream and "event-stream" in exchange.headers.get("Content-Type", ""):
-                    return await self._streamed(exchange, watch)
-                else:
-                    reply = chat.reply_of(await exchange.read(), self.label)
-                    watch.done(reply)
-                    return reply
-            # Raised out here, so that a refused request gives its connection back instead of closing it.
-            raise refusal
-        except CallError as error:
-            error.model = self.label
-            error.args = tuple(self.target.hide(str(arg)) for arg in error.args)
-            raise
+    def body_of(self, request: Request, *, structured: bool) -> bytes:
+        """The body to send."""
+        return chat.body_of(self.name, request, ceiling=self.ceiling, structured=structured)
 
-    async def _streamed(self, exchange: Exchange, watch: Watch) -> Reply:
-        incoming = chat.StreamedReply(self.label)
-        try:
-            async for chunk in exchange.chunks():
-                _pass_on(incoming.feed(chunk), watch)
-            _pass_on(incoming.rest(), watch)
-            reply = incoming.reply()
-        except CallError as error:
-            if incoming.finished():
-                reply = incoming.reply()  # cut after the end of the answer: it is whole, and paid
-                watch.done(reply)
-                return reply
-            if incoming.text():
-                raise StreamCut(str(error), text=incoming.text(), model=self.label) from error
-            raise
-        watch.done(reply)
-        return reply
+    def reply_of(self, data: bytes) -> Reply:
+        """The reply in a whole body."""
+        return chat.reply_of(data, self.label)
 
-    async def _refusal(self, exchange: Exchange) -> CallError:
-        """The error for a status other than 200."""
-        try:
-            data = await exchange.read()
-        except ConnectError:
-            data = b""
-        status = exchange.status
-        said, code = self.target.hide(chat.error_text(data)), chat.error_code(data)
-        message = f"{self.label} answered {status}: {said}"
-        if status == 402 or code in BILLING:
-            return BillingError(message, model=self.label)
-        if status in {401, 403}:
-            return AccessError(message + self._key_hint(), model=self.label)
-        if code == "not_recorded":
-            return NotRecorded(said, model=self.label)
-        wait = _retry_after(exchange.headers)
-        return StatusError(message, status=status, body=said, model=self.label, retry_after=wait)
+    def incoming(self) -> chat.StreamedReply:
+        """What puts a streamed reply together."""
+        return chat.StreamedReply(self.label)
 
-    def _key_hint(self) -> str:
-        if self.target.withheld:
-            return (
-                f" (the key in {self.target.withheld} was not sent, for this host is not its vendor's: "
-                "give api_key= if it is meant for it)"
-            )
-        return ""
-
-
-def _pass_on(piece: str, watch: Watch) -> None:
-    if piece:
-        watch.text(piece)
+    def is_billing(self, refused: Refused) -> bool:
+        """By its code."""
+        return refused.code in BILLING
 
 
 def _structured(spec: OpenAI) -> bool:
@@ -177,11 +109,3 @@ def _structured(spec: OpenAI) -> bool:
 def _ceiling(spec: OpenAI) -> str:
     new = spec.provider in {"openai", "azure"} and spec.name.startswith(NEW_CEILING)
     return "max_completion_tokens" if new else "max_tokens"
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    try:
-        seconds = float(headers.get("Retry-After", ""))
-    except ValueError:
-        return None
-    return seconds if 0 <= seconds < 1e6 else None

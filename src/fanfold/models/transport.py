@@ -139,6 +139,8 @@ def _connect_error(error: BaseException, url: str) -> ConnectError:
     host = _parsed(url).origin()
     if isinstance(error, aiohttp.ClientConnectorError):
         why = error.strerror or error
-        return ConnectError(f"no server answers at {host} ({why}); is it running, is the URL right?")
+        unreached = ConnectError(f"no server answers at {host} ({why}); is it running, is the URL right?")
+        unreached.reached = False
+        return unreached
     reason = str(error) or type(error).__name__
     return ConnectError(f"the connection to {host} broke before the reply was whole ({reason})")

@@ -77,7 +77,9 @@ class Run(Generic[Out_co]):
 
     @property
     def saved(self) -> Saved:
-        """Calls that an early decision made unnecessary."""
+        """Calls that an early decision made unnecessary; of a run that failed, none."""
+        if self.error is not None:
+            return Saved()
         unlaunched = sum(
             event.value["branches"] - event.value["launched"]
             for event in self.events

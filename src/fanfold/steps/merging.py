@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from fanfold.errors import UsageError
+from fanfold.errors import TemplateError, UsageError
+from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
 from fanfold.steps.step import Function, Step
-from fanfold.steps.templates import fields_of, render
+from fanfold.steps.templates import fields_of, missing_field, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 MERGE = "merge"
 """The name of a merge's place and update."""
@@ -45,6 +46,13 @@ class Merge:
                 f"merge has the parameters {unknown}, which are no branches (branches: {', '.join(branches)}; "
                 "'input' is the original input; a function of one parameter gets all branches as a mapping)"
             )
+
+    def check_fields(self, given: Any, branches: Iterable[str]) -> None:
+        """Before anything is sent: a merging prompt finds all its fields."""
+        if isinstance(self.by, Prompt):
+            there = {**fields_of(given), **dict.fromkeys(branches), "parts": None}
+            for field in sorted(self.by.needs - set(there)):
+                raise TemplateError(f"merge: {missing_field(field, there)}")
 
     async def __call__(self, given: Any, values: Mapping[str, Any], missing: Mapping[str, str]) -> Any:
         """Merge `values`; the merge's text is the pattern's text."""

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+Out_co = TypeVar("Out_co", covariant=True)
 
 
 REFUSED = "That was not accepted. Answer again, better."
@@ -40,7 +41,7 @@ class Options(msgspec.Struct, frozen=True):
     retries: int
 
 
-class Prompt(Step[Any, T]):
+class Prompt(Step[Any, Out_co]):
     """One call of one model. `needs` are the fields that its input has to offer."""
 
     kind = "prompt"
@@ -51,15 +52,15 @@ class Prompt(Step[Any, T]):
         super().__init__(name, timeout)
         self.frames = tuple(frames)
         self.needs = frozenset(field for frame in frames for field in frame.needs)
-        self.answer: Answer[T] = returns if isinstance(returns, Answer) else answer(returns)
+        self.answer: Answer[Out_co] = returns if isinstance(returns, Answer) else answer(returns)
         self.choices = self.answer.choices
         self.options = options
 
-    async def timed(self, given: Any) -> T:
+    async def timed(self, given: Any) -> Out_co:
         """A prompt's timeout is its call's: it starts when the call has its slot."""
         return await self.execute(given)
 
-    async def execute(self, given: Any) -> T:
+    async def execute(self, given: Any) -> Out_co:
         """Ask; a reply that does not parse is asked for again, `retries` times."""
         scope = current()
         if scope is None:
@@ -72,7 +73,7 @@ class Prompt(Step[Any, T]):
                 continue
         return await self._ask(fields, scope)
 
-    def again(self, answer: str, reason: str) -> Prompt[T]:
+    def again(self, answer: str, reason: str) -> Prompt[Out_co]:
         """The same prompt, told that its last answer was not accepted, and why; both are data, not templates."""
         why = f"That was not accepted: {reason}\n\nAnswer again, better." if reason else REFUSED
         told = [Frame("assistant", Template.literal(answer)), Frame("user", Template.literal(why))]
@@ -80,7 +81,7 @@ class Prompt(Step[Any, T]):
         made.frames = (*self.frames, *told)
         return made
 
-    async def _ask(self, fields: Mapping[str, Any], scope: Scope) -> T:
+    async def _ask(self, fields: Mapping[str, Any], scope: Scope) -> Out_co:
         session = scope.run.session
         line = session.line(self.options.model)
         request = self._request(fields, structured=line.model.structured)
@@ -89,7 +90,7 @@ class Prompt(Step[Any, T]):
         request = msgspec.structs.replace(request, draw=scope.draw(request.key()), stream=stream)
         reply: Reply = await session.road.call(line.model, line.rate, request, timeout=self.timeout)
         scope.said = reply.text
-        value: T = self.answer.read(reply.text)
+        value: Out_co = self.answer.read(reply.text)
         return value
 
     def _request(self, fields: Mapping[str, Any], *, structured: bool) -> Request:
@@ -175,7 +176,7 @@ def prompt(
     retries: int = 0,
     timeout: float | None = None,
     name: str = "prompt",
-) -> Step[object, str]: ...
+) -> Prompt[str]: ...
 @overload
 def prompt(
     template: str | None = None,
@@ -193,7 +194,7 @@ def prompt(
     retries: int = 0,
     timeout: float | None = None,
     name: str = "prompt",
-) -> Step[object, T]: ...
+) -> Prompt[T]: ...
 def prompt(  # the options of DESIGN section 2, each by name
     template: str | None = None,
     /,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.errors import UsageError
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.collect import OnError, Samples, check_policy, check_quorum
+from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.step import Step, as_step
 
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+Merged = TypeVar("Merged")
 
 AGAIN = 3
 """How many times n calls a distinct sample makes at most, unless told otherwise."""
 
 
-class SampleStep(Step[In, list[Out]]):
+class SampleStep(Step[In, Any]):
     """One step n times; see `sample`."""
 
     kind = "sample"
@@ -30,9 +32,10 @@ class SampleStep(Step[In, list[Out]]):
 
     def __init__(
         self,
-        step: Step[In, Out],
+        step: Step[In, Any],
         at_most: int,
-        make_fold: Callable[[], Samples[Out]],
+        make_fold: Callable[[], Samples[Any]],
+        merge: Merge | None,
         name: str,
         timeout: float | None,
     ) -> None:
@@ -40,31 +43,64 @@ class SampleStep(Step[In, list[Out]]):
         self.step = step
         self.at_most = at_most
         self.make_fold = make_fold
+        self.merge = merge
 
-    async def execute(self, given: In) -> list[Out]:
+    async def execute(self, given: In) -> Any:
         """Launch n, and one more for every answer that was there already."""
         run = partial(self.step.timed, given)
         branches = [Branch(str(at), run, ordinal=at, repeats=self.at_most) for at in range(self.at_most)]
-        return await fan(branches, self.make_fold(), timeout=self.timeout)
+        fold = self.make_fold()
+        answers = await fan(branches, fold, timeout=self.timeout)
+        if self.merge is None:
+            return answers
+        failed = {f"draw {index}": f"{type(error).__name__}: {error}" for index, error in fold.errors.items()}
+        return await self.merge(given, {str(at): answer for at, answer in enumerate(answers)}, failed)
 
 
-def sample(  # the options of DESIGN section 2, each by name
+@overload
+def sample(
     step: Step[In, Out],
     n: int,
     *,
-    distinct: bool | Callable[[Out], Hashable] = False,
+    distinct: bool | Callable[[Out], Hashable] = ...,
+    at_most: int | None = ...,
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    timeout: float | None = ...,
+    name: str = ...,
+) -> Step[In, list[Out]]: ...
+@overload
+def sample(
+    step: Step[In, Out],
+    n: int,
+    *,
+    merge: Step[Any, Merged] | Callable[..., Merged],
+    distinct: bool | Callable[[Out], Hashable] = ...,
+    at_most: int | None = ...,
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    timeout: float | None = ...,
+    name: str = ...,
+) -> Step[In, Merged]: ...
+def sample(
+    step: Step[Any, Any],
+    n: int,
+    *,
+    merge: Any = None,
+    distinct: bool | Callable[[Any], Hashable] = False,
     at_most: int | None = None,
     on_error: OnError = "skip",
     quorum: int | None = None,
     timeout: float | None = None,
     name: str = "sample",
-) -> Step[In, list[Out]]:
+) -> Step[Any, Any]:
     """One step `n` times at once; the output is the list of answers, in the order of the draws.
 
     With ``distinct=True`` answers that differ only in case, punctuation or markdown are one, and another is asked for
     in place of the second, up to `at_most` calls in all (default 3 × n); then there may be fewer than n. A
     function as `distinct` gives what has to differ. Failed calls are skipped (``on_error="fail"`` stops instead);
     fewer answers than `quorum` (default 1) are a `QuorumError`. At `timeout` (seconds) it goes on with what is there.
+    With `merge` (a step or a function, as in `sections`) the output is what it makes of the answers.
     """
     if n < 1:
         raise UsageError(f"n={n}: at least one sample has to be drawn")
@@ -75,4 +111,4 @@ def sample(  # the options of DESIGN section 2, each by name
     check_policy(on_error, quorum)
     check_quorum(quorum, n)
     make_fold = partial(Samples, n, key=key, on_error=on_error, quorum=quorum)
-    return SampleStep(as_step(step), most, make_fold, name, timeout)
+    return SampleStep(as_step(step), most, make_fold, as_merge(merge), name, timeout)

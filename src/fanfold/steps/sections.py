@@ -75,6 +75,8 @@ class SectionsStep(Step[In, Any]):
                 made = await made
         steps = self._steps(made)
         _check_fields(steps, given)
+        if self.merge is not None:
+            self.merge.check_fields(given, steps)
         collected = await self._fan(steps, given)
         scope = current()
         if self.merge is not None:

@@ -17,6 +17,7 @@ from fanfold.folds.ballots import Said, VoteResult
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.vote import VoteFold
 from fanfold.rules import Rule, Stop, decided, plurality
+from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.running import follow
 from fanfold.steps.step import Step, as_step
 from fanfold.steps.templates import fields_of
@@ -44,6 +45,7 @@ class VoteStep(Step[In, Any]):
         voters: Mapping[str, Step[In, Any]],
         make_fold: Callable[[], VoteFold[Any]],
         tie_step: Step[Any, Any] | None,
+        merge: Merge | None,
         name: str,
         timeout: float | None,
     ) -> None:
@@ -51,6 +53,7 @@ class VoteStep(Step[In, Any]):
         self.voters = voters
         self.make_fold = make_fold
         self.tie_step = tie_step
+        self.merge = merge
         make_fold()  # a rule that these voters cannot satisfy shows here, not at the first run
         asked = Counter(id(step) for step in voters.values())
         seen: Counter[int] = Counter()
@@ -61,6 +64,8 @@ class VoteStep(Step[In, Any]):
 
     async def execute(self, given: In) -> Any:
         """Ask all voters at once, count as they answer, break a tie where a step was given for it."""
+        if self.merge is not None:
+            self.merge.check_fields(given, self.voters)
         branches = [
             Branch(voter, partial(_ballot, step, given), ordinal=ordinal, repeats=repeats)
             for (voter, step), (ordinal, repeats) in zip(self.voters.items(), self._repetitions.values(), strict=True)
@@ -68,10 +73,18 @@ class VoteStep(Step[In, Any]):
         result: VoteResult[Any] = await fan(branches, self.make_fold(), timeout=self.timeout)
         if result.tied and self.tie_step is not None:
             result = await self._broken(self.tie_step, given, result)
+        output = result.winner if self.merge is None else await self._merged(self.merge, given, result)
         scope = current()
         if scope is not None:
             scope.detail = result
-        return result.winner
+        return output
+
+    async def _merged(self, merge: Merge, given: In, result: VoteResult[Any]) -> Any:
+        """One answer of all ballots; a voter without a valid one is missing, and the merge is told why."""
+        values = {ballot.voter: ballot.value for ballot in result.ballots if ballot.kind == "valid"}
+        reasons = {ballot.voter: ballot.reason or ballot.kind for ballot in result.ballots}
+        missing = {voter: reasons.get(voter, "not heard") for voter in self.voters if voter not in values}
+        return await merge(given, values, missing)
 
     async def _broken(self, by: Step[Any, Any], given: In, result: VoteResult[Any]) -> VoteResult[Any]:
         choice = await follow(by, {**fields_of(given), "input": given, "tied": list(result.tied)}, name="ties")
@@ -92,6 +105,19 @@ async def _ballot(step: Step[In, Any], given: In) -> Said[Any]:
     return Said(value, None if scope is None else scope.said)
 
 
+@overload
+def vote(
+    voters: Voters[In, Any],
+    n: int | None = ...,
+    *,
+    merge: Step[Any, R] | Callable[..., R],
+    rule: Rule[Any, Any] = ...,
+    ties: Ties | Step[Any, Any] = ...,
+    quorum: int | None = ...,
+    on_error: OnError = ...,
+    timeout: float | None = ...,
+    name: str = ...,
+) -> Step[In, R]: ...
 @overload
 def vote(
     voters: Voters[In, T],
@@ -159,6 +185,7 @@ def vote(
     on_error: OnError = "skip",
     timeout: float | None = None,
     wave: int | None = None,
+    merge: Any = None,
     name: str = "vote",
 ) -> Step[Any, Any]:
     """One task several times, or different steps on one input, folded by `rule` (default `rules.plurality()`).
@@ -175,6 +202,9 @@ def vote(
     ``on_error="fail"`` ends the vote. At `timeout` (seconds) it counts what is there. With `wave` only so
     many are asked at first, and the next so many only if those did not decide it: fewer calls, but later.
 
+    With `merge` (a step or a function, as in `sections`) the output is what it makes of all valid ballots (mixture of
+    agents), told which are missing; then every voter is heard, and the rule's outcome stands in `run.detail`.
+
     Raises `QuorumError`, `TieError`, `BranchError`; `UsageError` for what cannot be.
     """
     named = _named(voters, n)
@@ -186,12 +216,15 @@ def vote(
         names=list(named),
         ties="step" if isinstance(ties, Step) else ties,
         quorum=quorum,
-        stop=stop,
+        stop=None if merge is not None else stop,
         declared=first if all(step.choices == first for step in steps) else None,
         on_error=on_error,
         wave=wave,
     )
-    return VoteStep(named, make_fold, ties if isinstance(ties, Step) else None, name, timeout)
+    merging = as_merge(merge)
+    if merging is not None:
+        merging.check(named)
+    return VoteStep(named, make_fold, ties if isinstance(ties, Step) else None, merging, name, timeout)
 
 
 def _named(voters: Any, n: int | None) -> dict[str, Step[Any, Any]]:

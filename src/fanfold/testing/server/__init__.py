@@ -1,4 +1,4 @@
-"""A model server for tests, demos and benchmarks: it speaks OpenAI's chat completions on this machine."""
+"""A model server for tests, demos and benchmarks: it speaks OpenAI's and Anthropic's dialects on this machine."""
 
 from fanfold.testing.server.apart import apart
 from fanfold.testing.server.book import Seen, ServerStatistics

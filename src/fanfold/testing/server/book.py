@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fanfold.core.clock import now
-from fanfold.models.openai import DRAW
+from fanfold.models.wire import DRAW
 from fanfold.testing.server.refusals import Refusal
 
 if TYPE_CHECKING:

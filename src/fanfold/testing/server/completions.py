@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -10,7 +9,7 @@ import msgspec
 from fanfold.core.clock import wall
 from fanfold.core.records import Message, Reply, Request, Usage
 from fanfold.models.fake import words
-from fanfold.testing.server.refusals import Refusal
+from fanfold.testing.server.refusals import Refusal, decoded
 
 _Tokens = Annotated[int, msgspec.Meta(ge=1)]
 _Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
@@ -62,20 +61,10 @@ _ROLE = {"role": "assistant", "content": "", "refusal": None}
 _decode = msgspec.json.Decoder(_Body).decode
 _encode = msgspec.json.Encoder().encode
 
-# msgspec says "Expected `int`, got `str` - at `$.n`", or, at the top, "Object missing required field `messages`".
-_PARAM = re.compile(r".*at `\$\.(\w+)|.*field `(\w+)`")
-
 
 def read(data: bytes) -> Asked:
     """The request in a body; raises `Refusal` (400) where it is not one."""
-    try:
-        body = _decode(data)
-    except msgspec.ValidationError as error:
-        found = _PARAM.match(str(error))
-        param = next(filter(None, found.groups()), None) if found else None
-        raise Refusal(400, f"the request is not a chat completion: {error}", param=param) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refusal(400, f"the body is not JSON that can be read: {error}") from None
+    body = decoded(_decode, data, "a chat completion")
     options = body.stream_options
     return Asked(body.model, _request(body), options is not None and bool(options.include_usage))
 

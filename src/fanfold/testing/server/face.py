@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -12,7 +13,7 @@ from aiohttp import web
 from fanfold.core.clock import now, sleep
 from fanfold.core.records import Draw
 from fanfold.errors import FanfoldError
-from fanfold.testing.server.completions import Asked, Completion, read
+from fanfold.testing.server import completions, messages
 from fanfold.testing.server.refusals import Refusal, refusal_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fanfold.core.records import Reply
     from fanfold.testing.server.answers import Answerer
     from fanfold.testing.server.book import Book, Seen, ServerStatistics
+    from fanfold.testing.server.completions import Asked
     from fanfold.testing.server.pace import Pace, Timing
 
     Handler = Callable[[web.Request, Seen], Awaitable[web.StreamResponse]]
@@ -33,7 +35,30 @@ LARGEST = 64 * 1024 * 1024
 TOGETHER = 0.001
 """Seconds within which words go out together: a timer is not finer."""
 
+MESSAGES = "/v1/messages"
+
 AZURE = re.compile(r"/openai/deployments/[^/]+/chat/completions")
+
+
+class Outgoing(Protocol):
+    """A reply on its way out, in one dialect."""
+
+    def whole(self) -> bytes:
+        """The body of a plain reply."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """How many pieces a streamed reply has; at least one."""
+        ...
+
+    def piece(self, position: int) -> bytes:
+        """The events of one piece."""
+        ...
+
+    def ending(self) -> bytes:
+        """The events that close a streamed reply."""
+        ...
 
 
 class Face:
@@ -45,7 +70,8 @@ class Face:
         self.book = book
         self.statistics = statistics
         self.routes: dict[str, tuple[str, Handler]] = {
-            "/v1/chat/completions": ("POST", self._chat),
+            "/v1/chat/completions": ("POST", partial(self._answer, completions.read, completions.Completion)),
+            MESSAGES: ("POST", partial(self._answer, messages.read, messages.Answered)),
             "/v1/models": ("GET", self._models),
             "/health": ("GET", self._health),
         }
@@ -63,7 +89,9 @@ class Face:
         try:
             return await self._route(request)(request, seen)
         except (Refusal, FanfoldError) as error:
-            return await _send(request, seen, refusal_of(error).response())
+            refusal = refusal_of(error)
+            dialect = refusal.message(seen.number) if _speaks_messages(request) else refusal.response()
+            return await _send(request, seen, dialect)
         except ConnectionError:
             # The client went away between two writes. Raised further, it would be logged as an error of ours.
             return web.Response()
@@ -92,24 +120,28 @@ class Face:
             raise Refusal(405, f"{path} takes {method}, not {request.method}", headers={"Allow": method})
         return handler
 
-    async def _chat(self, request: web.Request, seen: Seen) -> web.StreamResponse:
+    async def _answer(
+        self,
+        read: Callable[[bytes], Asked],
+        write: Callable[[int, Asked, Reply, str], Outgoing],
+        request: web.Request,
+        seen: Seen,
+    ) -> web.StreamResponse:
         seen.raw = await _body(request)
         asked = read(seen.raw)
         ordinal = self.book.ordinal(seen, asked.request.n)
         seen.learn(asked, ordinal)
         reply = await self._answered(asked, Draw(ordinal=ordinal))
-        response = await self._replied(request, seen, asked, reply)
-        self.book.counts["samples"] += len(reply.texts)
-        return response
-
-    async def _replied(self, request: web.Request, seen: Seen, asked: Asked, reply: Reply) -> web.StreamResponse:
-        completion = Completion(seen.number, asked, reply, self.answerer.kind)
-        words = completion.length if asked.request.stream else None
+        outgoing = write(seen.number, asked, reply, self.answerer.kind)
+        words = outgoing.length if asked.request.stream else None
         timing = self.pace.timing(reply, words, f"{seen.ordinal}|{seen.digest().hex()}")
         if asked.request.stream:
-            return await _stream(request, seen, completion, timing)
-        await _until(seen.received + timing.first + timing.rest)
-        return await _send(request, seen, _json(completion.whole()))
+            response = await _stream(request, seen, outgoing, timing)
+        else:
+            await _until(seen.received + timing.first + timing.rest)
+            response = await _send(request, seen, _json(outgoing.whole()))
+        self.book.counts["samples"] += len(reply.texts)
+        return response
 
     async def _models(self, request: web.Request, seen: Seen) -> web.StreamResponse:
         listed = [
@@ -120,6 +152,11 @@ class Face:
     async def _health(self, request: web.Request, seen: Seen) -> web.StreamResponse:
         state: dict[str, Any] = {"status": "ok", **msgspec.structs.asdict(self.statistics())}
         return await _send(request, seen, _json(msgspec.json.encode(state)))
+
+
+def _speaks_messages(request: web.Request) -> bool:
+    """Who asks Anthropic's paths, or asks any as its clients do, is told in its words what is wrong."""
+    return request.path.startswith(MESSAGES) or "anthropic-version" in request.headers
 
 
 async def _body(request: web.Request) -> bytes:
@@ -141,24 +178,24 @@ async def _send(request: web.Request, seen: Seen, response: web.Response) -> web
     return response
 
 
-async def _stream(request: web.Request, seen: Seen, completion: Completion, timing: Timing) -> web.StreamResponse:
+async def _stream(request: web.Request, seen: Seen, outgoing: Outgoing, timing: Timing) -> web.StreamResponse:
     """Send a reply piece by piece, each at its time; those that are due together go out in one write."""
     due = seen.received + timing.first
-    pause = timing.rest / max(1, completion.length - 1)
+    pause = timing.rest / max(1, outgoing.length - 1)
     await _until(due)
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     seen.status = response.status
     await response.prepare(request)
     seen.began = now()
     ready = bytearray()
-    for position in range(completion.length):
+    for position in range(outgoing.length):
         # By the clock and not by pauses, so that late timers do not add up.
         if due + position * pause > now() + TOGETHER:
             await response.write(bytes(ready))
             ready.clear()
             await _until(due + position * pause)
-        ready += completion.piece(position)
-    await response.write(bytes(ready) + completion.ending())
+        ready += outgoing.piece(position)
+    await response.write(bytes(ready) + outgoing.ending())
     await response.write_eof()
     seen.answered = now()
     return response

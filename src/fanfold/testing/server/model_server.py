@@ -26,7 +26,7 @@ BACKLOG = 4096
 
 
 class ModelServer:
-    """A server of OpenAI's chat completions that answers with recorded or made-up text.
+    """A server of OpenAI's chat completions and Anthropic's messages that answers with recorded or made-up text.
 
     `answers` is ``"recorded"`` (real recorded answers; a request that was never recorded is a 404), ``"fake"``
     (seeded made-up text of the type asked for, for any model's name), a list of texts taken in turn, a function from
@@ -73,7 +73,7 @@ class ModelServer:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port, as Azure's clients want it."""
+        """Scheme, host and port, as Azure's and Anthropic's clients want it."""
         if self._runner is None:
             raise LoopError("the model server is not running: enter it with `async with` or `with`")
         host = f"[{self._host}]" if ":" in self._host else self._host

@@ -1,8 +1,9 @@
-"""What the server says no with: an HTTP status and an error in OpenAI's shape, whatever went wrong."""
+"""What the server says no with, whatever went wrong: an HTTP status, and an error in the shape of the dialect."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -10,7 +11,25 @@ from aiohttp import web
 from fanfold.errors import AccessError, BillingError, FanfoldError, ModelError, NotRecorded, StatusError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+T = TypeVar("T")
+
+# msgspec says "Expected `int`, got `str` - at `$.n`", or, at the top, "Object missing required field `messages`".
+_PARAM = re.compile(r".*at `\$\.(\w+)|.*field `(\w+)`")
+
+
+KINDS: Mapping[int, str] = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+"""Anthropic's word for each status; any other is an invalid request below 500, and an API error above."""
 
 
 class Refusal(Exception):
@@ -32,9 +51,22 @@ class Refusal(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> web.Response:
-        """It as JSON."""
-        body = msgspec.json.encode({"error": self.error})
-        return web.Response(status=self.status, body=body, content_type="application/json", headers=self.headers)
+        """It as JSON, as OpenAI has it."""
+        return _json(self.status, {"error": self.error}, self.headers)
+
+    def message(self, number: int) -> web.Response:
+        """It as JSON, as Anthropic has it."""
+        code, request = self.error["code"], f"req_fanfold_{number}"
+        # Where OpenAI answers 429 to those who have no credit, Anthropic has a status for them.
+        status = 402 if code == "insufficient_quota" else self.status
+        kind = KINDS.get(status, "invalid_request_error" if status < 500 else "api_error")
+        details = None if code is None else {"error_code": code}
+        error = {"type": kind, "message": self.error["message"], "details": details}
+        return _json(status, {"type": "error", "error": error, "request_id": request}, self.headers)
+
+
+def _json(status: int, body: dict[str, Any], headers: Mapping[str, str]) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
 
 
 def refusal_of(error: Refusal | FanfoldError) -> Refusal:
@@ -55,3 +87,15 @@ def refusal_of(error: Refusal | FanfoldError) -> Refusal:
             return Refusal(status, str(error), kind="server_error", headers=headers)
         case _:
             return Refusal(500, f"{type(error).__name__}: {error}", kind="server_error")
+
+
+def decoded(decode: Callable[[bytes], T], data: bytes, what: str) -> T:
+    """The body of a request that is meant to be `what`; raises `Refusal` (400) that names the parameter."""
+    try:
+        return decode(data)
+    except msgspec.ValidationError as error:
+        found = _PARAM.match(str(error))
+        param = next(filter(None, found.groups()), None) if found else None
+        raise Refusal(400, f"the request is not {what}: {error}", param=param) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refusal(400, f"the body is not JSON that can be read: {error}") from None

@@ -1,0 +1,163 @@
+"""What every wire of ours does, whatever its dialect: one exchange, plain or streamed, and what a refusal means."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from fanfold.errors import AccessError, BillingError, CallError, ConnectError, NotRecorded, StatusError, StreamCut
+from fanfold.models.prices import FlatRate
+from fanfold.models.refusals import error_code, error_text, retry_after
+
+if TYPE_CHECKING:
+    from fanfold.core.records import Rate, Reply, Request, Watch
+    from fanfold.models.endpoints import Endpoint
+    from fanfold.models.transport import Exchange, Transport
+
+DRAW = "x-fanfold-draw"
+"""The header that tells a model server on this machine which sample to give; no other host gets it."""
+
+
+class Incoming(Protocol):
+    """A streamed reply that is being put together; it is whole only when the stream says so itself."""
+
+    def feed(self, chunk: bytes) -> str:
+        """Take some bytes; gives the new text of the first sample."""
+        ...
+
+    def rest(self) -> str:
+        """Take what is left when the stream has ended."""
+        ...
+
+    def finished(self) -> bool:
+        """Whether the stream has said that the reply is whole."""
+        ...
+
+    def reply(self) -> Reply:
+        """The whole reply; raises `ReplyError` where the stream ended too soon."""
+        ...
+
+    def text(self) -> str:
+        """What came of the first sample so far."""
+        ...
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A model by its name on a server: the one thing that may be given without saying what it is."""
+
+    name: str
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An answer other than 200: its status, the server's words and code, and the seconds it asks to wait."""
+
+    status: int
+    said: str
+    code: str
+    wait: float | None
+
+
+class Wire(ABC):
+    """An open way to one model; a subclass speaks the dialect."""
+
+    made_up = False
+
+    def __init__(
+        self, label: str, target: Endpoint, transport: Transport, *, structured: bool, price: tuple[float, float] | None
+    ) -> None:
+        self.label = label
+        self.target = target
+        self.transport = transport
+        self.structured = structured
+        self.given_rate: Rate | None = None if price is None else FlatRate(*price)
+
+    @abstractmethod
+    def body_of(self, request: Request, *, structured: bool) -> bytes:
+        """The body to send; `structured` says whether a JSON Schema may go along."""
+
+    @abstractmethod
+    def reply_of(self, data: bytes) -> Reply:
+        """The reply in a whole body; raises `ReplyError` where it is not one."""
+
+    @abstractmethod
+    def incoming(self) -> Incoming:
+        """What puts a streamed reply together."""
+
+    @abstractmethod
+    def is_billing(self, refused: Refused) -> bool:
+        """Whether a refusal is about money, so that no waiting mends it; 402 always is."""
+
+    async def send(self, request: Request, watch: Watch) -> Reply:
+        """Send one request and give its reply; raises `CallError`, with `self.label` as its model."""
+        structured = self.structured if request.structured is None else request.structured
+        body = self.body_of(request, structured=structured)
+        headers = self.target.headers
+        if self.target.loopback:
+            headers = {**headers, DRAW: request.draw.header()}
+        watch.sent()
+        try:
+            async with self.transport.post(self.target.url, headers, body) as exchange:
+                if exchange.status != 200:
+                    refusal = await self._refusal(exchange)
+                elif request.stream and "event-stream" in exchange.headers.get("Content-Type", ""):
+                    return await self._streamed(exchange, watch)
+                else:
+                    reply = self.reply_of(await exchange.read())
+                    watch.done(reply)
+                    return reply
+            # Raised out here, so that a refused request gives its connection back instead of closing it.
+            raise refusal
+        except CallError as error:
+            error.model = self.label
+            error.args = tuple(self.target.hide(str(arg)) for arg in error.args)
+            raise
+
+    async def _streamed(self, exchange: Exchange, watch: Watch) -> Reply:
+        incoming = self.incoming()
+        try:
+            async for chunk in exchange.chunks():
+                _pass_on(incoming.feed(chunk), watch)
+            _pass_on(incoming.rest(), watch)
+            reply = incoming.reply()
+        except CallError as error:
+            if incoming.finished():
+                reply = incoming.reply()  # cut after the end of the answer: it is whole, and paid
+                watch.done(reply)
+                return reply
+            if incoming.text():
+                raise StreamCut(str(error), text=incoming.text(), model=self.label) from error
+            raise
+        watch.done(reply)
+        return reply
+
+    async def _refusal(self, exchange: Exchange) -> CallError:
+        """The error for a status other than 200."""
+        try:
+            data = await exchange.read()
+        except ConnectError:
+            data = b""
+        said = self.target.hide(error_text(data))
+        refused = Refused(exchange.status, said, error_code(data), retry_after(exchange.headers))
+        message = f"{self.label} answered {refused.status}: {said}"
+        if refused.status == 402 or self.is_billing(refused):
+            return BillingError(message, model=self.label)
+        if refused.status in {401, 403}:
+            return AccessError(message + self._key_hint(), model=self.label)
+        if refused.code == "not_recorded":
+            return NotRecorded(said, model=self.label)
+        return StatusError(message, status=refused.status, body=said, model=self.label, retry_after=refused.wait)
+
+    def _key_hint(self) -> str:
+        if self.target.withheld:
+            return (
+                f" (the key in {self.target.withheld} was not sent, for this host is not its vendor's: "
+                "give api_key= if it is meant for it)"
+            )
+        return ""
+
+
+def _pass_on(piece: str, watch: Watch) -> None:
+    if piece:
+        watch.text(piece)
