@@ -33,9 +33,13 @@ demo: .venv/.runtime ## Run the main job on recorded answers (no key, no network
 	$(BIN)/fanfold demo
 
 .PHONY: test
-test: .venv/.dev ## Run the quick tests, with the coverage gate
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not long and not timing' --cov
+test: .venv/.dev ## Run the quick tests
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not long and not timing'
 	$(BIN)/python -m pytest -m 'not long and timing'
+
+.PHONY: cover
+cover: .venv/.dev ## Run the quick tests under branch coverage, with its gate
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not long and not timing' --cov
 
 .PHONY: test-all
 test-all: .venv/.dev ## Run all tests, the long ones too

@@ -96,6 +96,7 @@ RATE = "This request would exceed your organization's rate limit of 50 requests 
         (no("401 Unauthorized", "authentication_error", "invalid x-api-key"), AccessError, False),
         (no("402 Payment Required", "billing_error"), BillingError, False),
         (no("403 Forbidden", "permission_error"), AccessError, False),
+        (no("403 Forbidden", "billing_error"), BillingError, False),
         (no("404 Not Found", "not_found_error", "model: claude-9"), StatusError, False),
         (no("404 Not Found", "not_found_error", code="not_recorded"), NotRecorded, False),
         (no("409 Conflict", "conflict_error"), StatusError, True),
@@ -211,9 +212,18 @@ def test_a_stream_cut_before_it_says_why_it_stopped_is_an_error_with_the_partial
 
 @pytest.mark.parametrize("sent", [5, 6])
 @pytest.mark.parametrize("ended", [closing, aborting])
-def test_a_stream_cut_after_it_said_why_it_stopped_is_whole(sent, ended):
+@pytest.mark.parametrize("chunked", [True, False])
+def test_a_stream_cut_after_it_said_why_it_stopped_is_whole(sent, ended, chunked):
     """With the reason to stop the answer is whole, and paid."""
-    assert answer(ended(raw.open_ended(), *piecewise(*WHOLE)[:sent]), streamed=True) == "".join(TEXTS)
+    events = piecewise(*WHOLE)[:sent]
+    parts = [raw.in_chunks(), *map(raw.chunk, events)] if chunked else [raw.open_ended(), *events]
+    assert answer(ended(*parts), streamed=True) == "".join(TEXTS)
+
+
+def test_an_error_that_breaks_off_keeps_its_status():
+    """The status decides, even if the connection breaks before the words are there."""
+    head = b"HTTP/1.1 529 Overloaded\r\nContent-Length: 1000\r\n\r\n{"
+    assert refusal(closing(head), StatusError).status == 529
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
