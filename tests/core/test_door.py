@@ -289,7 +289,7 @@ def test_an_interrupt_ends_a_run_and_leaves_nothing(tmp_path: Path) -> None:
     path = script(
         tmp_path,
         """
-        import os, signal, threading, time
+        import asyncio, os, signal, time
         from fanfold import Session, chain, prompt, sections, step, vote
         from fanfold.core import door
         from fanfold.core.clock import sleep
@@ -298,17 +298,29 @@ def test_an_interrupt_ends_a_run_and_leaves_nothing(tmp_path: Path) -> None:
         door.PATIENCE = 20  # so that only who waits to no purpose takes long
         gone = []
 
+        def press_ctrl_c():
+            os.kill(os.getpid(), signal.SIGINT)
+
         @step
         async def tidy(given):
+            asyncio.get_running_loop().call_later(0.2, press_ctrl_c)
             try:
                 await sleep(60)
             finally:
                 await sleep(0.05)
                 gone.append(given)
 
+        @step
+        async def calm(given):
+            try:
+                await sleep(60)
+            finally:
+                await sleep(0.1)
+                gone.append(given)
+
         ask = prompt("{input}")
         ask.run_sync("what loads on first use has loaded", session=Session(FakeModel()))
-        slow = chain(sections({"a": vote(ask, n=5), "b": tidy, "c": sections({"d": tidy})}), str)
+        slow = chain(sections({"a": vote(ask, n=5), "b": tidy, "c": sections({"d": calm})}), str)
 
         def updates():
             with slow.updates_sync("x") as updates:
@@ -320,7 +332,6 @@ def test_an_interrupt_ends_a_run_and_leaves_nothing(tmp_path: Path) -> None:
 
         with Session(FakeModel(latency=60), max_in_flight=3) as session:
             for work in (lambda: slow.run_sync("x"), updates, text):
-                threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
                 began = time.monotonic()
                 try:
                     work()

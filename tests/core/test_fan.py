@@ -305,10 +305,25 @@ def test_what_landed_before_the_timeout_was_seen_is_folded() -> None:
 
 
 def test_a_timeout_that_comes_too_late_changes_nothing() -> None:
-    """A fan that ends in time leaves no timer behind and says `all`."""
-    fold = Script()
-    fanned([branch("a", 1)], fold, timeout=60)
-    assert fold.why == "all"
+    """A fan that ends in time says `all`, and leaves no timer behind: neither its timeout's nor a launch's."""
+
+    class Watched(VirtualLoop):
+        handles: list[asyncio.TimerHandle]
+
+        def call_later(self, *args: Any, **options: Any) -> asyncio.TimerHandle:
+            handle = super().call_later(*args, **options)
+            self.handles.append(handle)
+            return handle
+
+    Watched.handles = []
+    fold = Script(on={"a": ENOUGH})
+    with asyncio.Runner(loop_factory=Watched) as runner:
+        runner.run(fan([branch("a", 1)], Script(), timeout=60))
+        runner.run(fan([branch("a", 1), branch("b", 1)], fold, stagger=30, timeout=60))
+        left = [
+            handle for handle in Watched.handles if not handle.cancelled() and handle.when() > runner.get_loop().time()
+        ]
+    assert (fold.why, fold.names, left) == ("enough", ["a"], [])
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])

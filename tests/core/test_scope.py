@@ -8,7 +8,7 @@ import pytest
 
 from fanfold import Session, chain, gather, prompt, sample, sections, step, vote
 from fanfold.core.clock import sleep
-from fanfold.core.records import Branch, Request
+from fanfold.core.records import UNKNOWN_COST, Branch, Cost, Event, Request
 from fanfold.core.scope import Scope, current, place_in
 from fanfold.errors import LoopError, ScopeEnded
 from fanfold.runs.run import Run
@@ -328,6 +328,55 @@ def test_a_call_that_waited_for_its_slot_until_its_step_was_over_is_not_sent() -
     assert isinstance(came[1], ScopeEnded)
     assert len(sent) == 1
     assert session.statistics().slots.in_use == session.statistics().slots.waiting == 0
+
+
+def test_a_call_under_an_ended_branch_is_never_sent() -> None:
+    """A task that a branch left behind gets `ScopeEnded`, also while the rest of the run goes on."""
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def branch(given: str) -> str:
+        async def later() -> str:
+            await sleep(1)
+            return await ASK(given)
+
+        tasks.append(asyncio.create_task(later()))
+        return given
+
+    async def patient(given: str) -> str:
+        await sleep(2)
+        (came,) = await asyncio.gather(*tasks, return_exceptions=True)
+        return type(came).__name__
+
+    run = ran(sections({"leaky": branch, "patient": patient}))
+    assert run.output["patient"] == "ScopeEnded"
+    assert run.calls == ()
+
+
+def test_a_call_refused_at_the_road_leaves_no_record() -> None:
+    """A prompt's own work done under an ended step is refused before it is queued; it takes no slot."""
+    run, came, session = leaked(lambda given: _later(ASK.execute(given)), FakeModel(latency=1))
+    assert isinstance(came, ScopeEnded)
+    assert (run.calls, session.statistics().calls) == ((), 0)
+
+
+async def _later(work: Any) -> Any:
+    await sleep(1)
+    return await work
+
+
+def test_a_call_that_was_never_sent_costs_nothing() -> None:
+    """Where the price is not known, a call that ended before it was sent is free all the same."""
+    events: list[Event] = []
+
+    async def two(given: str) -> Any:
+        return await asyncio.gather(ASK(given), ASK(given), return_exceptions=True)
+
+    leaked(two, FakeModel(latency=1), seconds=0.5, max_in_flight=1, on_event=events.append)
+    ended = [event.call for event in events if event.kind == "call.ended"]
+    assert [(call.state, call.sent is None, call.cost) for call in ended] == [
+        ("ok", False, UNKNOWN_COST),
+        ("error", True, Cost()),
+    ]
 
 
 def test_a_prompt_outside_of_every_run_cannot_call() -> None:

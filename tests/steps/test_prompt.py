@@ -53,12 +53,12 @@ def test_a_template_is_the_user_message() -> None:
 
 
 def test_system_messages_context_and_template_stand_in_this_order() -> None:
-    """`system` first, then `messages`, then the shared context before the template's text, all filled."""
+    """`system`, `messages`, the shared context before the template's text; all are filled but the context."""
     step = prompt(
         "Now: {input}",
         system="You speak {language}.",
         messages=[{"role": "user", "content": "Hi, {input}"}, {"role": "assistant", "content": "Hello"}],
-        context="A long text.",
+        context="A long text with {braces}.",
     )
     assert [
         (message.role, message.content) for message in sent(step, {"input": "x", "language": "Dutch"}).messages
@@ -66,7 +66,7 @@ def test_system_messages_context_and_template_stand_in_this_order() -> None:
         ("system", "You speak Dutch."),
         ("user", "Hi, x"),
         ("assistant", "Hello"),
-        ("user", "A long text.\n\nNow: x"),
+        ("user", "A long text with {braces}.\n\nNow: x"),
     ]
 
 
@@ -323,3 +323,8 @@ def test_one_prompt_serves_many_runs() -> None:
     step = prompt("{input}", returns=Literal["a", "b"])
     assert ran(vote(step, n=3), model=FakeModel(["a"])).output == "a"
     assert ran(step, model=FakeModel(["b"])).output == "b"
+
+
+def test_what_is_no_text_is_refused_with_a_word_on_how_to_read_it() -> None:
+    """A lone surrogate, as a careless decoding leaves it, is a `UsageError` and not a bare encoding error."""
+    assert "errors='replace'" in str(failed(prompt("{input}"), UsageError, "\ud800"))

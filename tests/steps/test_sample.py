@@ -116,3 +116,9 @@ def test_a_sample_that_cannot_be_is_refused_when_made(make: Any, words: str) -> 
     """Every mistake shows where it is written."""
     with pytest.raises(UsageError, match=words):
         make()
+
+
+def test_at_most_no_calls_is_refused() -> None:
+    """A bound of 0 is a bound, and less than n."""
+    with pytest.raises(UsageError, match="at_most=0"):
+        sample(prompt("{input}"), 3, at_most=0)

@@ -430,3 +430,10 @@ def test_a_vote_asks_one_question() -> None:
     assert len(keys) == 1
     assert len(set(draws)) == 3
     assert isinstance(model.requests[0], Request)
+
+
+def test_two_voters_of_one_name_are_refused() -> None:
+    """Names that are the same as text would drop a voter without a word."""
+    ask = prompt("{input}")
+    with pytest.raises(UsageError, match="same name"):
+        vote({1: ask, "1": prompt("{input}?")})

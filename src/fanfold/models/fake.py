@@ -43,8 +43,7 @@ class FakeModel:
     `answers` is what it says: None for seeded made-up text (of the type asked for), a list of texts taken in
     turn by the draw's ordinal, or a function from the `Request` to a text (or to an exception, which is raised).
     `latency` is seconds until the reply, or a function from the request to seconds. `structured=False` makes it
-    answer typed prompts in words, as a model without structured output does. `price` is USD per million
-    (input, output) tokens, to try budgets out. A streamed reply comes a word at a time.
+    answer typed prompts in words, as a model without structured output does. A streamed reply comes a word at a time.
     """
 
     made_up = True

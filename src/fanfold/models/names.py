@@ -58,7 +58,9 @@ def open_line(spec: str | Model | Openable, settings: Settings, transport: Calla
     if not callable(getattr(model, "send", None)):
         raise ModelError(f"{spec!r} is not a model: give 'provider:model', OpenAI(...), or an object with send()")
     given: Rate | None = getattr(model, "given_rate", None)
-    return Line(model, given or rate(model.label))
+    if given is None and not model.made_up:
+        given = rate(model.label)
+    return Line(model, given)
 
 
 def described_by(name: str, settings: Settings) -> Model | Openable:

@@ -87,7 +87,13 @@ class Prompt(Step[Any, Out_co]):
         request = self._request(fields, structured=line.model.structured)
         read = scope.run.streaming or (scope.hold is not None and scope.hold.watched)
         stream = self.answer.is_text and scope.tail and read
-        request = msgspec.structs.replace(request, draw=scope.draw(request.key()), stream=stream)
+        try:
+            draw = scope.draw(request.key())
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"the input holds what is no text ({error.reason}): read it with errors='replace', say"
+            ) from None
+        request = msgspec.structs.replace(request, draw=draw, stream=stream)
         reply: Reply = await session.road.call(line.model, line.rate, request, timeout=self.timeout)
         scope.said = reply.text
         value: Out_co = self.answer.read(reply.text)
@@ -219,10 +225,11 @@ def prompt(  # the options of DESIGN section 2, each by name
     `returns` is the type of the value: ``str`` (default), ``int``, ``float``, ``bool``, ``Literal[...]``, an
     Enum, ``list[...]``, a pydantic model, dataclass or TypedDict. `messages` (role and content, with image parts if
     you like) stand before the template, `system` before those, and `context` (a long text that many prompts
-    share, so that a provider's prefix cache can work) before the template's text. `model` is ``provider:name`` or
-    an object, default the session's. `max_tokens` is the ceiling of the reply. `structured` sends the type as
-    a JSON Schema or does not; by default it is sent where the model honours it. `extra_body` goes into the request
-    as it is. `retries` asks again that often when the reply does not parse. `timeout` is seconds a call.
+    share, so that a provider's prefix cache can work; it holds no fields) before the template's text. `model` is
+    ``provider:name`` or an object, default the session's. `max_tokens` is the ceiling of the reply. `structured`
+    sends the type as a JSON Schema or does not; by default it is sent where the model honours it. `extra_body` goes
+    into the request as it is. `retries` asks again that often when the reply does not parse. `timeout` is seconds a
+    call.
 
     Raises (when run) `ParseError`, `CallError`, `StepTimeout`, `TemplateError`, `ModelError`.
     """
@@ -251,9 +258,10 @@ def _frames(
             raise TemplateError(f"a message needs a role and a content: {dict(message)!r}")
         frames.append(Frame(message["role"], message["content"]))
     if template is not None:
-        frames.append(Frame("user", template if context is None else f"{context}\n\n{template}"))
+        asked = Template(template)
+        frames.append(Frame("user", asked if context is None else asked.after(f"{context}\n\n")))
     elif context is not None:
-        frames.append(Frame("user", context))
+        frames.append(Frame("user", Template.literal(context)))
     if template is None and not messages:
         raise UsageError("prompt() needs a template, or messages=")
     return frames

@@ -105,7 +105,7 @@ def sample(
     if n < 1:
         raise UsageError(f"n={n}: at least one sample has to be drawn")
     key: Callable[[Any], Hashable] | None = ballot_key if distinct is True else distinct or None
-    most = at_most or (AGAIN * n if key else n)
+    most = (AGAIN * n if key else n) if at_most is None else at_most
     if most < n:
         raise UsageError(f"at_most={most} is less than n={n}")
     check_policy(on_error, quorum)

@@ -14,7 +14,7 @@ from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import FanfoldError, TemplateError, UsageError
 from fanfold.folds.collect import Collect, Collected, OnError, check_policy, check_quorum
-from fanfold.steps.answers.structures import _adapter
+from fanfold.steps.answers.structures import adapter_of
 from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.step import Step, as_step
@@ -206,7 +206,7 @@ class Record:
 
     def __init__(self, returns: Any) -> None:
         self.name = getattr(returns, "__name__", str(returns))
-        self.adapter, _ = _adapter(returns)
+        self.adapter, _ = adapter_of(returns)
 
     def of(self, collected: Collected[Any]) -> Any:
         """The values as the record."""

@@ -24,20 +24,21 @@ class Template:
 
     __slots__ = ("_pieces", "fields", "source")
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, pieces: Sequence[str] | None = None) -> None:
         if not isinstance(source, str):
             raise TemplateError(f"a template is text, not {type(source).__name__}")
         self.source = source
-        self._pieces = _parse(source)
+        self._pieces = tuple(_parse(source) if pieces is None else pieces)
         self.fields = frozenset(self._pieces[1::2])
 
     @classmethod
     def literal(cls, text: str) -> Template:
         """A template without fields, whatever braces the text has."""
-        made = cls("")
-        made.source = text
-        made._pieces = [text]
-        return made
+        return cls(text, (text,))
+
+    def after(self, text: str) -> Template:
+        """The same template behind a text, which is not read as a template."""
+        return Template(self.source, (text + self._pieces[0], *self._pieces[1:]))
 
     def fill(self, values: Mapping[str, Any]) -> str:
         """The text with every field filled; raises `TemplateError` naming what is not there."""

@@ -237,4 +237,6 @@ def _named(voters: Any, n: int | None) -> dict[str, Step[Any, Any]]:
     named = voters if isinstance(voters, Mapping) else {str(at): step for at, step in enumerate(voters)}
     if not named:
         raise UsageError("a vote needs at least one voter")
+    if len({str(voter) for voter in named}) < len(named):
+        raise UsageError(f"two voters have the same name: {', '.join(map(repr, named))}")
     return {str(voter): as_step(step) for voter, step in named.items()}

@@ -26,7 +26,7 @@ _REASONS = 3
 
 def structure(returns: Any, base: Answer[Any] | None = None) -> Answer[Any]:
     """The answer that pydantic validates; with `base` that answer reads the words, and pydantic refines the value."""
-    adapter, described = _adapter(returns)
+    adapter, described = adapter_of(returns)
     schema = strict(described)
     if base is not None:
         return Answer(
@@ -48,7 +48,8 @@ def structure(returns: Any, base: Answer[Any] | None = None) -> Answer[Any]:
     )
 
 
-def _adapter(returns: Any) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+def adapter_of(returns: Any) -> tuple[TypeAdapter[Any], dict[str, Any]]:
+    """What validates a type, and its JSON Schema; raises `UsageError` for what pydantic cannot do."""
     from pydantic import PydanticUserError, TypeAdapter
 
     try:
