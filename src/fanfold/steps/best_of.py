@@ -12,8 +12,9 @@ from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import CallError, FatalError, LoopError, ParseError, QuorumError, StepTimeout, UsageError
-from fanfold.folds.collect import Collect, Collected, OnError, check_policy, check_quorum
+from fanfold.folds.collect import Collect, Collected, OnError, check_quorum
 from fanfold.folds.picking import Choice, Pick, by_matches, by_orders, by_points
+from fanfold.steps.collecting import CollectingStep, Policy
 from fanfold.steps.fences import Fence
 from fanfold.steps.prompt import prompt
 from fanfold.steps.race import named_apart
@@ -82,26 +83,22 @@ class Judge(Step[Any, int | None]):
         return shown[label]
 
 
-class BestOf(Step[In, Any]):
+class BestOf(CollectingStep[In]):
     """Candidates and a way to judge them; see `best_of`."""
 
     kind = "best_of"
-    fans = True
 
     def __init__(
         self,
         branches: Sequence[tuple[str, Step[In, Any], int, int]],
         choose: Callable[[Any, Sequence[Any]], Awaitable[Choice]],
-        on_error: OnError,
-        quorum: int | None,
+        policy: Policy,
         name: str,
         timeout: float | None,
     ) -> None:
-        super().__init__(name, timeout)
+        super().__init__(policy, name, timeout)
         self.branches = branches
         self.choose = choose
-        self.on_error = on_error
-        self.quorum = quorum
 
     async def execute(self, given: In) -> Any:
         """Draw the candidates, judge each distinct one once, give the best."""
@@ -109,8 +106,7 @@ class BestOf(Step[In, Any]):
             Branch(name, partial(step.timed, given), ordinal=ordinal, repeats=repeats)
             for name, step, ordinal, repeats in self.branches
         ]
-        fold = Collect[Any](self.on_error, self.quorum, self.timeout)
-        collected: Collected[Any] = await fan(branches, fold, timeout=self.timeout)
+        collected = await self.collect(branches)
         distinct, counts = _distinct(collected.values)
         pick = await self._pick(given, distinct, counts, collected.missing)
         scope = current()
@@ -243,9 +239,9 @@ def best_of(
     `on_error`, `quorum` and `timeout` (seconds) are for the candidates, as in `sample`.
     """
     branches = _branches(candidates, n)
-    check_policy(on_error, quorum)
+    policy = Policy(on_error, quorum)
     check_quorum(quorum, len(branches))
-    return BestOf(branches, _way(judge, how, criteria), on_error, quorum, name, timeout)
+    return BestOf(branches, _way(judge, how, criteria), policy, name, timeout)
 
 
 def _way(judge: Any, how: str, criteria: str) -> Callable[[Any, Sequence[Any]], Awaitable[Choice]]:

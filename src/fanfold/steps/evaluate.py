@@ -13,7 +13,8 @@ from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import LoopError, QuorumError, UsageError
-from fanfold.folds.collect import Collect, Collected, OnError, check_policy
+from fanfold.folds.collect import Collect, Collected, OnError
+from fanfold.steps.collecting import CollectingStep, Policy
 from fanfold.steps.fences import Fence
 from fanfold.steps.prompt import prompt
 from fanfold.steps.running import follow
@@ -93,34 +94,27 @@ class JudgeStep(Step[Any, Score]):
         return score
 
 
-class EvaluateStep(Step[Any, Any]):
+class EvaluateStep(CollectingStep[Any]):
     """Several criteria on one input; see `evaluate`."""
 
     kind = "evaluate"
-    fans = True
 
     def __init__(
         self,
         judges: Mapping[str, Mapping[str, JudgeStep]],
         merge: MergeScores,
-        on_error: OnError,
-        quorum: int | None,
+        policy: Policy,
         name: str,
         timeout: float | None,
     ) -> None:
-        super().__init__(name, timeout)
-        check_policy(on_error, quorum)
+        super().__init__(policy, name, timeout)
         self.judges = judges
         self.merge = merge
-        self.on_error = on_error
-        self.quorum = quorum
 
     async def execute(self, given: Any) -> Any:
         """Ask all judges at once; give the scores, or the one number."""
         branches = [Branch(name, partial(_panel, panel, given)) for name, panel in self.judges.items()]
-        collected: Collected[Collected[Score]] = await fan(
-            branches, Collect(self.on_error, self.quorum, self.timeout), timeout=self.timeout
-        )
+        collected: Collected[Collected[Score]] = await self.collect(branches)
         panels = {name: panel.values for name, panel in collected.values.items()}
         scores = {name: _mean(panel) for name, panel in panels.items()}
         merged = None if self.merge is None else merged_score(scores, self.merge)
@@ -232,7 +226,7 @@ def evaluate(
     made = {key: one if isinstance(one, Criterion) else Criterion(one) for key, one in named.items()}
     _check_merge(merge, set(made))
     judges = {key: _judges(key, one, model, scale) for key, one in made.items()}
-    return EvaluateStep(judges, merge, on_error, quorum, name, timeout)
+    return EvaluateStep(judges, merge, Policy(on_error, quorum), name, timeout)
 
 
 def _judges(name: str, one: Criterion, model: Any, scale: Scale) -> dict[str, JudgeStep]:

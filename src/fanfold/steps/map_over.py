@@ -10,7 +10,8 @@ from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import UsageError
-from fanfold.folds.collect import Collect, Collected, OnError, check_policy
+from fanfold.folds.collect import Collect, Collected, OnError
+from fanfold.steps.collecting import CollectingStep, Policy
 from fanfold.steps.merging import MERGE, Merge, as_merge
 from fanfold.steps.running import follow
 from fanfold.steps.sections import Sections
@@ -25,11 +26,10 @@ Out = TypeVar("Out")
 Items = str | Callable[[Any], Iterable[Any]] | None
 
 
-class MapOver(Step[Any, Any]):
+class MapOver(CollectingStep[Any]):
     """One step over the items of its input; see `map_over`."""
 
     kind = "map_over"
-    fans = True
 
     def __init__(
         self,
@@ -38,28 +38,21 @@ class MapOver(Step[Any, Any]):
         items: Items,
         merge: Step[Any, Any] | Callable[..., Any] | None,
         merge_fits: int | None,
-        on_error: OnError,
-        quorum: int | None,
+        policy: Policy,
         name: str,
         timeout: float | None,
     ) -> None:
-        super().__init__(name, timeout)
-        check_policy(on_error, quorum)
+        super().__init__(policy, name, timeout)
         self.step = step
         self.items = items
         self.merge = merge
         self.merge_fits = merge_fits
-        self.on_error = on_error
-        self.quorum = quorum
 
     async def execute(self, given: Any) -> Any:
         """Launch one branch an item, keep what comes in the order of the items, merge it."""
         items = _items_of(given, self.items)
         branches = [Branch(str(at), partial(self.step.timed, item)) for at, item in enumerate(items)]
-        collected = Collected[Any]({}, {})
-        if branches:
-            fold = Collect[Any](self.on_error, self.quorum, self.timeout)
-            collected = await fan(branches, fold, timeout=self.timeout)
+        collected = await self.collect(branches) if branches else Collected[Any]({}, {})
         output: Any = list(collected.values.values())
         if self.merge is not None:
             output = await self._merged(given, collected.values, collected.missing)
@@ -199,8 +192,7 @@ def map_over(
         items=items,
         merge=merge,
         merge_fits=merge_fits,
-        on_error=on_error,
-        quorum=quorum,
+        policy=Policy(on_error, quorum),
         name=name,
         timeout=timeout,
     )

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
-from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import FanfoldError, TemplateError, UsageError
-from fanfold.folds.collect import Collect, Collected, OnError, check_policy, check_quorum
+from fanfold.folds.collect import Collected, OnError, check_quorum
 from fanfold.steps.answers.structures import adapter_of
+from fanfold.steps.collecting import CollectingStep, Policy
 from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.step import Step, as_step
@@ -39,11 +39,10 @@ class Sections(msgspec.Struct, frozen=True):
         raise TypeError("Sections is a record, not a truth value: look at .values and .missing")
 
 
-class SectionsStep(Step[In, Any]):
+class SectionsStep(CollectingStep[In]):
     """Different steps on one input; see `sections`."""
 
     kind = "sections"
-    fans = True
 
     def __init__(  # what sections() has checked
         self,
@@ -51,18 +50,14 @@ class SectionsStep(Step[In, Any]):
         *,
         merge: Merge | None,
         returns: Any,
-        on_error: OnError,
-        quorum: int | None,
+        policy: Policy,
         name: str,
         timeout: float | None,
     ) -> None:
-        super().__init__(name, timeout)
-        check_policy(on_error, quorum)
+        super().__init__(policy, name, timeout)
         self.branches = branches
         self.merge = merge
         self.record = None if returns is None else Record(returns)
-        self.on_error = on_error
-        self.quorum = quorum
         if not callable(branches):
             self._steps(branches)
 
@@ -77,7 +72,7 @@ class SectionsStep(Step[In, Any]):
         _check_fields(steps, given)
         if self.merge is not None:
             self.merge.check_fields(given, steps)
-        collected = await self._fan(steps, given)
+        collected = await self.collect([Branch(name, partial(step.timed, given)) for name, step in steps.items()])
         scope = current()
         if self.merge is not None:
             output = await self.merge(given, collected.values, collected.missing)
@@ -89,11 +84,6 @@ class SectionsStep(Step[In, Any]):
             scope.detail = Sections(collected.values, collected.missing)
         return output
 
-    async def _fan(self, steps: Mapping[str, Step[In, Any]], given: In) -> Collected[Any]:
-        branches = [Branch(name, partial(step.timed, given)) for name, step in steps.items()]
-        fold = Collect[Any](self.on_error, self.quorum, self.timeout)
-        return await fan(branches, fold, timeout=self.timeout)
-
     def _steps(self, made: Any) -> dict[str, Step[In, Any]]:
         """The branches as named steps; refuses none at all and names that cannot be."""
         named = made if isinstance(made, Mapping) else {str(at): one for at, one in enumerate(_listed(made))}
@@ -104,7 +94,7 @@ class SectionsStep(Step[In, Any]):
             raise UsageError(f"a branch's name is a text, not {wrong[0]!r}")
         if self.merge is not None:
             self.merge.check(named)
-        check_quorum(self.quorum, len(named))
+        check_quorum(self.policy.quorum, len(named))
         return {name: as_step(one) for name, one in named.items()}
 
 
@@ -194,8 +184,7 @@ def sections(  # the options of DESIGN section 2, each by name
         branches,
         merge=as_merge(merge),
         returns=returns,
-        on_error=on_error,
-        quorum=quorum,
+        policy=Policy(on_error, quorum),
         name=name,
         timeout=timeout,
     )
