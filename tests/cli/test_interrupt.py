@@ -146,7 +146,7 @@ def test_while_the_file_loads(tmp_path: Path) -> None:
     assert (done.code, done.err) == (130, "fanfold: interrupted\n")
 
 
-@pytest.mark.timing
+@pytest.mark.long
 def test_a_second_one_while_it_cleans_up(tmp_path: Path) -> None:
     """Whoever presses Ctrl-C twice does not wait for a step that resists."""
     text = """
