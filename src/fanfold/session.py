@@ -52,7 +52,7 @@ class Session:
     Use it as ``async with``, or as ``with`` from a script. It belongs to the event loop that first uses it.
     """
 
-    def __init__(  # the settings of DESIGN, each by name
+    def __init__(
         self,
         model: str | Model | Openable | None = None,
         *,

@@ -201,7 +201,7 @@ def prompt(
     timeout: float | None = None,
     name: str = "prompt",
 ) -> Prompt[T]: ...
-def prompt(  # the options of DESIGN section 2, each by name
+def prompt(
     template: str | None = None,
     /,
     *,

@@ -44,7 +44,7 @@ class SectionsStep(CollectingStep[In]):
 
     kind = "sections"
 
-    def __init__(  # what sections() has checked
+    def __init__(
         self,
         branches: Branches[In] | Callable[[In], Any],
         *,
@@ -155,7 +155,7 @@ def sections(
     timeout: float | None = ...,
     name: str = ...,
 ) -> Step[In, Any]: ...
-def sections(  # the options of DESIGN section 2, each by name
+def sections(
     branches: Any,
     *,
     merge: Any = None,
