@@ -95,7 +95,10 @@ class ConnectError(CallError):
 
 
 class StatusError(CallError):
-    """The server answered with an HTTP error `status`; `body` is the start of what it said."""
+    """The server answered with an HTTP error `status`; `body` is the start of what it said, `code` its own word for it.
+
+    `should_retry` is what the server itself said of trying again (None: nothing).
+    """
 
     def __init__(
         self,
@@ -103,13 +106,17 @@ class StatusError(CallError):
         *,
         status: int,
         body: str = "",
+        code: str = "",
         model: str = "",
         place: str = "",
         retry_after: float | None = None,
+        should_retry: bool | None = None,
     ) -> None:
         super().__init__(message, model=model, place=place, retry_after=retry_after)
         self.status = status
         self.body = body
+        self.code = code
+        self.should_retry = should_retry
 
     @property
     def retryable(self) -> bool:  # type: ignore[override]  # a status decides, not the class

@@ -1,4 +1,4 @@
-"""One call on its way: what the wire tells as it happens, and the record that remains of it."""
+"""One call on its way: what the wire tells of each send as it happens, and the record that remains of it."""
 
 from __future__ import annotations
 
@@ -6,94 +6,235 @@ from typing import TYPE_CHECKING
 
 from fanfold.calls.pricing import price_of
 from fanfold.core.clock import now
-from fanfold.core.records import Call, CallState, Cost, Model, Rate, Reply, Request, Usage
+from fanfold.core.records import Attempt, Call, CallState, Cost, Limits, Rate, Reply, Request, Usage
 
 if TYPE_CHECKING:
+    from fanfold.calls.lanes import Lane
     from fanfold.core.scope import Scope
 
 
 class Passage:
-    """The `Watch` of one call; every stage of the road that learns something tells it here."""
+    """One call, over all its sends; every stage of the road that learns something leaves it here.
+
+    Of several sends under way only one is heard: `chosen`, the first that brought text.
+    """
 
     __slots__ = (
+        "attempts",
         "began",
+        "chosen",
         "error",
         "first_at",
-        "model",
+        "heard",
+        "lane",
         "number",
         "queued_at",
-        "rate",
-        "reply",
         "request",
         "scope",
         "sent_at",
+        "tells",
     )
 
-    def __init__(self, scope: Scope, model: Model, rate: Rate | None, request: Request) -> None:
+    def __init__(self, scope: Scope, lane: Lane, request: Request) -> None:
         self.scope = scope
-        self.model = model
-        self.rate = rate
+        self.lane = lane
         self.request = request
+        self.tells = request.stream and scope.tail
+        self.heard = False
+        """Whether a piece of text has left the road: from then on no send can take the place of another."""
         self.began: float = scope.run.began
         self.number: int = scope.run.next_call()
+        self.attempts: list[Sending] = []
+        self.chosen: Sending | None = None
         self.queued_at = now()
         self.sent_at: float | None = None
         self.first_at: float | None = None
-        self.reply: Reply | None = None
         self.error: BaseException | None = None
         self._say("call.queued", "queued", self.queued_at)
 
-    def sent(self) -> None:
-        """The request goes out."""
-        self.sent_at = now()
-        self._say("call.sent", "sent", self.sent_at)
+    def begin(self, *, hedge: bool = False) -> Sending:
+        """One more send of it."""
+        sending = Sending(self, len(self.attempts), hedge=hedge)
+        self.attempts.append(sending)
+        return sending
 
-    def text(self, piece: str) -> None:
+    def sent(self) -> None:
+        """One of its sends goes out."""
+        if self.sent_at is None:
+            self.sent_at = now()
+            self._say("call.sent", "sent", self.sent_at)
+
+    def text(self, sending: Sending, piece: str) -> None:
         """A piece of text came; a tail call's text is the pattern's text."""
+        if self.chosen is None:
+            self.chosen = sending
+        if sending is not self.chosen:
+            return
         if self.first_at is None:
             self.first_at = now()
             self._say("call.first", "answering", self.first_at)
-        if self.scope.tail:
+        if self.tells:
+            self.heard = True
             self.scope.emit("call.text", piece)
 
-    def done(self, reply: Reply) -> None:
-        """The reply is whole: from here on it is paid and kept, whatever happens to who waits for it."""
-        self.reply = reply
+    def goes_on(self) -> None:
+        """One of its sends is over, and that was not the end of it."""
+        self.chosen = None
+        self._say("call.attempt", "queued", now())
 
     def end(self) -> None:
         """Leave the final record."""
-        if self.reply is not None:
-            state: CallState = "ok"
-        elif self.error is not None:
-            state = "error"
-        else:
-            state = "unsent" if self.sent_at is None else "cancelled"
-        self._say("call.ended", state, now())
+        self._say("call.ended", self._state(), now())
+
+    def _state(self) -> CallState:
+        if any(sending.reply is not None for sending in self.attempts):
+            return "ok"
+        if self.error is not None:
+            return "error"
+        return "unsent" if self.sent_at is None else "cancelled"
 
     def _say(self, kind: str, state: CallState, at: float) -> None:
         self.scope.emit(kind, call=self._record(state, at), at=at)
 
     def _record(self, state: CallState, at: float) -> Call:
-        usage: Usage | None = self.reply.usage if self.reply is not None else None
-        error = None if self.error is None else _told(self.error, held=self.scope.held)
-        sent = self.sent_at is not None
+        model = self.lane.model
+        attempts = tuple(sending.record() for sending in self.attempts)
+        made_up = model.made_up or any(sent.reply is not None and sent.reply.made_up for sent in self.attempts)
         return Call(
             self.number,
             self.scope.place,
-            self.model.label,
+            model.label,
             self.request.draw,
             state,
             self.queued_at - self.began,
             None if self.sent_at is None else self.sent_at - self.began,
             None if self.first_at is None else self.first_at - self.began,
             at - self.began,
-            usage,
-            price_of(self.rate, self.request, state, usage, self.error) if sent else Cost(),
-            error,
-            self.model.made_up or (self.reply is not None and self.reply.made_up),
+            _usage(attempts),
+            _cost(attempts),
+            None if self.error is None else told(self.error, held=self.scope.held),
+            made_up,
+            attempts,
         )
 
 
-def _told(error: BaseException, *, held: bool) -> str:
+class Sending:
+    """One send of a call's request: the `Watch` that its model tells."""
+
+    __slots__ = (
+        "_cost",
+        "alive_at",
+        "backoff",
+        "ended_at",
+        "error",
+        "first_at",
+        "hedge",
+        "number",
+        "passage",
+        "queued_at",
+        "rate_wait",
+        "reply",
+        "sent_at",
+    )
+
+    def __init__(self, passage: Passage, number: int, *, hedge: bool) -> None:
+        self.passage = passage
+        self.number = number
+        self.hedge = hedge
+        self.queued_at = now()
+        self.rate_wait = 0.0
+        self.sent_at: float | None = None
+        self.alive_at: float | None = None
+        self.first_at: float | None = None
+        self.ended_at: float | None = None
+        self.reply: Reply | None = None
+        self.error: BaseException | None = None
+        self.backoff = 0.0
+        self._cost = Cost()
+
+    def sent(self) -> None:
+        """The request goes out."""
+        self.sent_at = self.alive_at = now()
+        self.passage.sent()
+
+    def alive(self) -> None:
+        """Something of the response came."""
+        self.alive_at = now()
+
+    def limits(self, told: Limits) -> None:
+        """The server told of its limits."""
+        self.passage.lane.hear(told)
+
+    def text(self, piece: str) -> None:
+        """A piece of text came."""
+        self.alive_at = now()
+        if self.first_at is None:
+            self.first_at = self.alive_at
+        self.passage.text(self, piece)
+
+    def done(self, reply: Reply) -> None:
+        """The reply is whole: from here on it is paid and kept, whatever happens to who waits for it."""
+        self.reply = reply
+
+    def end(self, error: BaseException | None) -> None:
+        """It is over."""
+        self.error = error
+        self.ended_at = now()
+        passage = self.passage
+        if self.sent_at is not None:
+            rate: Rate | None = passage.lane.rate
+            self._cost = price_of(rate, passage.request, self.state, self.usage, error)
+
+    @property
+    def state(self) -> CallState:
+        """How it stands, or how it ended."""
+        if self.reply is not None:
+            return "ok"
+        if self.ended_at is None:
+            return "queued" if self.sent_at is None else "sent" if self.first_at is None else "answering"
+        if isinstance(self.error, Exception):
+            return "error"
+        return "unsent" if self.sent_at is None else "cancelled"
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the server told."""
+        return None if self.reply is None else self.reply.usage
+
+    @property
+    def cost(self) -> Cost:
+        """What it cost, once it is over; a range where that cannot be known."""
+        return self._cost
+
+    def record(self) -> Attempt:
+        """What it looks like now."""
+        began, error = self.passage.began, self.error if isinstance(self.error, Exception) else None
+        return Attempt(
+            self.number,
+            self.state,
+            self.queued_at - began,
+            self.rate_wait,
+            None if self.sent_at is None else self.sent_at - began,
+            None if self.first_at is None else self.first_at - began,
+            (now() if self.ended_at is None else self.ended_at) - began,
+            self.usage,
+            self._cost,
+            getattr(error, "status", None),
+            None if error is None else told(error, held=self.passage.scope.held),
+            self.hedge,
+            self.backoff,
+        )
+
+
+def told(error: BaseException, *, held: bool) -> str:
     """What a call's record says of its error; its text may quote the reply, and is held back with that."""
     return type(error).__name__ if held else f"{type(error).__name__}: {error}"
+
+
+def _usage(attempts: tuple[Attempt, ...]) -> Usage | None:
+    told = [attempt.usage for attempt in attempts if attempt.usage is not None]
+    return sum(told[1:], told[0]) if told else None
+
+
+def _cost(attempts: tuple[Attempt, ...]) -> Cost:
+    return attempts[0].cost if len(attempts) == 1 else sum((attempt.cost for attempt in attempts), Cost())

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from fanfold.core.clock import sleep
 from fanfold.errors import UsageError
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 
 class SlotStatistics(msgspec.Struct, frozen=True):
@@ -33,7 +29,8 @@ class Slots:
         self.waiting = 0
         self._gate = asyncio.Semaphore(limit)
 
-    async def __aenter__(self) -> Self:
+    async def enter(self) -> None:
+        """Wait for a slot; who enters leaves."""
         self.waiting += 1
         queued = self._gate.locked()
         try:
@@ -43,11 +40,9 @@ class Slots:
         finally:
             self.waiting -= 1
         self.in_use += 1
-        return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def leave(self) -> None:
+        """Give the slot back."""
         self.in_use -= 1
         self._gate.release()
 

@@ -71,11 +71,13 @@ class _Fan(Generic[T, R]):
         self.expired = False
         self.wake: asyncio.Future[None] | None = None
         self.timers: list[asyncio.TimerHandle] = []
+        self.deadline: float | None = None
 
     async def run(self, timeout: float | None) -> R:
         """Launch, fold, close, answer."""
         if timeout is not None:
-            self.timers.append(self.loop.call_later(timeout, self._expire))
+            self.deadline = now() + timeout
+            self.timers.append(self.loop.call_at(self.deadline, self._expire))
         try:
             why = await self._fold_all()
         finally:
@@ -161,6 +163,7 @@ class _Fan(Generic[T, R]):
         arm = None
         if self.scope is not None:
             arm = self.arms[index] = self.scope.arm(branch)
+            arm.until(self.deadline)
             if index in self.released:
                 self._release(index)
             scopes.enter(arm)

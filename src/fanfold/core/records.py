@@ -194,11 +194,35 @@ CallState = Literal["queued", "sent", "answering", "ok", "error", "cancelled", "
 """The last four are final; unsent: cancelled before it reached the wire."""
 
 
+class Attempt(msgspec.Struct, frozen=True):
+    """One send of a call's request; times are seconds since the run began.
+
+    It asked for its turn at `queued`, of which it spent `rate_wait` seconds waiting for the rate limit and the rest
+    for a slot; `sent` and `first` are None where it did not come so far. `status` is the HTTP status of a refusal.
+    `hedge` says that it was sent beside another that was slow, and `backoff` how long the call waited after it.
+    """
+
+    number: int
+    state: CallState
+    queued: float
+    rate_wait: float
+    sent: float | None
+    first: float | None
+    ended: float
+    usage: Usage | None
+    cost: Cost
+    status: int | None = None
+    error: str | None = None
+    hedge: bool = False
+    backoff: float = 0.0
+
+
 class Call(msgspec.Struct, frozen=True):
     """The record of one request: where, to whom, when (seconds since the run began), and what it cost.
 
-    `number` counts the calls of the run. `sent` and `first` (first piece of text of a streamed reply) are None
-    where it did not come so far, and `ended` is the time of this record. It holds no text.
+    `number` counts the calls of the run. `sent` (the first time) and `first` (first piece of text of a streamed reply)
+    are None where it did not come so far, and `ended` is the time of this record. `attempts` are its sends, in order
+    of their beginning; usage and cost are those of all of them. It holds no text.
     """
 
     number: int
@@ -214,10 +238,11 @@ class Call(msgspec.Struct, frozen=True):
     cost: Cost
     error: str | None = None
     made_up: bool = False
+    attempts: tuple[Attempt, ...] = ()
 
     @property
     def seconds(self) -> float:
-        """Time on the wire; 0 where it was never sent."""
+        """Time from its first send to its end; 0 where it was never sent."""
         return 0.0 if self.sent is None else self.ended - self.sent
 
 
@@ -225,8 +250,8 @@ class Event(msgspec.Struct, frozen=True):
     """One thing that happened in a run. `number` is its place in the stream, `at` seconds since the run began.
 
     Kinds: ``run.started``, ``run.ended``, ``step.started``, ``step.ended``, ``branch.started``, ``branch.ended``,
-    ``branch.late``, ``branch.cancelled``, ``fan.ended``, ``call.queued``, ``call.sent``, ``call.first``,
-    ``call.text``, ``call.ended``.
+    ``branch.late``, ``branch.cancelled``, ``fan.ended``, ``call.queued``, ``call.sent`` (the first time),
+    ``call.attempt`` (one of its sends is over, and it goes on), ``call.first``, ``call.text``, ``call.ended``.
     """
 
     number: int
@@ -238,11 +263,36 @@ class Event(msgspec.Struct, frozen=True):
     call: Call | None = None
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """One limit as a server told it: `limit` a window, `remaining` of them now, all again in `reset` seconds."""
+
+    limit: float | None = None
+    remaining: float | None = None
+    reset: float | None = None
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a server told of its limits with one response; None where it said nothing."""
+
+    requests: Limit | None = None
+    tokens: Limit | None = None
+    input_tokens: Limit | None = None
+    output_tokens: Limit | None = None
+
+
 class Watch(Protocol):
     """How a model tells the road what happens, at the moment it happens and without an await in between."""
 
     def sent(self) -> None:
         """The request went out."""
+        ...
+
+    def alive(self) -> None:
+        """Something of the response came, text or not; a model that never says so has no idle timeout."""
+        ...
+
+    def limits(self, told: Limits) -> None:
+        """The response's headers told of the server's limits."""
         ...
 
     def text(self, piece: str) -> None:

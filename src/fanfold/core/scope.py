@@ -85,11 +85,13 @@ class Scope:
     `run` is the run it belongs to; `outer` the scope around it; `branch` the nearest scope that a fan launched (or
     the root), whose place names the samples of identical requests; `detail` and `said` are what the step leaves
     beside its value: its record, and the text of the reply that its value was read from; `started` holds what
-    it started and has to see the end of (None where it is nothing that starts).
+    it started and has to see the end of (None where it is nothing that starts). `purse` pays for the calls under it
+    (None: no budget), and `deadline` (in the loop's time) is when the earliest timeout around it ends.
     """
 
     __slots__ = (
         "branch",
+        "deadline",
         "detail",
         "ended",
         "hold",
@@ -97,6 +99,7 @@ class Scope:
         "ordinal",
         "outer",
         "place",
+        "purse",
         "run",
         "said",
         "started",
@@ -118,6 +121,8 @@ class Scope:
         self.detail: Any = None
         self.said: str | None = None
         self.started: list[Any] | None = None
+        self.purse: Any = None
+        self.deadline: float | None = None
 
     def inside(self, name: str, *, tail: bool) -> Scope:
         """The scope of a step that runs here, as a part of the same branch."""
@@ -129,6 +134,8 @@ class Scope:
         child.stride = self.stride
         child.level = self.level
         child.hold = self.hold
+        child.purse = self.purse
+        child.deadline = self.deadline
         return child
 
     def arm(self, branch: Branch[Any]) -> Scope:
@@ -139,7 +146,14 @@ class Scope:
         child.stride = self.stride * branch.repeats
         child.level = self.level + 1
         child.hold = Hold(self.run, self.hold) if branch.held else self.hold
+        child.purse = self.purse
+        child.deadline = self.deadline
         return child
+
+    def until(self, moment: float | None) -> None:
+        """Everything under it has to end by `moment`, if not before."""
+        if moment is not None and (self.deadline is None or moment < self.deadline):
+            self.deadline = moment
 
     @property
     def held(self) -> bool:

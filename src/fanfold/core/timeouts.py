@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from fanfold.core.clock import now
+from fanfold.core.scope import Scope, current
 from fanfold.errors import StepTimeout, UsageError
 
 if TYPE_CHECKING:
@@ -18,26 +20,48 @@ def check_seconds(seconds: float | None) -> None:
 
 
 class within:  # noqa: N801  # reads as a word: `async with within(seconds, what)`
-    """Cancel the block after `seconds` and raise `StepTimeout` naming `what`; None never ends it."""
+    """Cancel the block after `seconds` and raise `StepTimeout` naming `what`; None never ends it.
 
-    __slots__ = ("_seconds", "_timer", "_what")
+    With `later` the time begins with the first `start()`. What runs inside finds its end as its scope's `deadline`.
+    """
 
-    def __init__(self, seconds: float | None, what: str) -> None:
+    __slots__ = ("_later", "_outer", "_scope", "_seconds", "_timer", "_what")
+
+    def __init__(self, seconds: float | None, what: str, *, later: bool = False) -> None:
         check_seconds(seconds)
         self._seconds = seconds
         self._what = what
+        self._later = later
         self._timer: asyncio.Timeout | None = None
+        self._scope: Scope | None = None
+        self._outer: float | None = None
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Self:
         if self._seconds is not None:
-            self._timer = asyncio.timeout(self._seconds)
+            self._scope = current()
+            self._outer = None if self._scope is None else self._scope.deadline
+            self._timer = asyncio.timeout(None)
             await self._timer.__aenter__()
+            if not self._later:
+                self.start()
+        return self
+
+    def start(self) -> None:
+        """Begin to count, unless that was done before."""
+        if self._timer is None or self._seconds is None or self._timer.when() is not None:
+            return
+        end = now() + self._seconds
+        self._timer.reschedule(end)
+        if self._scope is not None:
+            self._scope.until(end)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._timer is None or self._seconds is None:
             return
+        if self._scope is not None:
+            self._scope.deadline = self._outer
         try:
             await self._timer.__aexit__(kind, error, trace)
         except TimeoutError:

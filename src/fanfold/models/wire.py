@@ -118,6 +118,7 @@ class Wire(ABC):
         incoming = self.incoming()
         try:
             async for chunk in exchange.chunks():
+                watch.alive()
                 _pass_on(incoming.feed(chunk), watch)
             _pass_on(incoming.rest(), watch)
             reply = incoming.reply()
@@ -147,7 +148,9 @@ class Wire(ABC):
             return AccessError(message + self._key_hint(), model=self.label)
         if refused.code == "not_recorded":
             return NotRecorded(said, model=self.label)
-        return StatusError(message, status=refused.status, body=said, model=self.label, retry_after=refused.wait)
+        return StatusError(
+            message, status=refused.status, body=said, code=refused.code, model=self.label, retry_after=refused.wait
+        )
 
     def _key_hint(self) -> str:
         if self.target.withheld:

@@ -15,7 +15,7 @@ from fanfold.testing.server.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fanfold.core.records import Model, Reply, Request
+    from fanfold.core.records import Limits, Model, Reply, Request
 
     Answers = Literal["recorded", "fake"] | Model | list[str] | Callable[[Request], str | Exception]
 
@@ -128,6 +128,12 @@ class _Unwatched:
     """Nobody watches: the server's own records are enough."""
 
     def sent(self) -> None:
+        pass
+
+    def alive(self) -> None:
+        pass
+
+    def limits(self, told: Limits) -> None:
         pass
 
     def text(self, piece: str) -> None:
