@@ -19,17 +19,19 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
     """One send: budget > rate > slot > wire."""
     lane, scope = passage.lane, passage.scope
     sending = passage.begin(hedge=hedge)
-    failure: BaseException | None = None
     try:
         await lane.enter(sending)
         try:
             scope.check()  # again: the wait for the turn may have outlived it
             timer.start()
             return await lane.model.send(passage.request, sending)
+        except BaseException as error:
+            sending.error = error
+            raise
         finally:
             lane.leave(sending)
     except BaseException as error:
-        failure = error
+        sending.error = error
         raise
     finally:
-        sending.end(failure)
+        sending.end()

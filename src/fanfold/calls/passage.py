@@ -176,14 +176,13 @@ class Sending:
         """The reply is whole: from here on it is paid and kept, whatever happens to who waits for it."""
         self.reply = reply
 
-    def end(self, error: BaseException | None) -> None:
-        """It is over."""
-        self.error = error
+    def end(self) -> None:
+        """It is over; `error` says how, unless it brought its reply."""
         self.ended_at = now()
         passage = self.passage
         if self.sent_at is not None:
             rate: Rate | None = passage.lane.rate
-            self._cost = price_of(rate, passage.request, self.state, self.usage, error)
+            self._cost = price_of(rate, passage.request, self.state, self.usage, self.error)
 
     @property
     def state(self) -> CallState:
