@@ -19,19 +19,57 @@ def check_seconds(seconds: float | None) -> None:
         raise UsageError(f"timeout={seconds!r}: give a positive number of seconds, or None for no timeout")
 
 
+REST = 0.2
+"""The part of a pattern's timeout that is kept for what follows its branches, where that has no timeout of its own."""
+
+
+class Total:
+    """A pattern's timeout: it covers its branches and what follows them, a merging call, say.
+
+    Where the pattern goes on with what is there, the branches have to leave time for that: `rest` is the timeout of
+    what follows, or None for a fifth of the whole. Where it does not, they have all of it (`rest` is 0).
+    Raises `UsageError` where nothing is left for the branches.
+    """
+
+    def __init__(self, seconds: float | None, what: str, rest: float | None = 0.0) -> None:
+        check_seconds(seconds)
+        self._what = what
+        self._seconds = seconds
+        self._rest = 0.0 if seconds is None else REST * seconds if rest is None else rest
+        if seconds is not None and self._rest >= seconds:
+            raise UsageError(
+                f"timeout={seconds:g} of {what} has to cover its branches too, and what follows them may take "
+                f"{self._rest:g} s: give it more, or that less"
+            )
+        self._began = 0.0
+
+    def begin(self) -> float | None:
+        """Begin to count; gives the seconds that the branches have."""
+        self._began = now()
+        return None if self._seconds is None else self._seconds - self._rest
+
+    def remaining(self) -> within:
+        """A block for what follows the branches."""
+        if self._seconds is None:
+            return within(None, self._what)
+        return within(self._seconds, self._what, until=self._began + self._seconds)
+
+
 class within:  # noqa: N801  # reads as a word: `async with within(seconds, what)`
     """Cancel the block after `seconds` and raise `StepTimeout` naming `what`; None never ends it.
 
-    With `later` the time begins with the first `start()`. What runs inside finds its end as its scope's `deadline`.
+    With `later` the time begins with the first `start()`; with `until` (in the loop's time) it has begun before. What
+    runs inside finds its end as its scope's `deadline`.
     """
 
-    __slots__ = ("_later", "_outer", "_scope", "_seconds", "_timer", "_what")
+    __slots__ = ("_later", "_outer", "_scope", "_seconds", "_timer", "_until", "_what")
 
-    def __init__(self, seconds: float | None, what: str, *, later: bool = False) -> None:
+    def __init__(self, seconds: float | None, what: str, *, later: bool = False, until: float | None = None) -> None:
         check_seconds(seconds)
         self._seconds = seconds
         self._what = what
         self._later = later
+        self._until = until
         self._timer: asyncio.Timeout | None = None
         self._scope: Scope | None = None
         self._outer: float | None = None
@@ -50,7 +88,7 @@ class within:  # noqa: N801  # reads as a word: `async with within(seconds, what
         """Begin to count, unless that was done before."""
         if self._timer is None or self._seconds is None or self._timer.when() is not None:
             return
-        end = now() + self._seconds
+        end = now() + self._seconds if self._until is None else self._until
         self._timer.reschedule(end)
         if self._scope is not None:
             self._scope.until(end)

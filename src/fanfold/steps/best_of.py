@@ -96,7 +96,7 @@ class BestOf(CollectingStep[In]):
         name: str,
         timeout: float | None,
     ) -> None:
-        super().__init__(policy, name, timeout)
+        super().__init__(policy, name, timeout, None)
         self.branches = branches
         self.choose = choose
 
@@ -106,9 +106,11 @@ class BestOf(CollectingStep[In]):
             Branch(name, partial(step.timed, given), ordinal=ordinal, repeats=repeats)
             for name, step, ordinal, repeats in self.branches
         ]
-        collected = await self.collect(branches)
+        total = self.total()
+        collected = await self.collect(branches, total)
         distinct, counts = _distinct(collected.values)
-        pick = await self._pick(given, distinct, counts, collected.missing)
+        async with total.remaining():
+            pick = await self._pick(given, distinct, counts, collected.missing)
         scope = current()
         if scope is not None:
             scope.detail = pick
@@ -236,7 +238,8 @@ def best_of(
     equal ones are judged once. A reply that is no verdict is none: where nothing can be told, `run.detail` (a `Pick`)
     says `undecided` and the first candidate is the output. A judge is never the only gate for safety.
 
-    `on_error`, `quorum` and `timeout` (seconds) are for the candidates, as in `sample`.
+    `on_error` and `quorum` are for the candidates, as in `sample`. `timeout` (seconds) covers candidates and judging:
+    the candidates leave a fifth of it.
     """
     branches = _branches(candidates, n)
     policy = Policy(on_error, quorum)

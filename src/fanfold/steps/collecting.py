@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from fanfold.core.fan import fan
+from fanfold.core.timeouts import Total
 from fanfold.folds.collect import Collect, Collected, OnError, check_policy
 from fanfold.steps.step import Step
 
@@ -29,15 +30,25 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class CollectingStep(Step[In, Any]):
-    """A pattern whose branches are all kept, by name; its timeout is its fan's."""
+    """A pattern whose branches are all kept, by name.
+
+    `rest` is what may follow them (see `Total`): where a failed branch is skipped, they leave time for it.
+    """
 
     fans = True
 
-    def __init__(self, policy: Policy, name: str, timeout: float | None) -> None:
+    def __init__(self, policy: Policy, name: str, timeout: float | None, rest: float | None = 0.0) -> None:
         super().__init__(name, timeout)
         self.policy = policy
+        self.rest = rest if check_policy(policy.on_error, policy.quorum) else 0.0
+        self.total()
 
-    async def collect(self, branches: Sequence[Branch[Any]]) -> Collected[Any]:
+    def total(self) -> Total:
+        """Its timeout, for one execution."""
+        return Total(self.timeout, f"{self.kind} {self.name!r}", self.rest)
+
+    async def collect(self, branches: Sequence[Branch[Any]], total: Total) -> Collected[Any]:
         """Run the branches together; gives their values and what is missing, or raises what the policy says."""
-        fold = Collect[Any](self.policy.on_error, self.policy.quorum, self.timeout)
-        return await fan(branches, fold, timeout=self.timeout)
+        seconds = total.begin()
+        fold = Collect[Any](self.policy.on_error, self.policy.quorum, seconds)
+        return await fan(branches, fold, timeout=seconds)

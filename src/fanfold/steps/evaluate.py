@@ -114,7 +114,7 @@ class EvaluateStep(CollectingStep[Any]):
     async def execute(self, given: Any) -> Any:
         """Ask all judges at once; give the scores, or the one number."""
         branches = [Branch(name, partial(_panel, panel, given)) for name, panel in self.judges.items()]
-        collected: Collected[Collected[Score]] = await self.collect(branches)
+        collected: Collected[Collected[Score]] = await self.collect(branches, self.total())
         panels = {name: panel.values for name, panel in collected.values.items()}
         scores = {name: _mean(panel) for name, panel in panels.items()}
         merged = None if self.merge is None else merged_score(scores, self.merge)

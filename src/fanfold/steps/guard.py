@@ -12,6 +12,7 @@ import msgspec
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch, Cost
 from fanfold.core.scope import Scope, current, place_in
+from fanfold.core.timeouts import Total
 from fanfold.errors import LoopError, UsageError
 from fanfold.folds.ballots import Said
 from fanfold.folds.canonical import ballot_key
@@ -90,8 +91,12 @@ class GuardStep(Step[In, Any]):
         branches = [Branch[Any](ANSWER, partial(watch.answer, self.step), held=True, tail=True)]
         for name, one in self.checks.items():
             branches.append(Branch(name, partial(watch.check, name, one), held=one.terms.on != "input"))
-        outcome = await fan(branches, Guarding(list(terms.values()), self.timeout), timeout=self.timeout)
-        output = outcome.answer if outcome.tripped is None else await self._refusal(given, scope, watch.buffer)
+        total = Total(self.timeout, f"guard {self.name!r}")
+        outcome = await fan(branches, Guarding(list(terms.values()), self.timeout), timeout=total.begin())
+        output: Any = outcome.answer
+        if outcome.tripped is not None:
+            async with total.remaining():
+                output = await self._refusal(given, scope, watch.buffer)
         scope.detail = _detail(outcome, terms, _answer_cost(scope) if outcome.tripped is not None else Cost())
         return output
 

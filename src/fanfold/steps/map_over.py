@@ -42,7 +42,7 @@ class MapOver(CollectingStep[Any]):
         name: str,
         timeout: float | None,
     ) -> None:
-        super().__init__(policy, name, timeout)
+        super().__init__(policy, name, timeout, merge.timeout if isinstance(merge, Step) else 0.0)
         self.step = step
         self.items = items
         self.merge = merge
@@ -52,10 +52,12 @@ class MapOver(CollectingStep[Any]):
         """Launch one branch an item, keep what comes in the order of the items, merge it."""
         items = _items_of(given, self.items)
         branches = [Branch(str(at), partial(self.step.timed, item)) for at, item in enumerate(items)]
-        collected = await self.collect(branches) if branches else Collected[Any]({}, {})
+        total = self.total()
+        collected = await self.collect(branches, total) if branches else Collected[Any]({}, {})
         output: Any = list(collected.values.values())
         if self.merge is not None:
-            output = await self._merged(given, collected.values, collected.missing)
+            async with total.remaining():
+                output = await self._merged(given, collected.values, collected.missing)
         scope = current()
         if scope is not None:
             scope.detail = Sections(collected.values, collected.missing)

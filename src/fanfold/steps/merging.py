@@ -35,6 +35,11 @@ class Merge:
         self.names = {} if isinstance(by, Step) else _parameters(by)
         self.needed = [name for name, needed in self.names.items() if needed]
 
+    @property
+    def seconds(self) -> float | None:
+        """What it may take: 0 for a function, a step's own timeout, or None where that has none."""
+        return self.by.timeout if isinstance(self.by, Step) else 0.0
+
     def check(self, branches: Mapping[str, object]) -> None:
         """Refuse a merge that could never be filled from these branches."""
         taken = RESERVED & set(branches)

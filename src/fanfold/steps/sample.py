@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
+from fanfold.core.timeouts import Total
 from fanfold.errors import UsageError
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.collect import OnError, Samples, check_policy, check_quorum
@@ -44,17 +45,24 @@ class SampleStep(Step[In, Any]):
         self.at_most = at_most
         self.make_fold = make_fold
         self.merge = merge
+        self.total()
+
+    def total(self) -> Total:
+        """Its timeout, for one execution."""
+        return Total(self.timeout, f"sample {self.name!r}", 0.0 if self.merge is None else self.merge.seconds)
 
     async def execute(self, given: In) -> Any:
         """Launch n, and one more for every answer that was there already."""
         run = partial(self.step.timed, given)
         branches = [Branch(str(at), run, ordinal=at, repeats=self.at_most) for at in range(self.at_most)]
         fold = self.make_fold()
-        answers = await fan(branches, fold, timeout=self.timeout)
+        total = self.total()
+        answers = await fan(branches, fold, timeout=total.begin())
         if self.merge is None:
             return answers
         failed = {f"draw {index}": f"{type(error).__name__}: {error}" for index, error in fold.errors.items()}
-        return await self.merge(given, {str(at): answer for at, answer in enumerate(answers)}, failed)
+        async with total.remaining():
+            return await self.merge(given, {str(at): answer for at, answer in enumerate(answers)}, failed)
 
 
 @overload
@@ -99,7 +107,8 @@ def sample(
     With ``distinct=True`` answers that differ only in case, punctuation or markdown are one, and another is asked for
     in place of the second, up to `at_most` calls in all (default 3 × n); then there may be fewer than n. A
     function as `distinct` gives what has to differ. Failed calls are skipped (``on_error="fail"`` stops instead);
-    fewer answers than `quorum` (default 1) are a `QuorumError`. At `timeout` (seconds) it goes on with what is there.
+    fewer answers than `quorum` (default 1) are a `QuorumError`. At `timeout` (seconds) it goes on with what is there,
+    in time for a merging call.
     With `merge` (a step or a function, as in `sections`) the output is what it makes of the answers.
     """
     if n < 1:

@@ -54,7 +54,7 @@ class SectionsStep(CollectingStep[In]):
         name: str,
         timeout: float | None,
     ) -> None:
-        super().__init__(policy, name, timeout)
+        super().__init__(policy, name, timeout, 0.0 if merge is None else merge.seconds)
         self.branches = branches
         self.merge = merge
         self.record = None if returns is None else Record(returns)
@@ -72,10 +72,13 @@ class SectionsStep(CollectingStep[In]):
         _check_fields(steps, given)
         if self.merge is not None:
             self.merge.check_fields(given, steps)
-        collected = await self.collect([Branch(name, partial(step.timed, given)) for name, step in steps.items()])
+        total = self.total()
+        branches = [Branch(name, partial(step.timed, given)) for name, step in steps.items()]
+        collected = await self.collect(branches, total)
         scope = current()
         if self.merge is not None:
-            output = await self.merge(given, collected.values, collected.missing)
+            async with total.remaining():
+                output = await self.merge(given, collected.values, collected.missing)
         elif self.record is not None:
             output = self.record.of(collected)
         else:
@@ -173,7 +176,8 @@ def sections(
     `merge` makes one answer of the parts, by a step or a function (see `Merge` for what they get). `returns` makes
     the mapping a TypedDict, dataclass or pydantic model. With ``on_error="skip"`` a failed branch is missing and
     `run.detail.missing` says why; `quorum` (which implies skip) is the least number that must succeed. `timeout`
-    (seconds) is for the branches: with skip or a quorum the step goes on with what is there, else it raises.
+    (seconds) covers the branches and the merge. With skip or a quorum the step goes on with what is there, in time
+    for a merging call (which has its own `timeout=`, else a fifth of the whole); without, it raises.
 
     Raises `BranchError`, `QuorumError`, `StepTimeout`, each with the values of the branches that finished;
     `UsageError` for no branches, and for a branch that names a sibling (that is a chain).

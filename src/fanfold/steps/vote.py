@@ -12,6 +12,7 @@ import msgspec
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
+from fanfold.core.timeouts import Total
 from fanfold.errors import TieError, UsageError
 from fanfold.folds.ballots import Said, VoteResult
 from fanfold.folds.canonical import ballot_key
@@ -54,6 +55,7 @@ class VoteStep(Step[In, Any]):
         self.make_fold = make_fold
         self.tie_step = tie_step
         self.merge = merge
+        self.total()
         make_fold()  # a rule that these voters cannot satisfy shows here, not at the first run
         asked = Counter(id(step) for step in voters.values())
         seen: Counter[int] = Counter()
@@ -61,6 +63,12 @@ class VoteStep(Step[In, Any]):
         for voter, step in voters.items():
             self._repetitions[voter] = (seen[id(step)], asked[id(step)])
             seen[id(step)] += 1
+
+    def total(self) -> Total:
+        """Its timeout, for one execution; the voters leave time for a step that may follow."""
+        rests = [0.0 if self.merge is None else self.merge.seconds]
+        rests += [self.tie_step.timeout] if self.tie_step is not None else []
+        return Total(self.timeout, f"vote {self.name!r}", None if None in rests else sum(filter(None, rests)))
 
     async def execute(self, given: In) -> Any:
         """Ask all voters at once, count as they answer, break a tie where a step was given for it."""
@@ -70,10 +78,12 @@ class VoteStep(Step[In, Any]):
             Branch(voter, partial(_ballot, step, given), ordinal=ordinal, repeats=repeats)
             for (voter, step), (ordinal, repeats) in zip(self.voters.items(), self._repetitions.values(), strict=True)
         ]
-        result: VoteResult[Any] = await fan(branches, self.make_fold(), timeout=self.timeout)
-        if result.tied and self.tie_step is not None:
-            result = await self._broken(self.tie_step, given, result)
-        output = result.winner if self.merge is None else await self._merged(self.merge, given, result)
+        total = self.total()
+        result: VoteResult[Any] = await fan(branches, self.make_fold(), timeout=total.begin())
+        async with total.remaining():
+            if result.tied and self.tie_step is not None:
+                result = await self._broken(self.tie_step, given, result)
+            output = result.winner if self.merge is None else await self._merged(self.merge, given, result)
         scope = current()
         if scope is not None:
             scope.detail = result
@@ -199,7 +209,8 @@ def vote(
     ``"error"``, ``"abstain"`` (None wins), or a step that gets ``{tied}`` beside the input and says which.
     `quorum` is the least number of valid ballots (default 1; all for thresholds, where it binds the negative
     outcome). A reply that does not parse is an abstention; a failed call is an error ballot, or under
-    ``on_error="fail"`` ends the vote. At `timeout` (seconds) it counts what is there. With `wave` only so
+    ``on_error="fail"`` ends the vote. At `timeout` (seconds) it counts what is there, in
+    time for a merging or tie-breaking step. With `wave` only so
     many are asked at first, and the next so many only if those did not decide it: fewer calls, but later.
 
     With `merge` (a step or a function, as in `sections`) the output is what it makes of all valid ballots (mixture of
