@@ -1,15 +1,12 @@
 """What the tests of patterns share: models by prompt and pace, everything that a run lets out, random cancellations."""
 
-import asyncio
-import random
-from collections.abc import Callable
 from typing import Any
 
 from fanfold import Session, prompt
-from fanfold.core.clock import now, sleep
+from fanfold.core.clock import now
 from fanfold.core.records import Request
 from fanfold.runs.run import Run
-from fanfold.testing import FakeModel, no_leaks, run_virtual
+from fanfold.testing import no_leaks, run_virtual
 from tests.core.fanning import Outcome
 from tests.steps.running import Asked
 
@@ -89,30 +86,3 @@ def heard(pattern: Any, way: str, model: Any, given: Any = "q") -> Heard:
         return found
 
     return run_virtual(main())
-
-
-def cancelled_anywhere(make: Callable[[random.Random], tuple[Any, Any]], seeds: int = 100) -> list[str]:
-    """Cancel a pattern at a random moment, for every seed; the outcomes. Nothing may be left 100 ms later."""
-    outcomes = []
-    for seed in range(seeds):
-        chance = random.Random(seed)
-        pattern, model = make(chance)
-        outcomes.append(run_virtual(_cancelled(pattern, model, chance), seed=seed))
-    return outcomes
-
-
-async def _cancelled(pattern: Any, model: Any, chance: random.Random) -> str:
-    async with Session(model) as session, no_leaks(session):
-        task = asyncio.ensure_future(pattern.run("q", session=session))
-        await sleep(chance.choice([0.0, 1e-6, 5e-6, 0.25, 0.250001, 0.5, 0.500002, chance.random() * 1.5]))
-        task.cancel()
-        with Outcome() as outcome:
-            await task
-    assert session.statistics().slots.in_use == 0
-    return "done" if outcome.came is None else type(outcome.came).__name__
-
-
-def paced(answer: Any, chance: random.Random) -> FakeModel:
-    """A model with latencies that fall into the same ticks as cancellations."""
-    pick = [0.0, 0.25, 0.25, 0.5, chance.random()]
-    return FakeModel(answer, latency=lambda _: chance.choice(pick))
