@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from fanfold import chain, fallback, race
+from fanfold import chain, fallback, race, step
+from fanfold.core.clock import now
 from fanfold.errors import AccessError, ConnectError, QuorumError, StepTimeout, StreamCut, UsageError
 from fanfold.steps.race import Raced
 from tests.patterns.hearing import MARK, ask, heard, saying
@@ -122,3 +123,23 @@ def test_the_text_and_the_error_of_a_failed_try_are_not_heard(way: str) -> None:
     assert MARK not in repr([found.items, found.told, found.run.events])
     if way == "text":
         assert found.text == "whole text"
+
+
+def test_a_start_brought_forward_by_a_failure_moves_the_next_one() -> None:
+    """The second starts when the first fails at 0.2 s; the third starts a whole stagger after that, not at 2 s."""
+    starts: dict[str, float] = {}
+
+    def noting(name: str, seconds: float, outcome: Any) -> Any:
+        async def note(given: Any) -> Any:
+            starts[name] = now()
+            return await taking(seconds, outcome)(given)
+
+        return step(name=name)(note)
+
+    run = ran(race(noting("a", 0.2, ValueError("bad")), noting("b", 9, "b"), noting("c", 0.1, "c"), stagger=1))
+    assert run.output == "c"
+    assert starts == {
+        "a": pytest.approx(0, abs=1e-3),
+        "b": pytest.approx(0.2, abs=1e-3),
+        "c": pytest.approx(1.2, abs=1e-3),
+    }

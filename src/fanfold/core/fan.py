@@ -70,14 +70,15 @@ class _Fan(Generic[T, R]):
         self.closing = False
         self.expired = False
         self.wake: asyncio.Future[None] | None = None
-        self.timers: list[asyncio.TimerHandle] = []
+        self.timer: asyncio.TimerHandle | None = None
+        self.next_start: asyncio.TimerHandle | None = None
         self.deadline: float | None = None
 
     async def run(self, timeout: float | None) -> R:
         """Launch, fold, close, answer."""
         if timeout is not None:
             self.deadline = now() + timeout
-            self.timers.append(self.loop.call_at(self.deadline, self._expire))
+            self.timer = self.loop.call_at(self.deadline, self._expire)
         try:
             why = await self._fold_all()
         finally:
@@ -117,6 +118,7 @@ class _Fan(Generic[T, R]):
                 self._launch_owed()
             else:
                 self._launch(go.more)
+                self._set_next_start()
         return go.enough
 
     def _release(self, index: int) -> None:
@@ -152,8 +154,15 @@ class _Fan(Generic[T, R]):
         if self.owed and not self.closing:
             self.owed -= 1
             self._launch(1)
-            if self.owed and self.stagger is not None:
-                self.timers.append(self.loop.call_later(self.stagger, self._launch_owed))
+            self._set_next_start()
+
+    def _set_next_start(self) -> None:
+        """The next staggered branch starts that much after the one just launched, also where that came early."""
+        if self.next_start is not None:
+            self.next_start.cancel()
+            self.next_start = None
+        if self.owed and self.stagger is not None:
+            self.next_start = self.loop.call_later(self.stagger, self._launch_owed)
 
     async def _fly(self, index: int) -> None:
         """One branch, from start to arrival; its last act is to say that it is there."""
@@ -190,8 +199,9 @@ class _Fan(Generic[T, R]):
     async def _close(self) -> None:
         """Cancel what flies and wait until it is gone, however often the caller itself is cancelled."""
         self.closing = True
-        for timer in self.timers:
-            timer.cancel()
+        for timer in (self.timer, self.next_start):
+            if timer is not None:
+                timer.cancel()
         cancelled = dict(self.tasks)
         for task in cancelled.values():
             task.cancel()
