@@ -342,7 +342,7 @@ def test_stagger_spaces_the_first_launches() -> None:
 
 
 def test_a_later_wish_for_more_does_not_wait_for_the_stagger() -> None:
-    """More is met at once and on top, and the next start counts from there: three staggered and one asked for are four."""
+    """More is met at once and on top, and the next start counts from there: three and one asked for are four."""
     diary = Diary()
     branches = [branch("a", 1), *(tidy(name, diary, seconds=0.1) for name in "bcdef")]
     _, state = fanned(branches, Script(Go(more=3), {"a": Go(more=1)}), stagger=4)
