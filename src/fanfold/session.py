@@ -17,7 +17,7 @@ from fanfold.core import door
 from fanfold.core.scope import current
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import LoopError, ModelError, UsageError
-from fanfold.models.names import Line, Openable, Settings, described_by, open_line
+from fanfold.models.names import Line, ModelLike, Openable, Settings, described_by, framework, open_line
 from fanfold.models.prices import load as load_prices
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
-    from fanfold.core.records import Event, Model
+    from fanfold.core.records import Event
     from fanfold.models.transport import Transport
 
 DEFAULT_TIMEOUT = 600.0
@@ -54,7 +54,7 @@ class Session:
 
     def __init__(
         self,
-        model: str | Model | Openable | None = None,
+        model: ModelLike | None = None,
         *,
         api_key: str | None = None,
         base_url: str | None = None,
@@ -120,7 +120,7 @@ class Session:
             self._warmed = True
             self._warm()
 
-    def line(self, spec: str | Model | Openable | None) -> Line:
+    def line(self, spec: ModelLike | None) -> Line:
         """The open model that `spec` names (default: the session's own); raises `ModelError`."""
         wanted = spec if spec is not None else self.settings.model or os.environ.get("FANFOLD_MODEL")
         if wanted is None:
@@ -156,6 +156,8 @@ class Session:
             load_prices()
         elif isinstance(model, str) and model.startswith("recorded:"):
             import_module("fanfold.models.recorded")
+        elif framework(model) is not None:
+            load_prices()
 
     def _leave(self) -> None:
         token = self._tokens.pop()

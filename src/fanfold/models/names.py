@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from fanfold.models.transport import Transport
 
 
+FOREIGN: Mapping[tuple[str, str], str] = {
+    ("langchain_core.language_models.chat_models", "BaseChatModel"): "langchain",
+    ("pydantic_ai.models", "Model"): "pydantic-ai",
+}
+"""The base classes of the models that are bridged, by module and name."""
+
+
 @runtime_checkable
 class Openable(Protocol):
     """A description of a model that needs a session's connections to become one."""
@@ -28,10 +35,39 @@ class Openable(Protocol):
         ...
 
 
+class LangChainChat(Protocol):
+    """A LangChain chat model, as a type checker sees it without LangChain."""
+
+    async def ainvoke(self, input: Any, config: Any = None) -> Any:
+        """Its own call."""
+        ...
+
+    def bind_tools(self, tools: Any) -> Any:
+        """What other Runnables do not have."""
+        ...
+
+
+class PydanticAIChat(Protocol):
+    """A model of pydantic-ai, as a type checker sees it without pydantic-ai."""
+
+    @property
+    def model_name(self) -> str:
+        """Its name at its provider."""
+        ...
+
+    async def request(self, messages: Any, model_settings: Any, model_request_parameters: Any) -> Any:
+        """Its own call."""
+        ...
+
+
+ModelLike: TypeAlias = str | Model | Openable | LangChainChat | PydanticAIChat
+"""What may be given as a model: ``provider:name``, a model or the description of one, or one of a bridged framework."""
+
+
 class Settings(msgspec.Struct, frozen=True):
     """What a session was told: the key and URL of its own model's provider, and those of others by name."""
 
-    model: str | Model | Openable | None = None
+    model: ModelLike | None = None
     api_key: str | None = None
     base_url: str | None = None
     providers: Mapping[str, Mapping[str, Any]] = {}
@@ -51,12 +87,15 @@ class Line(msgspec.Struct, frozen=True):
     rate: Rate | None
 
 
-def open_line(spec: str | Model | Openable, settings: Settings, transport: Callable[[], Transport]) -> Line:
+def open_line(spec: ModelLike, settings: Settings, transport: Callable[[], Transport]) -> Line:
     """Open what `spec` names; raises `ModelError`. `transport` is called only for models that need one."""
-    described = described_by(spec, settings) if isinstance(spec, str) else spec
-    model = described.open(transport()) if isinstance(described, Openable) else described
+    described: Any = described_by(spec, settings) if isinstance(spec, str) else bridged(spec)
+    model: Model = described.open(transport()) if isinstance(described, Openable) else described
     if not callable(getattr(model, "send", None)):
-        raise ModelError(f"{spec!r} is not a model: give 'provider:model', OpenAI(...), or an object with send()")
+        raise ModelError(
+            f"{spec!r} is not a model: give 'provider:model', OpenAI(...), a model of LangChain or pydantic-ai, or an "
+            "object with send()"
+        )
     given: Rate | None = getattr(model, "given_rate", None)
     if given is None and not model.made_up:
         given = rate(model.label)
@@ -81,6 +120,27 @@ def described_by(name: str, settings: Settings) -> Model | Openable:
             + (f", here 'openai:{name}'?" if not colon else "")
         )
     return _described(provider, rest, settings, own=own and provider == own_provider(settings))
+
+
+def bridged(thing: Any) -> Any:
+    """A model of LangChain or pydantic-ai as one of ours; all else as it is."""
+    match framework(thing):
+        case "langchain":
+            from fanfold.models.langchain import LangChainModel  # an extra
+
+            return LangChainModel(thing)
+        case "pydantic-ai":
+            from fanfold.models.pydantic_ai import PydanticAIModel  # an extra
+
+            return PydanticAIModel(thing)
+        case _:
+            return thing
+
+
+def framework(thing: Any) -> str | None:
+    """The framework whose model a thing is, told by the names of its classes: to ask neither need be installed."""
+    names = ((base.__module__, base.__name__) for base in type(thing).__mro__)
+    return next((FOREIGN[name] for name in names if name in FOREIGN), None)
 
 
 def own_provider(settings: Settings) -> str:

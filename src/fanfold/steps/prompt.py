@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
-from fanfold.core.records import Message, Model, Reply, Request
+from fanfold.core.records import Message, Reply, Request
 from fanfold.core.scope import Scope, current
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import LoopError, ParseError, TemplateError, UsageError
-from fanfold.models.names import Openable
+from fanfold.models.names import ModelLike
 from fanfold.steps.answers import answer
 from fanfold.steps.answers.reading import Answer
 from fanfold.steps.step import Step
@@ -33,7 +33,7 @@ REFUSED = "That was not accepted. Answer again, better."
 class Options(msgspec.Struct, frozen=True):
     """What a prompt was told beside its text and type."""
 
-    model: str | Model | Openable | None
+    model: ModelLike | None
     temperature: float | None
     max_tokens: int | None
     extra_body: Mapping[str, Any] | None
@@ -174,7 +174,7 @@ def prompt(
     system: str | None = None,
     messages: Sequence[Mapping[str, Any]] | None = None,
     context: str | None = None,
-    model: str | Model | Openable | None = None,
+    model: ModelLike | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,
     extra_body: Mapping[str, Any] | None = None,
@@ -192,7 +192,7 @@ def prompt(
     system: str | None = None,
     messages: Sequence[Mapping[str, Any]] | None = None,
     context: str | None = None,
-    model: str | Model | Openable | None = None,
+    model: ModelLike | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,
     extra_body: Mapping[str, Any] | None = None,
@@ -209,7 +209,7 @@ def prompt(
     system: str | None = None,
     messages: Sequence[Mapping[str, Any]] | None = None,
     context: str | None = None,
-    model: str | Model | Openable | None = None,
+    model: ModelLike | None = None,
     temperature: float | None = None,
     max_tokens: int | None = None,
     extra_body: Mapping[str, Any] | None = None,

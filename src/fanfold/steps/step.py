@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fanfold.runs.run import Run
     from fanfold.session import Session
     from fanfold.steps.listening import SyncListening
+    from fanfold.steps.runnable import StepRunnable
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -119,6 +120,15 @@ class Step(Generic[In_contra, Out_co]):
     def start(self, given: In_contra) -> Handle[Out_co]:
         """Start the step now, inside another step, and await the handle later; see `Handle`. Raises `LoopError`."""
         return start(self, given)
+
+    def as_runnable(self, *, session: Session | None = None) -> StepRunnable[In_contra, Out_co]:
+        """The step as a LangChain Runnable: `ainvoke`, `astream` (pieces of text), `batch`, and parts of their chains.
+
+        Needs the extra ``fanfold[langchain]``. Inside LangGraph a step is called as it is, like any async function.
+        """
+        from fanfold.steps.runnable import StepRunnable  # an extra
+
+        return StepRunnable(self, session)
 
     @overload
     def __or__(self, then: Step[Out_co, Next]) -> Step[In_contra, Next]: ...

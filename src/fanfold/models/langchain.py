@@ -1,0 +1,172 @@
+"""The bridge to LangChain: any of its chat models serves as a model here (extra: ``fanfold[langchain]``)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_messages
+from langchain_core.runnables import Runnable
+
+from fanfold.core.records import Reply, Usage
+from fanfold.errors import UsageError
+from fanfold.models.bridging import Bridge, Hearing, label_of
+from fanfold.models.messages import FINISHES
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage
+
+    from fanfold.core.records import Request
+
+logger = logging.getLogger("fanfold")
+
+CEILINGS = ("max_tokens", "max_output_tokens", "num_predict", "max_new_tokens")
+"""What chat models call the most output tokens; the first that a model has is set."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request as LangChain takes it: what to call, with what."""
+
+    runnable: Runnable[Any, Any]
+    messages: list[BaseMessage]
+    options: dict[str, Any]
+
+
+class LangChainModel(Bridge[Asked]):
+    """A LangChain chat model as a model here. `prompt(model=...)` and `Session(model=...)` make it of themselves.
+
+    Its own retries are switched off, and so is LangChain's cache, which would give five voters one sample. `label` is
+    ``provider:name``, where LangChain's own name for it does not lead to its price; `price` is USD per million (input,
+    output) tokens; `structured` says whether it honours a JSON Schema (default: what its profile says).
+
+    An `extra_body` becomes keyword arguments of the model's call, as in its `bind()`.
+    """
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        *,
+        label: str | None = None,
+        structured: bool | None = None,
+        price: tuple[float, float] | None = None,
+    ) -> None:
+        made_up = type(model).__module__.startswith("langchain_core.language_models.fake")
+        knows = bool((model.profile or {}).get("structured_output"))
+        super().__init__(
+            label or _label(model), made_up=made_up, structured=knows if structured is None else structured, price=price
+        )
+        self.model = _without_retries(model)
+        if self.model.__class__.model_fields.get("max_retries") is None and not made_up:
+            logger.warning(
+                "%s: LangChain's %s has no max_retries, so fanfold cannot tell whether it tries again on its own",
+                self.label,
+                type(model).__name__,
+            )
+
+    def prepared(self, request: Request, *, structured: bool) -> Asked:
+        """The chat model set up for this request, its messages, and the keyword arguments of the call."""
+        settings: dict[str, Any] = {}
+        options = dict(request.extra_body or {})
+        if request.temperature is not None:
+            _set(self.model, ("temperature",), request.temperature, settings, options)
+        if request.max_tokens is not None:
+            _set(self.model, CEILINGS, request.max_tokens, settings, options)
+        model = self.model.model_copy(update=settings) if settings else self.model
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        try:
+            spoken = convert_to_messages(messages)
+        except (ValueError, NotImplementedError) as error:
+            raise UsageError(f"{self.label}: LangChain has no such message: {error}") from error
+        if not structured:
+            return Asked(model, spoken, options)
+        return Asked(self._held_to(model, request, options), spoken, {})
+
+    async def ask(self, prepared: Asked, hearing: Hearing) -> None:
+        """Call `ainvoke`."""
+        said = await prepared.runnable.ainvoke(prepared.messages, **prepared.options)
+        hearing.done(_reply(said["raw"] if isinstance(said, dict) else said))
+
+    async def listen(self, prepared: Asked, hearing: Hearing) -> None:
+        """Call `astream`, which is `ainvoke` where the model does not stream."""
+        chunks: list[Any] = []
+        async for chunk in prepared.runnable.astream(prepared.messages, **prepared.options):
+            chunks.append(chunk)
+            hearing.text(str(chunk.text))
+        if chunks:
+            first, *rest = chunks
+            hearing.done(_reply(first + rest if isinstance(first, AIMessageChunk) else first))
+
+    def _held_to(self, model: BaseChatModel, request: Request, options: dict[str, Any]) -> Runnable[Any, Any]:
+        """The chat model held to the request's schema; what it said is kept beside what LangChain reads in it."""
+        schema = {"title": request.schema_name, "description": "The answer.", **(request.schema or {})}
+        try:
+            return model.with_structured_output(schema, method="json_schema", include_raw=True, **options)
+        except (ValueError, TypeError, NotImplementedError) as error:
+            raise UsageError(
+                f"{self.label} cannot be held to a JSON schema ({error}): say structured=False, and the prompt says it "
+                "in words"
+            ) from error
+
+
+def _label(model: BaseChatModel) -> str:
+    told = model._get_ls_params()  # noqa: SLF001  # its name for who bills and for what: what every partner fills in
+    return label_of(told.get("ls_provider", "langchain"), told.get("ls_model_name") or type(model).__name__)
+
+
+def _without_retries(model: BaseChatModel) -> BaseChatModel:
+    """A copy that asks once. SDK clients keep the number they were made with, so those it holds are copied, too."""
+    fields = type(model).model_fields
+    changed: dict[str, Any] = {"cache": False}
+    if "max_retries" in fields:
+        changed["max_retries"] = 0
+    if "stream_usage" in fields and "stream_usage" not in model.model_fields_set:
+        changed["stream_usage"] = True  # else a stream behind a base URL tells no usage, and its cost is unknown
+    for name, held in vars(model).items():
+        client = _asking_once(held)
+        if client is not held:
+            changed[name] = client
+    return model.model_copy(update=changed)
+
+
+def _asking_once(held: Any) -> Any:
+    """An SDK's client, or a resource of one (``client.chat.completions``), without retries; all else as it is."""
+    if _is_client(held):
+        return held.with_options(max_retries=0)
+    inner = getattr(held, "_client", None)
+    return type(held)(_asking_once(inner)) if _is_client(inner) else held
+
+
+def _is_client(held: Any) -> bool:
+    """Whether it is a client of the kind that OpenAI, Anthropic, Groq and others ship, made by one generator."""
+    return isinstance(getattr(held, "max_retries", None), int) and callable(getattr(held, "with_options", None))
+
+
+def _set(
+    model: BaseChatModel, names: tuple[str, ...], value: Any, settings: dict[str, Any], options: dict[str, Any]
+) -> None:
+    """Set a field of the model; where it has none of these, it is a keyword argument of the call."""
+    field = next((name for name in names if name in type(model).model_fields), None)
+    if field is None:
+        options.setdefault(names[0], value)
+    else:
+        settings[field] = value
+
+
+def _reply(message: AIMessage) -> Reply:
+    said, told = str(message.text), message.response_metadata
+    if not said and message.tool_calls:
+        said = msgspec.json.encode(message.tool_calls[0]["args"]).decode()  # some are held to a schema by a tool
+    reason = str(told.get("finish_reason") or told.get("stop_reason") or "stop")
+    name = told.get("model_name") or told.get("model") or ""
+    return Reply((said,), _usage(message), FINISHES.get(reason, reason), str(name), message.id or "")
+
+
+def _usage(message: AIMessage) -> Usage | None:
+    told = message.usage_metadata
+    if told is None:
+        return None
+    cached = told.get("input_token_details", {}).get("cache_read") or 0
+    thought = told.get("output_token_details", {}).get("reasoning") or 0
+    return Usage(told["input_tokens"], told["output_tokens"], cached, thought)
