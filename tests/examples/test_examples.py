@@ -1,8 +1,11 @@
 """Every example does what its first line says, with a model whose answers the test knows."""
 
 import asyncio
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,8 @@ from examples import (
     data_report,
     document_analysis,
     guarded_response,
+    langgraph_functional,
+    langgraph_graph,
     moderation,
     product_descriptions,
     safety_vote,
@@ -194,6 +199,64 @@ def test_the_trio_is_updated_as_branches_finish_and_the_combination_last() -> No
             return [name async for name, _ in updates]
 
     assert run_virtual(main()) == ["story", "poem", "joke", "merge"]
+
+
+@pytest.mark.parametrize(
+    ("workflow", "given", "last"),
+    [
+        (langgraph_functional.parallel_workflow, "cats", ["aggregator", "parallel_workflow"]),
+        (langgraph_graph.parallel_workflow, {"topic": "cats"}, ["aggregator"]),
+    ],
+)
+def test_langgraphs_updates_come_as_branches_finish_and_the_aggregators_last(
+    workflow: Any, given: Any, last: list[str]
+) -> None:
+    """Both of its ways: each task's or node's update when its branch is done, then the aggregator's with all three."""
+    latency = {"joke": 3.0, "story": 1.0, "poem": 2.0}
+
+    async def main() -> list[tuple[str, Any, float]]:
+        loop = asyncio.get_running_loop()
+        answers = by_word({"joke": "HA", "story": "ONCE", "poem": "ROSES"})
+        model = FakeModel(answers, latency=lambda r: next(s for word, s in latency.items() if word in said(r)))
+        async with Session(model=model):
+            updates = workflow.astream(given, stream_mode="updates")
+            return [(*update, *update.values(), round(loop.time(), 1)) async for update in updates]
+
+    updates = run_virtual(main())
+    assert [(name, at) for name, _, at in updates[:3]] == [
+        ("write_story", 1.0),
+        ("write_poem", 2.0),
+        ("write_joke", 3.0),
+    ]
+    assert [name for name, _, _ in updates[3:]] == last
+    combined = updates[3][1]["combined"] if isinstance(updates[3][1], dict) else updates[3][1]
+    assert combined == creative.combine("cats", joke="HA", story="ONCE", poem="ROSES")
+
+
+@pytest.mark.parametrize("example", [langgraph_functional, langgraph_graph])
+def test_a_langgraph_workflow_is_a_step_like_any(example: Any) -> None:
+    """Run as a step, its three calls are one run's, in the time of one, and its text is that of the sections."""
+    answers = by_word({"joke": "HA", "story": "ONCE", "poem": "ROSES"})
+    found = run(example.main, "cats", answers)
+    assert found.output == run(creative.trio, "cats", answers).output
+    assert len(found.calls) == 3
+    assert found.wall == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("name", ["langgraph_functional", "langgraph_graph"])
+def test_a_langgraph_example_is_a_script_too(name: str) -> None:
+    """`python examples/….py cats` prints every update."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / f"{name}.py"), "cats"],
+        env={**os.environ, "FANFOLD_MODEL": "fake:"},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=True,
+    )
+    kinds = [update.split("'")[1] for update in done.stdout.split("\n\n") if update.startswith("{")]
+    assert set(kinds[:3]) == {"write_joke", "write_story", "write_poem"}
+    assert kinds[3] == "aggregator"
 
 
 def test_descriptions_posts_and_translations_have_a_branch_each() -> None:

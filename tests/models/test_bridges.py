@@ -21,7 +21,7 @@ from fanfold.errors import (
     UsageError,
 )
 from fanfold.models.recordings import recordings
-from fanfold.testing import FakeModel, ModelServer
+from fanfold.testing import ModelServer
 from tests.models.bridges import KINDS, answered, bridged, client
 from tests.wire import raw
 
@@ -315,7 +315,10 @@ def test_a_stream_cut_after_text_keeps_the_text(kind):
 
     async def cut(writer, _heard):
         chunks = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
-        for part in (raw.in_chunks(), *(raw.chunk(raw.event({**chunks, **raw.piece(text)})) for text in ("Once ", "up"))):
+        for part in (
+            raw.in_chunks(),
+            *(raw.chunk(raw.event({**chunks, **raw.piece(text)})) for text in ("Once ", "up")),
+        ):
             writer.write(part)
             await writer.drain()
         await asyncio.sleep(0.02)
@@ -340,12 +343,17 @@ def test_a_cancelled_call_is_cut_off_at_the_server(kind, work):
     """Cancelling passes through to the framework's client, which closes the connection."""
 
     async def main():
-        async with ModelServer(["slow"], latency=30.0) as server:
+        arrived = asyncio.Event()
+
+        def say(_request):
+            arrived.set()
+            return "slow"
+
+        async with ModelServer(say, latency=30.0) as server:
 
             async def cut(session):
                 task = asyncio.create_task(work(session))
-                while not server.seen:
-                    await asyncio.sleep(0.005)
+                await asyncio.wait_for(arrived.wait(), 5)
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
@@ -362,12 +370,15 @@ def test_timeouts_and_slots_hold(kind):
     """A call's timeout is ours and total, and no more calls are under way than the session allows."""
 
     async def main():
-        async with ModelServer(FakeModel(["x"]), latency=0.05) as server, client(kind, server.url) as model:
-            async with Session(model=model, max_in_flight=1) as session:
-                run = await sections({"a": ASK, "b": ASK}).run("x", session=session)
-                with pytest.raises(StepTimeout):
-                    await prompt("{input}", timeout=0.01).run("x", session=session)
-                return run, session.statistics()
+        async with (
+            ModelServer(["x"], latency=0.05) as server,
+            client(kind, server.url) as model,
+            Session(model=model, max_in_flight=1) as session,
+        ):
+            run = await sections({"a": ASK, "b": ASK}).run("x", session=session)
+            with pytest.raises(StepTimeout):
+                await prompt("{input}", timeout=0.01).run("x", session=session)
+            return run, session.statistics()
 
     run, statistics = asyncio.run(main())
     first, second = sorted(run.calls, key=lambda call: call.sent)

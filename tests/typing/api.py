@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal, TypedDict, assert_type
 
+from langchain_core.language_models import FakeListChatModel
 from pydantic import BaseModel
+from pydantic_ai.models.test import TestModel
 
 from fanfold import (
     Call,
@@ -74,8 +76,13 @@ ticket = prompt("{input}", returns=Ticket)
 parts = prompt("{input}", returns=Parts)
 mood = prompt("{input}", returns=Mood)
 maybe = prompt("{input}", returns=int | None)
+of_langchain = prompt("{input}", model=FakeListChatModel(responses=["a"]))
+of_pydantic_ai = prompt("{input}", model=TestModel())
 
 assert_type(text, Prompt[str])
+assert_type(of_langchain, Prompt[str])
+assert_type(of_pydantic_ai, Prompt[str])
+assert_type(flag.as_runnable().invoke("x"), bool)
 assert_type(label, Prompt[Literal["spam", "ham"]])
 assert_type(spelled, Prompt[Literal["a", "b"]])
 assert_type(number, Prompt[int])

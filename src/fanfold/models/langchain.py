@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from langchain_core.messages import AIMessageChunk, BaseMessage, convert_to_messages
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableSequence
 
 from fanfold.core.records import Reply, Usage
 from fanfold.errors import UsageError
@@ -86,7 +86,7 @@ class LangChainModel(Bridge[Asked]):
     async def ask(self, prepared: Asked, hearing: Hearing) -> None:
         """Call `ainvoke`."""
         said = await prepared.runnable.ainvoke(prepared.messages, **prepared.options)
-        hearing.done(_reply(said["raw"] if isinstance(said, dict) else said))
+        hearing.done(_reply(said))
 
     async def listen(self, prepared: Asked, hearing: Hearing) -> None:
         """Call `astream`, which is `ainvoke` where the model does not stream."""
@@ -99,20 +99,21 @@ class LangChainModel(Bridge[Asked]):
             hearing.done(_reply(first + rest if isinstance(first, AIMessageChunk) else first))
 
     def _held_to(self, model: BaseChatModel, request: Request, options: dict[str, Any]) -> Runnable[Any, Any]:
-        """The chat model held to the request's schema; what it said is kept beside what LangChain reads in it."""
+        """The chat model held to the request's schema, without LangChain's parser behind it: ours reads the reply."""
         schema = {"title": request.schema_name, "description": "The answer.", **(request.schema or {})}
         try:
-            return model.with_structured_output(schema, method="json_schema", include_raw=True, **options)
+            held = model.with_structured_output(schema, method="json_schema", **options)
         except (ValueError, TypeError, NotImplementedError) as error:
             raise UsageError(
                 f"{self.label} cannot be held to a JSON schema ({error}): say structured=False, and the prompt says it "
                 "in words"
             ) from error
+        return held.first if isinstance(held, RunnableSequence) else held
 
 
 def _label(model: BaseChatModel) -> str:
     told = model._get_ls_params()  # noqa: SLF001  # its name for who bills and for what: what every partner fills in
-    return label_of(told.get("ls_provider", "langchain"), told.get("ls_model_name") or type(model).__name__)
+    return label_of(told.get("ls_provider") or "langchain", told.get("ls_model_name") or type(model).__name__)
 
 
 def _without_retries(model: BaseChatModel) -> BaseChatModel:

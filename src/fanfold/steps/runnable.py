@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import PromptValue
@@ -59,8 +60,10 @@ class StepRunnable(Runnable[In, Out]):
         async def given() -> AsyncIterator[In]:
             yield input
 
-        async for piece in self._atransform_stream_with_config(given(), self._pieces, config, run_type="chain"):
-            yield piece
+        stream = self._atransform_stream_with_config(given(), self._pieces, config, run_type="chain")
+        async with aclosing(cast("AsyncGenerator[Out]", stream)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     def stream(self, input: In, config: RunnableConfig | None = None, **kwargs: Any | None) -> Iterator[Out]:
         """`astream` through the sync door; raises `LoopError` inside a step."""

@@ -124,10 +124,13 @@ class Step(Generic[In_contra, Out_co]):
     def as_runnable(self, *, session: Session | None = None) -> StepRunnable[In_contra, Out_co]:
         """The step as a LangChain Runnable: `ainvoke`, `astream` (pieces of text), `batch`, and parts of their chains.
 
-        Needs the extra ``fanfold[langchain]``. Inside LangGraph a step is called as it is, like any async function.
+        Needs the extra ``fanfold[langchain]``; raises `UsageError` without it. Inside LangGraph a step is called as it
+        is, like any async function.
         """
-        from fanfold.steps.runnable import StepRunnable  # an extra
-
+        try:
+            from fanfold.steps.runnable import StepRunnable
+        except ModuleNotFoundError as error:
+            raise UsageError(f"as_runnable() needs LangChain ({error}): install fanfold[langchain]") from error
         return StepRunnable(self, session)
 
     @overload
