@@ -4,7 +4,16 @@ from typing import Any
 
 import pytest
 
-from fanfold.errors import AccessError, BillingError, CallError, ConnectError, StatusError, StreamCut, UsageError
+from fanfold.errors import (
+    AccessError,
+    BillingError,
+    CallError,
+    ConnectError,
+    LoopError,
+    StatusError,
+    StreamCut,
+    UsageError,
+)
 from fanfold.models.bridging import call_error, label_of
 
 
@@ -96,6 +105,14 @@ def test_one_of_ours_stays():
     """It says already what it is."""
     error = UsageError("fix it")
     assert call_error(error, "m") is error
+
+
+def test_a_client_from_another_loop_is_told_apart():
+    """SDK clients keep connections that belong to one loop; asyncio.run() twice closes the first one under them."""
+    found = call_error(RuntimeError("Event loop is closed"), "openai:m")
+    assert isinstance(found, LoopError)
+    assert "make the model object anew" in str(found)
+    assert type(call_error(RuntimeError("else"), "m")) is CallError
 
 
 def test_causes_that_go_round_in_circles_end():

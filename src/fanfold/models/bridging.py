@@ -15,6 +15,7 @@ from fanfold.errors import (
     CallError,
     ConnectError,
     FanfoldError,
+    LoopError,
     StatusError,
     StreamCut,
     UsageError,
@@ -137,6 +138,11 @@ def call_error(error: Exception, label: str, seen: str = "") -> FanfoldError:
     """
     if isinstance(error, FanfoldError):
         return error
+    if isinstance(error, RuntimeError) and "Event loop is closed" in str(error):
+        return LoopError(
+            f"{label}: the connections of this model's own client belong to an event loop that is closed: make the "
+            "model object anew in the loop that uses it, or stay in one loop"
+        )
     message = f"{label}: {type(error).__name__}: {str(error)[:500] or 'no words'}"
     status, wait = _status(error), _wait(error)
     if seen:
