@@ -199,7 +199,7 @@ class Trial:
 
 def timers() -> list[asyncio.TimerHandle]:
     """The timers that would still fire."""
-    scheduled: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]
+    scheduled: list[asyncio.TimerHandle] = asyncio.get_running_loop()._scheduled
     return [timer for timer in scheduled if not timer.cancelled()]
 
 
