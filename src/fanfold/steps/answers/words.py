@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fanfold.steps.answers.markers import Finder, Marker, settle
@@ -75,40 +76,53 @@ class Vocabulary:
         for text, at in others:
             if self.key(text) and self.index.setdefault(self.key(text), at) == at:
                 spellings.append(text)
-        self._compile(sorted(spellings, key=len, reverse=True))
+        self.spellings = sorted(spellings, key=len, reverse=True)
 
-    def _compile(self, spellings: list[str]) -> None:
-        flags = re.MULTILINE | (0 if cares_for_case(self.key) else re.IGNORECASE)
-        short = [text for text in spellings if _is_single(text)]
-        long = [text for text in spellings if not _is_single(text)]
-        words = {text: word_pattern(text, self.key) for text in spellings}
-        every = "|".join(words[text] for text in spellings)
-        first = "|".join([rf"(?:{words[text]})(?={_DELIMITER}|{_FOLLOWED})" for text in long])
-        letters = "|".join(rf"(?:{words[text]})(?={_DELIMITER})" for text in short)
+    # Compiled when a reply first needs them, for that takes milliseconds: a judge's labels are new in every call, and
+    # a reply of the form asked for needs none of these.
+
+    @cached_property
+    def _flags(self) -> int:
+        return re.MULTILINE | (0 if cares_for_case(self.key) else re.IGNORECASE)
+
+    @cached_property
+    def _words(self) -> dict[str, str]:
+        return {text: word_pattern(text, self.key) for text in self.spellings}
+
+    @cached_property
+    def _lead(self) -> re.Pattern[str]:
+        short = [word for text, word in self._words.items() if _is_single(text)]
+        long = [word for text, word in self._words.items() if not _is_single(text)]
+        first = "|".join([rf"(?:{word})(?={_DELIMITER}|{_FOLLOWED})" for word in long])
+        letters = "|".join(rf"(?:{word})(?={_DELIMITER})" for word in short)
         leads = "|".join(filter(None, (first, letters)))
-        self._lead = re.compile(rf"^{_OPENING}(?:(?:{_NOUNS})\s{{1,3}}{_OPENING})?(?P<word>{leads})", flags)
-        # A second word right behind the first: "A, B", "yes and no", "spam/ham".
-        self._also = re.compile(
+        return re.compile(rf"^{_OPENING}(?:(?:{_NOUNS})\s{{1,3}}{_OPENING})?(?P<word>{leads})", self._flags)
+
+    @cached_property
+    def _also(self) -> re.Pattern[str]:
+        """A second word right behind the first: "A, B", "yes and no", "spam/ham"."""
+        every = "|".join(self._words.values())
+        return re.compile(
             rf"{_CLOSING}[ ]{{0,3}}[,/&|+]?[ ]{{0,3}}(?:(?:and|or|but|also|maybe|perhaps)[ ]{{1,3}}){{0,3}}"
             rf"[ \"'(\[]{{0,3}}(?P<word>{every})(?={_CLOSING}\s{{0,3}}(?:$|[.,;:!?/)]|(?:and|or)\b))",
-            flags,
+            self._flags,
         )
-        self._mention = re.compile("|".join(self._mentions(spellings, words)), flags)
 
-    def _mentions(self, spellings: list[str], words: dict[str, str]) -> list[str]:
+    @cached_property
+    def _mention(self) -> re.Pattern[str]:
         """Long words as they stand; a single letter only behind a noun, enclosed, or before a delimiter."""
         found = []
-        for text in spellings:
+        for text, word in self._words.items():
             if not _is_single(text):
-                found.append(f"(?:{words[text]})")
+                found.append(f"(?:{word})")
                 continue
             found += [
-                rf"\b(?:{_NOUNS})\s{{1,3}}{_OPENING}(?:{words[text]})",
-                rf"(?<=[(\[\"'])(?:{words[text]})(?=[)\]\"'])",
+                rf"\b(?:{_NOUNS})\s{{1,3}}{_OPENING}(?:{word})",
+                rf"(?<=[(\[\"'])(?:{word})(?=[)\]\"'])",
                 # "A or B" names two, and chooses none.
-                rf"(?<!or\ )(?<!and\ )(?<![,&/]\ )(?<!/)(?<!\w\.)(?-i:{words[text]})(?=[.,):;!]|\s{{0,3}}$)",
+                rf"(?<!or\ )(?<!and\ )(?<![,&/]\ )(?<!/)(?<!\w\.)(?-i:{word})(?=[.,):;!]|\s{{0,3}}$)",
             ]
-        return found
+        return re.compile("|".join(found), self._flags)
 
     def exact(self, text: str) -> int | None:
         """The word that the whole of `text` is."""
