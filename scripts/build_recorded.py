@@ -14,6 +14,9 @@ DATA = Path(__file__).resolve().parents[1] / "src" / "fanfold" / "models" / "dat
 SAMPLES = "jhu_raw_gpt35_cot_T0.7_10exams.jsonl.gz"
 PANEL = "reflect_9models_1000q.jsonl.gz"
 LATENCY = "latency_llmperf.jsonl.gz"
+REFUSALS = "xstest_5models_labels.jsonl.gz"
+PAIRS = "llmbar_judges.jsonl.gz"
+SOURCES = (SAMPLES, PANEL, LATENCY, REFUSALS, PAIRS)
 
 # Only exams whose own text is freely licensed. The sources spell one of them in two ways.
 EXAMS = {
@@ -24,6 +27,9 @@ EXAMS = {
     "self-reflection/arc-challenge-100": "arc-challenge",
     "self-reflection/hella-swag-100": "hellaswag",
 }
+
+# Of the many ways in which the judges of the pairs were asked, the plainest and the most elaborate.
+ASKED = ("Vanilla_NoRules", "Metrics_Reference")
 
 Row = dict[str, Any]
 
@@ -87,6 +93,26 @@ def latency(source: Path) -> dict[str, list[Any]]:
     }
 
 
+def refusals(source: Path) -> list[Row]:
+    """Return every XSTest prompt with the final label of each model's answer. The answers stay out: some do harm."""
+    return [
+        {name: row[name] for name in ("id", "type", "prompt", "prompt_label")}
+        | {"labels": {model: answer["gold"] for model, answer in row["models"].items()}}
+        for row in rows(source / REFUSALS)
+    ]
+
+
+def pairs(source: Path) -> list[Row]:
+    """Return every pair of LLMBar itself (its source holds other sets, too) with the verdicts of two ways of asking."""
+    return [
+        {"id": row["id"], "subset": row["dataset"].rpartition("/")[2]}
+        | {name: row[name] for name in ("input", "output_1", "output_2", "gold")}
+        | {"votes": {name: given for name, given in row["votes"].items() if name.rpartition("/")[2] in ASKED}}
+        for row in rows(source / PAIRS)
+        if row["dataset"].startswith("llmbar/LLMBar/")
+    ]
+
+
 def pack(document: object) -> bytes:
     """Return the document as compressed JSON, the same bytes for the same document."""
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
@@ -94,9 +120,14 @@ def pack(document: object) -> bytes:
 
 
 def build(source: Path, target: Path) -> None:
-    """Write both data files and say how large they are."""
+    """Write the data files and say how large they are."""
     target.mkdir(parents=True, exist_ok=True)
-    documents = {"recorded.json.xz": recordings(source), "latency.json.xz": latency(source)}
+    documents = {
+        "recorded.json.xz": recordings(source),
+        "latency.json.xz": latency(source),
+        "xstest.json.xz": refusals(source),
+        "llmbar.json.xz": pairs(source),
+    }
     for name, document in documents.items():
         packed = pack(document)
         (target / name).write_bytes(packed)
@@ -106,10 +137,10 @@ def build(source: Path, target: Path) -> None:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description="Build the packaged recordings.")
-    parser.add_argument("source", type=Path, metavar="SOURCE_DIR", help=f"holds {SAMPLES}, {PANEL}, {LATENCY}")
+    parser.add_argument("source", type=Path, metavar="SOURCE_DIR", help=f"holds {', '.join(SOURCES)}")
     parser.add_argument("--target", type=Path, default=DATA, help="where to write (default: the package)")
     arguments = parser.parse_args()
-    missing = [name for name in (SAMPLES, PANEL, LATENCY) if not (arguments.source / name).is_file()]
+    missing = [name for name in SOURCES if not (arguments.source / name).is_file()]
     if missing:
         parser.error(f"{arguments.source} lacks {', '.join(missing)}")
     build(arguments.source, arguments.target)

@@ -7,6 +7,7 @@ import pytest
 
 from fanfold.errors import UsageError
 from fanfold.steps.answers import answer
+from fanfold.steps.answers.words import Vocabulary, decide
 from tests.answers.cases import DRESS, read, refused
 
 Mail = Literal["spam", "ham"]
@@ -639,3 +640,17 @@ def test_many_choices_are_as_good_as_few() -> None:
         assert read(returns, text).removeprefix("topic ") in {"7", "77", "399"}
     refused(returns, "topic 400")
     refused(returns, "It is about topic 7 and topic 8")
+
+
+def test_a_reply_of_the_form_asked_for_needs_no_patterns_of_its_own() -> None:
+    """The labels of a judge are new in every call, and what they would compile takes longer than the rest of it."""
+    words = Vocabulary(["K7", "C3"])
+    assert [decide(words, text) for text in ("C3", "**K7**", "Both are good.\nAnswer: C3", '{"answer": "K7"}')] == [
+        1,
+        0,
+        1,
+        0,
+    ]
+    assert not {"_lead", "_also", "_mention"} & vars(words).keys()
+    assert decide(words, "K7, because it is kinder.") == 0
+    assert "_lead" in vars(words)

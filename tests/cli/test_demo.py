@@ -28,6 +28,16 @@ def test_json() -> None:
     assert said["review"]["made_up"] is True
 
 
+def test_main_is_the_demo_without_a_name() -> None:
+    """`fanfold demo main` is `fanfold demo`; another name is wrong usage that lists them."""
+    done = fanfold("demo", "main", "--quick", "--speed", "200", "--json")
+    assert (done.code, done.document["review"]["made_up"]) == (0, True)
+    wrong = fanfold("demo", "jurors")
+    assert (wrong.code, wrong.out) == (2, "")
+    for name in ("main", "panel", "refusals", "jury"):
+        assert name in wrong.told
+
+
 def test_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """As plain lines: each pass, then everything that was found, in lines that fit where they are read."""
     monkeypatch.setenv("COLUMNS", "80")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fanfold.cli.figures import Gain, paired
+from fanfold.cli.figures import Gain, paired, share_interval
 
 
 def test_the_paired_interval_by_hand() -> None:
@@ -39,3 +39,20 @@ def test_gains_that_are_all_the_same() -> None:
 def test_the_verdict_in_words(low: float, gain: float, high: float, verdict: str) -> None:
     """An interval that holds zero may be chance."""
     assert Gain("vote", "model", gain, low, high).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("count", "total", "low", "high"),
+    [(81, 263, 0.255, 0.366), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_interval_of_a_share(count: int, total: int, low: float, high: float) -> None:
+    """Wilson's, against the worked examples of Newcombe (1998), method 3."""
+    assert share_interval(count, total) == pytest.approx((low, high), abs=5e-4)
+
+
+@pytest.mark.parametrize("total", [1, 7, 120])
+def test_the_interval_of_all_or_none(total: int) -> None:
+    """It ends at 0 or 1, holds the share, and is the same from both sides."""
+    low, high = share_interval(0, total)
+    assert low == 0 < high < 1
+    assert share_interval(total, total) == pytest.approx((1 - high, 1))

@@ -65,6 +65,14 @@ Quorum = Annotated[int | None, typer.Option(metavar="K", help="The least number 
 
 @app.command()
 def demo(
+    which: Annotated[
+        Literal["main", "panel", "refusals", "jury"],
+        typer.Argument(
+            metavar="DEMO",
+            help="main: votes and a panel on exam questions. panel: nine models, alone and as panels. refusals: whose "
+            "refusals tell unsafe prompts from safe ones. jury: judges and juries on pairs of answers.",
+        ),
+    ] = "main",
     quick: Annotated[bool, typer.Option("--quick", help="Every tenth question only.")] = False,
     speed: Annotated[float, typer.Option(metavar="FACTOR", help="Divide the recorded latencies by this.")] = 20.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Makes the latencies repeat.")] = 0,
@@ -72,11 +80,11 @@ def demo(
 ) -> None:
     """Do the main job on real recorded answers.
 
-    Votes and a panel of models, through real HTTP; every figure is measured in the run. Needs no key and no network.
+    Votes, panels, juries, through real HTTP; every figure is measured in the run. Needs no key and no network.
     """
     from fanfold.cli.demo import show_demo
 
-    raise typer.Exit(settled(lambda: show_demo(quick=quick, speed=speed, seed=seed, as_json=json)))
+    raise typer.Exit(settled(lambda: show_demo(which, quick=quick, speed=speed, seed=seed, as_json=json)))
 
 
 @app.command(epilog='Example: fanfold vote "Is this email spam?" --choices spam,ham -n 5 < mail.txt')

@@ -1,19 +1,22 @@
-"""`fanfold demo`: the passes as they run on the screen, then what they found."""
+"""`fanfold demo`: the passes of one demo as they run on the screen, then what they found."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import sys
-from typing import Any, Self
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, Self
 
+import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from fanfold.cli import jury, panel, refusals
 from fanfold.cli.ending import DONE, INTERRUPTED, say
 from fanfold.cli.findings import document, print_findings
-from fanfold.cli.measuring import Measured, Progress, measure
+from fanfold.cli.measuring import Measured, Progress, Tell, measure
 from fanfold.core.clock import now
 from fanfold.runs.run import Run
 from fanfold.session import Session
@@ -42,36 +45,70 @@ REVIEW = sections(
 )
 
 
-def show_demo(*, quick: bool, speed: float, seed: int, as_json: bool) -> int:
-    """Run the demo and print it; gives the exit code."""
+Which = Literal["main", "panel", "refusals", "jury"]
+
+
+class Demo(msgspec.Struct, frozen=True):
+    """One demo: what it measures on a recorded server, and how that is shown, as text and as a document.
+
+    One that times nothing and stops nothing early is not `paced`: its server answers at once.
+    """
+
+    measure: Callable[[str, Tell, int], Awaitable[Any]]
+    show: Callable[[Console, Any, float, int], None]
+    document: Callable[[Any, float], bytes]
+    paced: bool = True
+
+
+def show_demo(which: Which, *, quick: bool, speed: float, seed: int, as_json: bool) -> int:
+    """Run a demo and print it; gives the exit code."""
     told = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(highlight=False, width=None if told else WIDTH)
     passes = _Passes(console, quiet=as_json)
-    began = now()
+    demo, every, began = _demo(which), QUICK if quick else 1, now()
     try:
-        found, review = asyncio.run(_run(passes, every=QUICK if quick else 1, speed=speed, seed=seed))
+        found = asyncio.run(_run(demo, passes, every=every, speed=speed, seed=seed))
     except KeyboardInterrupt:
         say(f"interrupted; nothing was paid. {passes.summary()}")
         return INTERRUPTED
     if as_json:
-        sys.stdout.buffer.write(document(found, review, speed))
+        sys.stdout.buffer.write(demo.document(found, speed))
         return DONE
-    print_findings(console, found, review, speed, every=QUICK if quick else 1)
+    demo.show(console, found, speed, every)
     console.print(f"\nAll of it took {now() - began:.1f} s.")
     return DONE
 
 
-async def _run(passes: _Passes, *, every: int, speed: float, seed: int) -> tuple[Measured, Run[Any]]:
-    async with ModelServer("recorded", latency="recorded", speed=speed, seed=seed) as server:
-        passes.say(
-            f"Recorded answers of real models, served at {server.url} with real recorded latencies divided by "
-            f"{speed:g}.\n"
-        )
+def _demo(which: Which) -> Demo:
+    if which == "panel":
+        return Demo(panel.measure_panel, panel.print_panel, panel.panel_document)
+    if which == "refusals":
+        return Demo(refusals.measure_refusals, refusals.print_refusals, refusals.refusals_document)
+    if which == "jury":
+        return Demo(jury.measure_jury, jury.print_jury, jury.jury_document, paced=False)
+    return Demo(_measure_main, _print_main, _main_document)
+
+
+async def _run(demo: Demo, passes: _Passes, *, every: int, speed: float, seed: int) -> Any:
+    async with ModelServer("recorded", latency="recorded" if demo.paced else 0.0, speed=speed, seed=seed) as server:
+        pace = f"with real recorded latencies divided by {speed:g}" if demo.paced else "without any latency"
+        passes.say(f"Recorded answers of real models, served at {server.url} {pace}.\n")
         with passes:
-            found = await measure(server.url, passes.tell, every=every)
+            return await demo.measure(server.url, passes.tell, every)
+
+
+async def _measure_main(url: str, tell: Tell, every: int) -> tuple[Measured, Run[Any]]:
+    found = await measure(url, tell, every=every)
     async with Session("fake:") as session:
-        review = await REVIEW.run(CODE, session=session)
-    return found, review
+        return found, await REVIEW.run(CODE, session=session)
+
+
+def _print_main(console: Console, found: tuple[Measured, Run[Any]], speed: float, every: int) -> None:
+    print_findings(console, *found, speed, every=every)
+
+
+def _main_document(found: tuple[Measured, Run[Any]], speed: float) -> bytes:
+    return document(*found, speed)
 
 
 class _Passes:
@@ -108,7 +145,8 @@ class _Passes:
     def draw(self) -> Table:
         """All passes so far."""
         table = Table()
-        for at, heading in enumerate(("pass", "questions", "right", "calls sent", "calls saved")):
+        things = self.seen[0].things if self.seen else "questions"
+        for at, heading in enumerate(("pass", things, "right", "calls sent", "calls saved")):
             table.add_column(heading, justify="right" if at else "left")
         for one in self.seen:
             right = f"{one.right / one.done:.1%}" if one.done else "-"
@@ -123,6 +161,6 @@ class _Passes:
 def _line(progress: Progress) -> str:
     share = progress.right / max(1, progress.done)
     return (
-        f"{progress.title}: {progress.done} of {progress.total} questions, {share:.1%} right, {progress.sent} calls "
-        f"sent, {progress.saved} saved"
+        f"{progress.title}: {progress.done} of {progress.total} {progress.things}, {share:.1%} right, "
+        f"{progress.sent} calls sent, {progress.saved} saved"
     )

@@ -144,6 +144,14 @@ def paired(gains: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
+def share_interval(count: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson, 1927), which stays inside 0 to 1 also where nearly all or none count."""
+    share, weight = count / total, Z95**2 / total
+    half = Z95 * math.sqrt(share * (1 - share) / total + weight / (4 * total))
+    low, high = (share + weight / 2 - half) / (1 + weight), (share + weight / 2 + half) / (1 + weight)
+    return max(0.0, low), min(1.0, high)
+
+
 def _cost(calls: Sequence[Call]) -> float | None:
     """List price of the answered calls; None where one is not known."""
     costs = [call.cost.usd for call in calls if call.state == "ok"]

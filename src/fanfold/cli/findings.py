@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from fanfold.cli.figures import Answered, Row
 from fanfold.cli.measuring import FIRST, TOGETHER, VOTES, Measured
 from fanfold.cli.reports import detail_fields, encoded
+from fanfold.cli.tables import cell, print_gains, print_reading, table
 from fanfold.runs.run import Run
 
 COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
@@ -29,8 +28,8 @@ COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
 
 def print_findings(console: Console, found: Measured, review: Run[Any], speed: float, *, every: int) -> None:
     """The table, what it says of gains, how to read it, one vote in full, one sectioned review."""
-    _print_rows(console, found)
-    _print_gains(console, found)
+    print_rows(console, found.rows)
+    print_gains(console, "More often right than one call, in percentage points", {"": found.gains})
     _print_reading(console, found, speed, every)
     _print_vote(console, found.example)
     _print_review(console, review)
@@ -53,39 +52,14 @@ def document(found: Measured, review: Run[Any], speed: float) -> bytes:
     return encoded(body)
 
 
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.pad_edge = False
-    return table
-
-
-def _cell(text: str, style: str = "") -> Text:
-    """A name in one line: on a narrow terminal it is cut, and the figures stay whole."""
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
-
-
-def _print_rows(console: Console, found: Measured) -> None:
-    table = _table("Measured in this run")
-    table.add_column("way")
-    for heading, _ in COLUMNS:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for group, rows in groupby(found.rows, lambda row: row.group):
-        table.add_row(_cell(group, style="italic"))
-        for row in rows:
-            table.add_row(_cell(f"  {row.title}"), *(cell(row) for _, cell in COLUMNS))
-    console.print(table)
-
-
-def _print_gains(console: Console, found: Measured) -> None:
-    table = _table("More often right than one call, in percentage points")
-    for heading in ("way", "over one call of"):
-        table.add_column(heading)
-    for heading in ("points", "95 % interval", ""):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for gain in found.gains:
-        points, interval = f"{100 * gain.gain:+.1f}", f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
-        table.add_row(_cell(gain.title), _cell(gain.against), points, interval, gain.verdict)
-    console.print(table)
+def print_rows(console: Console, rows: Sequence[Row]) -> None:
+    """What each way of answering got right, and what it took."""
+    made = table("Measured in this run", ("way",), [heading for heading, _ in COLUMNS])
+    for group, members in groupby(rows, lambda row: row.group):
+        made.add_row(cell(group, style="italic"))
+        for row in members:
+            made.add_row(cell(f"  {row.title}"), *(figure(row) for _, figure in COLUMNS))
+    console.print(made)
 
 
 def _print_reading(console: Console, found: Measured, speed: float, every: int) -> None:
@@ -106,10 +80,7 @@ def _print_reading(console: Console, found: Measured, speed: float, every: int) 
         f"of recorded latencies divided by {speed:g}.",
         "interval": "Paired over questions, normal approximation.",
     }
-    reading = Table.grid(padding=(0, 2, 0, 0))
-    for term, meaning in entries.items():
-        reading.add_row(Text(f" {term}", style="italic"), Text(meaning))
-    console.print(reading)
+    print_reading(console, entries)
 
 
 def _print_vote(console: Console, one: Answered) -> None:
@@ -120,7 +91,7 @@ def _print_vote(console: Console, one: Answered) -> None:
     for ballot in detail.ballots:
         last = (ballot.text or "").strip().splitlines()[-1:] or [""]
         said = ballot.value if ballot.kind == "valid" else f"{ballot.kind} ({ballot.reason})"
-        console.print(_cell(f"  voter {ballot.voter}: {said}   … {last[0].strip()}"))
+        console.print(cell(f"  voter {ballot.voter}: {said}   … {last[0].strip()}"))
     if detail.outstanding:
         console.print(f"  not waited for: {detail.outstanding} of {detail.n}")
     tally = ", ".join(f"{value} {count}" for value, count in detail.tally.items())

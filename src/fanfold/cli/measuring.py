@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from fanfold.models import recordings
 from fanfold.models.openai import OpenAI
 from fanfold.models.prices import MILLION
 from fanfold.models.recorded import recorded_rate
+from fanfold.runs.run import Run
 from fanfold.session import Session
 from fanfold.steps.gather import gather
 from fanfold.steps.prompt import prompt
@@ -46,7 +47,7 @@ TOGETHER = 64
 
 
 class Progress(msgspec.Struct):
-    """How far a pass is, for the screen."""
+    """How far a pass is, for the screen; `things` is what it asks about."""
 
     title: str
     total: int
@@ -54,7 +55,25 @@ class Progress(msgspec.Struct):
     right: int = 0
     sent: int = 0
     saved: int = 0
+    things: str = "questions"
 
+
+class Done(Protocol):
+    """One thing of a pass: the run that it took, and whether what came out was right."""
+
+    @property
+    def run(self) -> Run[Any]:
+        """The run."""
+        ...
+
+    @property
+    def right(self) -> bool:
+        """Whether it was right."""
+        ...
+
+
+T = TypeVar("T")
+D = TypeVar("D", bound=Done)
 
 Tell = Callable[[Progress], None]
 
@@ -98,11 +117,13 @@ async def run_passes(url: str, tell: Tell, *, every: int = 1) -> Passes:
     joint = recordings.recordings("panel")[::every]
     async with Session(max_in_flight=TOGETHER):
         return Passes(
-            early=await _pass(f"vote of {VOTES}", solo, lambda r: _vote_step(url, r), tell),
-            waves=await _pass(f"vote of {FIRST} to {VOTES}", solo, lambda r: _vote_step(url, r, wave=FIRST), tell),
-            full=await _pass(f"all {VOTES} heard", solo, lambda r: _vote_step(url, r, stop=False), tell),
-            panel=await _pass(f"panel of {len(PANEL)}", joint, lambda r: _panel_step(url, r), tell),
-            heard=await _pass("panel, all heard", joint, lambda r: _panel_step(url, r, stop=False), tell),
+            early=await ask_questions(f"vote of {VOTES}", solo, lambda r: _vote_step(url, r), tell),
+            waves=await ask_questions(
+                f"vote of {FIRST} to {VOTES}", solo, lambda r: _vote_step(url, r, wave=FIRST), tell
+            ),
+            full=await ask_questions(f"all {VOTES} heard", solo, lambda r: _vote_step(url, r, stop=False), tell),
+            panel=await ask_questions(f"panel of {len(PANEL)}", joint, lambda r: panel_step(url, r), tell),
+            heard=await ask_questions("panel, all heard", joint, lambda r: panel_step(url, r, stop=False), tell),
         )
 
 
@@ -125,27 +146,37 @@ def gains_of(passes: Passes) -> list[Gain]:
     return votes + [gain_of(passes.panel, passes.heard, model, model) for model in PANEL]
 
 
-async def _pass(
+async def ask_all(
+    progress: Progress, asked: Sequence[T], answer: Callable[[T], Awaitable[D]], tell: Tell
+) -> Sequence[D]:
+    """Ask about all things at the same time; the session's slots say how many calls are on the wire at once."""
+    tell(progress)
+
+    async def count(thing: T) -> D:
+        one = await answer(thing)
+        progress.done += 1
+        progress.right += one.right
+        progress.sent += one.run.times_one_call
+        progress.saved += one.run.saved.calls
+        tell(progress)
+        return one
+
+    return await gather(*map(count, asked))
+
+
+async def ask_questions(
     title: str,
     asked: Sequence[recordings.Recording],
     make: Callable[[recordings.Recording], Step[Any, Any]],
     tell: Tell,
 ) -> Pass:
-    """Ask all questions at the same time; the session's slots say how many calls are on the wire at once."""
-    progress = Progress(title, len(asked))
-    tell(progress)
+    """One pass over exam questions, by the way of voting that `make` makes for each."""
     began = now()
 
     async def answer(recording: recordings.Recording) -> Answered:
-        one = Answered(recording, await make(recording).run(recording.question))
-        progress.done += 1
-        progress.right += one.right
-        progress.sent += sum(call.sent is not None for call in one.run.calls)
-        progress.saved += one.run.saved.calls
-        tell(progress)
-        return one
+        return Answered(recording, await make(recording).run(recording.question))
 
-    answers = await gather(*map(answer, asked))
+    answers = await ask_all(Progress(title, len(asked)), asked, answer, tell)
     return Pass(title, answers, now() - began)
 
 
@@ -154,8 +185,11 @@ def _vote_step(url: str, recording: recordings.Recording, *, stop: bool = True, 
     return vote(asked, VOTES, stop=rules.decided() if stop else None, wave=wave, name="vote")
 
 
-def _panel_step(url: str, recording: recordings.Recording, *, stop: bool = True) -> Any:
-    jury = {model: _ask(url, recording, model) for model in PANEL}
+def panel_step(
+    url: str, recording: recordings.Recording, members: Sequence[str] = PANEL, *, stop: bool = True
+) -> Step[Any, Any]:
+    """One question to several models, each asked once; without `stop` all are heard."""
+    jury = {model: _ask(url, recording, model) for model in members}
     return vote(jury, stop=rules.decided() if stop else None, name="panel")
 
 

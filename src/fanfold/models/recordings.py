@@ -75,6 +75,7 @@ def recordings(kind: Kind | None = None) -> tuple[Recording, ...]:
     return _sets()[kind]
 
 
+@cache
 def models() -> tuple[str, ...]:
     """Return the names of all recorded models, sorted."""
     return tuple(sorted({model for recording in recordings() for model in recording.samples}))
@@ -97,7 +98,7 @@ def question_known(message: str) -> bool:
 @cache
 def latencies() -> tuple[Latency, ...]:
     """Return the times of every recorded request that succeeded, in the order of their source."""
-    columns = _load("latency.json.xz")
+    columns: dict[str, list[Any]] = json.loads(unpacked("latency.json.xz"))
     names = ("ttft_s", "e2e_s", "out_tok", "endpoint")
     return tuple(_latency(*row) for row in zip(*(columns[name] for name in names), strict=True))
 
@@ -110,7 +111,7 @@ def _latency(first: float, total: float, tokens: int, endpoint: str) -> Latency:
 
 @cache
 def _sets() -> Mapping[Kind | None, tuple[Recording, ...]]:
-    every = tuple(_recording(row) for row in _load("recorded.json.xz"))
+    every = tuple(_recording(row) for row in json.loads(unpacked("recorded.json.xz")))
     samples = tuple(recording for recording in every if recording.set == "samples")
     panel = tuple(recording for recording in every if recording.set == "panel")
     return {None: every, "samples": samples, "panel": panel}
@@ -149,5 +150,6 @@ def _inner(question: str) -> list[str]:
     return question.split("\n")[1:-1]
 
 
-def _load(name: str) -> Any:
-    return json.loads(lzma.decompress((_DATA / name).read_bytes()))
+def unpacked(name: str) -> bytes:
+    """Return the JSON of one packaged file."""
+    return lzma.decompress((_DATA / name).read_bytes())

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
+from fanfold.core.records import Reply
 from fanfold.errors import FanfoldError, ModelError, UsageError
-from fanfold.models import recordings
+from fanfold.models import llmbar, recordings, xstest
 from fanfold.models.fake import FakeModel
 from fanfold.models.recorded import message_text, recorded_reply
 from fanfold.testing.server.refusals import Refusal
@@ -15,7 +16,7 @@ from fanfold.testing.server.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fanfold.core.records import Limits, Model, Reply, Request
+    from fanfold.core.records import Limits, Model, Request
 
     Answers = Literal["recorded", "fake"] | Model | list[str] | Callable[[Request], str | Exception]
 
@@ -55,24 +56,34 @@ def answerer_of(answers: Any, seed: int | str) -> Answerer:
 
 
 class RecordedAnswers:
-    """Real answers that were recorded; a question that was not is refused."""
+    """Real answers that were recorded; a question that was not is refused.
+
+    Beside models that answered exam questions these are models of which only a label is known (`models/xstest.py`) and
+    judges of which only the verdict is (`models/llmbar.py`): what they reply is that, and their tokens are unknown.
+    """
 
     kind = "recorded"
 
     def load(self) -> None:
         """Unpack the recordings and index them."""
         recordings.question_known("")
+        self.models()
 
     def models(self) -> tuple[str, ...]:
         """The recorded models."""
-        return recordings.models()
+        return (*recordings.models(), *llmbar.models(), *xstest.models())
 
     async def answer(self, name: str, request: Request) -> Reply:
-        """The recorded samples from the draw's on."""
+        """The recorded samples from the draw's on; of a label or a verdict there is one."""
         bare = name.removeprefix("recorded:")
-        if bare not in self.models():
-            raise ModelError(f"no recordings of {name!r}: recorded models are {', '.join(self.models())}")
-        return recorded_reply(bare, message_text(request), request.draw.ordinal, request.n)
+        message = message_text(request)
+        if bare in recordings.models():
+            return recorded_reply(bare, message, request.draw.ordinal, request.n)
+        if bare in llmbar.models():
+            return Reply((llmbar.verdict(bare, message),) * request.n, None, model=bare)
+        if bare in xstest.models():
+            return Reply((xstest.labelled(bare, message),) * request.n, None, model=bare)
+        raise ModelError(f"no recordings of {name!r}: recorded models are {', '.join(self.models())}")
 
 
 class ModelAnswers:

@@ -116,7 +116,7 @@ class Completion:
             }
             for index, text in enumerate(self.reply.texts)
         ]
-        usage = _usage(self.reply.usage or Usage())
+        usage = _usage(self.reply.usage)
         return _encode({**self.head, "object": "chat.completion", "choices": choices, "usage": usage})
 
     @property
@@ -134,7 +134,7 @@ class Completion:
         """The events that close a streamed reply."""
         events = [self._chunk(index, {}, self.reply.finish) for index in range(len(self.reply.texts))]
         if self.include_usage:
-            events.append(self._event([], _usage(self.reply.usage or Usage())))
+            events.append(self._event([], _usage(self.reply.usage)))
         return b"".join([*events, b"data: [DONE]\n\n"])
 
     def _chunk(self, index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
@@ -147,7 +147,9 @@ class Completion:
         return b"data: %b\n\n" % _encode(chunk)
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
+def _usage(usage: Usage | None) -> dict[str, Any] | None:
+    if usage is None:  # not known is not nothing
+        return None
     return {
         "prompt_tokens": usage.input_tokens,
         "completion_tokens": usage.output_tokens,
