@@ -18,6 +18,7 @@
     ├─ BranchError                      a branch failed; carries what the others finished
     ├─ QuorumError                      too few branches succeeded or too few ballots are valid
     ├─ TieError                         a vote tied and `ties="error"`
+    ├─ RecordError                      fields that won, each by itself, make no valid record together
     ├─ RouteError                       a route has no path for what was said
     ├─ GateError                        an answer did not pass its gate
     └─ ScopeEnded                       a call made under a step that has already ended
@@ -211,6 +212,14 @@ class TieError(FanfoldError):
     def __init__(self, message: str, *, tied: tuple[Any, ...]) -> None:
         super().__init__(message)
         self.tied = tied
+
+
+class RecordError(FanfoldError):
+    """The fields that won a field-wise vote make no record that its type accepts; `values` maps them to their values."""
+
+    def __init__(self, message: str, *, values: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.values = dict(values)
 
 
 class RouteError(FanfoldError):

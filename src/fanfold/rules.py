@@ -10,9 +10,10 @@ How many ballots must be valid is the vote's `quorum=`: 1, if nothing is said, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fanfold.folds.counting import Elects, MayElect, Rule
+from fanfold.folds.fields import Fields
 from fanfold.folds.numeric import Mean, Median
 from fanfold.folds.plurality import Majority, Plurality, Weighted
 from fanfold.folds.stops import DECIDED, Stop
@@ -32,6 +33,7 @@ __all__ = [
     "any_of",
     "at_least",
     "decided",
+    "fields",
     "majority",
     "mean",
     "median",
@@ -97,6 +99,26 @@ def median() -> Rule[float, float]:
     abstains.
     """
     return Median()
+
+
+def fields(by: Mapping[str, Rule[Any, Any]] | None = None, *, of: type | None = None) -> Elects:
+    """Each field of a record is tallied by its type, and the winners make a record: the default for records.
+
+    Choices (`Literal`, Enum, bool) and texts go by plurality; `float` by `median()`; `int` and `Decimal` by the
+    median, too, of an even number the lower of the middle two, which is a number that a voter gave; lists and sets
+    have what is in more than half of the valid ballots' lists, in voter order; records inside are tallied in turn;
+    anything else counts as a whole, by plurality. Where a field may be None, that is one more choice, or, for numbers,
+    lists and records, wins with more than half of the valid ballots, and else those decide who gave a value.
+
+    `by` has other rules for some fields, as ``{"price": rules.mean()}`` (rounded, half to even, for whole numbers), or
+    ``{"address": rules.fields({...})}`` for a record inside. `of` is the record type, where the voters do not
+    declare one by `returns=`.
+
+    A ballot counts in every field or, with one that cannot be counted, in none. The record is checked by its own type
+    (`RecordError` where that refuses it): it may be nobody's ballot. `ties=` is every field's own: "abstain" needs
+    fields that may be None, and a step cannot decide. Raises `UsageError` for what does not fit.
+    """
+    return Fields(dict(by or {}), of)
 
 
 def decided() -> Stop:

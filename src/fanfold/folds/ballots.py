@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 
 import msgspec
@@ -60,6 +61,27 @@ def _described(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
+class FieldResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How one field of a record came about, in a vote by fields; as a `VoteResult` has it of whole answers.
+
+    Of a list `tally` maps items to the number of lists that have them, and `share` is the least agreement on any one
+    item, in or out. Where None is a value, `share` counts those who left the field empty as against what won. A nested
+    record has `fields` of its own, and the least share among them.
+    """
+
+    winner: Any
+    share: float | None
+    share_bounds: tuple[float, float] | None
+    tally: Tally[Any]
+    rule: str
+    why: str = ""
+    tied: tuple[Any, ...] = ()
+    fields: Mapping[str, FieldResult] = {}
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError("a FieldResult is a record, not a truth value: look at .winner")
+
+
 class VoteResult(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     """How a vote came about. Compare `winner`; the record itself refuses to be true or false.
 
@@ -70,6 +92,10 @@ class VoteResult(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     `why` say by what rule, and why the vote ended when it did. Of `n` voters `valid`, `abstained` and
     `errors` are in, `outstanding` are not. `tied` lists the values that shared the top, in declared or
     voter order; it is empty where one stood alone.
+
+    In a vote by fields `fields` maps each to how it came about. Then `winner` is put together from their winners, and
+    may be nobody's ballot; `share` is the least among the fields that have one, `tally` is of whole records, and
+    ties stand in the fields.
     """
 
     winner: R
@@ -85,6 +111,7 @@ class VoteResult(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     errors: int
     outstanding: int
     tied: tuple[Any, ...] = ()
+    fields: Mapping[str, FieldResult] = {}
 
     def __bool__(self) -> NoReturn:
         raise TypeError("a VoteResult is a record, not a truth value: look at .winner")

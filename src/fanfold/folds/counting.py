@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
-from fanfold.folds.tally import Groups, Key
+from fanfold.errors import UsageError
+from fanfold.folds.ballots import FieldResult
+from fanfold.folds.tally import Groups, Key, Tally
 
 T_contra = TypeVar("T_contra", contravariant=True)
 R_co = TypeVar("R_co", covariant=True)
@@ -33,15 +35,31 @@ class Terms(msgspec.Struct, frozen=True):
     choices: tuple[Any, ...] | None = None
     places: Mapping[Hashable, int] | None = None
 
+    def declaring(self, choices: Sequence[Any] | None) -> Terms:
+        """The same terms, with these choices declared (None: any value may come)."""
+        if choices is None:
+            return msgspec.structs.replace(self, choices=None, places=None)
+        if not choices:
+            raise UsageError("declared choices must hold at least one value; None declares nothing")
+        places: dict[Hashable, int] = {}
+        for choice in choices:
+            places.setdefault(self.key(choice), len(places))
+        return msgspec.structs.replace(self, choices=tuple(choices), places=places)
+
 
 class Verdict(msgspec.Struct, Generic[R_co], frozen=True):
-    """What a count comes to if nothing more arrives; `note` is for readers, as that a tie was broken."""
+    """What a count comes to if nothing more arrives.
+
+    `note` is for readers, as that a tie was broken; `fields` is how each field came about, where a record's fields are
+    counted each by itself.
+    """
 
     winner: R_co
     share: float | None = None
     bounds: tuple[float, float] | None = None
     tied: tuple[Any, ...] = ()
     note: str = ""
+    fields: Mapping[str, FieldResult] = {}
 
 
 class Count(ABC, Generic[R_co]):
@@ -51,10 +69,25 @@ class Count(ABC, Generic[R_co]):
         self.terms = terms
         self.groups = groups or Groups(len(terms.names), places=terms.places)
 
-    def take(self, index: int, group: Hashable, value: Any) -> str | None:
-        """Count a valid ballot, or say why it is none under this rule."""
-        self.groups.add(index, group, value)
+    def arrive(self, index: int) -> None:
+        """The voter at `index` is no longer out, whatever it brought."""
+        self.groups.arrive(index)
+
+    def refused(self, group: Hashable, value: Any) -> str | None:
+        """Why a readable ballot is no answer to this vote; None where it is one."""
+        places = self.terms.places
+        if places is not None and group not in places:
+            # The choices bound what may still come, and an early end relies on it; so they bind here too.
+            return f"{value!r:.60} is none of the choices"
         return None
+
+    def take(self, index: int, group: Hashable, value: Any) -> None:
+        """Count a ballot that is not refused."""
+        self.groups.add(index, group, value)
+
+    def tally(self) -> Tally[Any]:
+        """What was counted, most first."""
+        return self.groups.tally(self.terms.key)
 
     def reach(self) -> Reach:
         """Where the outcome stands that holds without a quorum; most rules have none such."""
@@ -72,8 +105,10 @@ class Count(ABC, Generic[R_co]):
 class Rule(ABC, Generic[T_contra, R_co]):
     """How ballots of one type become one outcome. Make one with the functions of `fanfold.rules`."""
 
-    symmetric: ClassVar[bool] = True
-    """Whether all voters weigh the same, so that it does not matter which of them are asked first."""
+    @property
+    def symmetric(self) -> bool:
+        """Whether all voters weigh the same, so that it does not matter which of them are asked first."""
+        return True
 
     def check(self, names: Sequence[str]) -> None:
         """Raise `UsageError` where the rule cannot be applied to these voters."""

@@ -48,19 +48,36 @@ class Numbers(Count[float]):
             raise UsageError(f"the choice {choice!r} is not a number: mean() and median() average numbers")
         return found
 
-    def take(self, index: int, group: Hashable, value: Any) -> str | None:
-        """Count a number; anything else is an abstention."""
-        found = number(value)
-        if found is None:
-            return f"{value!r:.60} is not a number"
+    def refused(self, group: Hashable, value: Any) -> str | None:
+        """What is no number, or none of the choices."""
+        return f"{value!r:.60} is not a number" if self.read(value) is None else super().refused(group, value)
+
+    def take(self, index: int, group: Hashable, value: Any) -> None:
+        """Count a number."""
+        found = self.read(value)
         if found not in self.times:
             insort(self.values, found)
         self.times[found] = self.times.get(found, 0) + 1
-        return super().take(index, group, value)
+        super().take(index, group, value)
+
+    def read(self, value: Any) -> Any:
+        """The number that a value counts as, or None."""
+        return number(value)
 
     def verdict(self) -> Verdict[float]:
         """The average of what is in; it is no voter's value, so nothing has a share."""
         return Verdict(self.average())
+
+    def at(self, rank: int, below: int = 0) -> float:
+        """The number at a rank in order, if so many more come at the least that may come, and any at the most."""
+        rank -= below
+        if rank < 0:
+            return self.least
+        for value in self.values:
+            rank -= self.times[value]
+            if rank < 0:
+                return value
+        return self.most
 
     @abstractmethod
     def average(self) -> float:
@@ -82,20 +99,10 @@ class Middle(Numbers):
     def _median(self, below: int = 0, above: int = 0) -> float:
         """The median with so many more ballots at the least, or at the most, that may still come."""
         ranks = self.groups.total + below + above
-        low, high = self._at((ranks - 1) // 2, below), self._at(ranks // 2, below)
+        low, high = self.at((ranks - 1) // 2, below), self.at(ranks // 2, below)
         if low == high or math.isinf(low):
             return low
         return high if math.isinf(high) else float((Fraction(low) + Fraction(high)) / 2)
-
-    def _at(self, rank: int, below: int) -> float:
-        rank -= below
-        if rank < 0:
-            return self.least
-        for value in self.values:
-            rank -= self.times[value]
-            if rank < 0:
-                return value
-        return self.most
 
 
 class Average(Numbers):

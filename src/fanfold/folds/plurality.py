@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from fanfold.errors import UsageError
 from fanfold.folds.counting import Count, Elects, MayElect, Terms, Verdict, listed
@@ -117,14 +117,22 @@ class Weighted(MayElect):
 
     weights: Mapping[str, Weight] = field(hash=False)
 
-    symmetric: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         exact = [_exact(voter, weight) for voter, weight in self.weights.items()]
         if not any(exact):
             raise UsageError("weighted() needs a weight above 0: with none, no voter could elect anything")
         if sum(exact) > _MOST:
             raise UsageError("the weights of weighted() add up to more than a float can hold: scale them down")
+
+    @property
+    def symmetric(self) -> bool:
+        """Voters differ, unless all weights are the same; even then they are told apart by name."""
+        return False
+
+    @property
+    def elects_always(self) -> bool:
+        """Whether a valid ballot is enough for a winner: no voter is without a say."""
+        return all(self.weights.values())
 
     def check(self, names: Sequence[str]) -> None:
         """Every voter has a weight, and every weight a voter."""

@@ -39,7 +39,7 @@ class Poll(Generic[R]):
 
     def add(self, ballot: Ballot) -> Ballot:
         """Count a ballot; gives it back as it counted, which may be as an abstention."""
-        self.count.groups.arrive(ballot.index)
+        self.count.arrive(ballot.index)
         refused = self._refused(ballot) if ballot.kind == "valid" else None
         if refused is not None:
             ballot = ballot.without(refused)
@@ -49,11 +49,11 @@ class Poll(Generic[R]):
 
     def _refused(self, ballot: Ballot) -> str | None:
         """Count a valid ballot, or say why it cannot be counted."""
-        group, places = self.terms.key(ballot.value), self.terms.places
-        if places is not None and group not in places:
-            # The choices bound what may still come, and an early end relies on it; so they bind here too.
-            return f"{ballot.value!r:.60} is none of the choices"
-        return self.count.take(ballot.index, group, ballot.value)
+        group = self.terms.key(ballot.value)
+        refused = self.count.refused(group, ballot.value)
+        if refused is None:
+            self.count.take(ballot.index, group, ballot.value)
+        return refused
 
     def short(self) -> bool:
         """Whether the quorum is missed as things stand, with an outcome that needs it."""
@@ -101,11 +101,4 @@ def agreed(
         quorum = rule.quorum(len(names))
     elif not is_count(quorum) or quorum > len(names):
         raise UsageError(f"quorum={quorum!r} cannot be: give a number from 1 to {len(names)}, the voters")
-    if choices is None:
-        return Terms(tuple(names), quorum, ties, key)
-    if not choices:
-        raise UsageError("declared choices must hold at least one value; None declares nothing")
-    places: dict[Any, int] = {}
-    for choice in choices:
-        places.setdefault(key(choice), len(places))
-    return Terms(tuple(names), quorum, ties, key, tuple(choices), places)
+    return Terms(tuple(names), quorum, ties, key).declaring(choices)

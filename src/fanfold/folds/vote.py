@@ -8,7 +8,7 @@ from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
 from fanfold.errors import BranchError, QuorumError, TieError, UsageError
 from fanfold.folds.ballots import Ballot, VoteResult, ballot_of
 from fanfold.folds.canonical import ballot_key
-from fanfold.folds.counting import Rule, Ties, Verdict, is_count, listed
+from fanfold.folds.counting import Rule, Ties, Verdict, is_count
 from fanfold.folds.polls import Poll, agreed
 from fanfold.folds.stops import DECIDED, Stop
 
@@ -106,8 +106,8 @@ class VoteFold(Generic[R]):
         verdict = self.poll.count.verdict()
         if verdict.tied and self.ties == "error":
             raise TieError(
-                f"{listed(verdict.tied)} tied: let ties= say which wins ('declared') or that none does "
-                "('abstain'), or give it a step that decides",
+                f"{verdict.note}: let ties= say which wins ('declared') or that none does ('abstain'), or give it a "
+                "step that decides",
                 tied=verdict.tied,
             )
         return self._result(verdict, why)
@@ -128,7 +128,7 @@ class VoteFold(Generic[R]):
             winner=verdict.winner,
             share=verdict.share,
             share_bounds=verdict.bounds,
-            tally=poll.count.groups.tally(self.key),
+            tally=poll.count.tally(),
             ballots=tuple(self._in_order()),
             rule=repr(self.rule),
             why="; ".join(filter(None, [self._ended(why), verdict.note])),
@@ -138,6 +138,7 @@ class VoteFold(Generic[R]):
             errors=poll.kinds["error"],
             outstanding=poll.outstanding,
             tied=verdict.tied,
+            fields=verdict.fields,
         )
 
     def _ended(self, why: Why) -> str:
