@@ -215,7 +215,7 @@ class TieError(FanfoldError):
 
 
 class RecordError(FanfoldError):
-    """The fields that won a field-wise vote make no record that its type accepts; `values` maps them to their values."""
+    """What won field by field makes no record that its type accepts; `values` maps the fields to their winners."""
 
     def __init__(self, message: str, *, values: Mapping[str, Any]) -> None:
         super().__init__(message)

@@ -45,6 +45,14 @@ FLAKY = prompt("Flaky: {input}")
 YES = prompt("Yes or no: {input}", returns=bool)
 
 
+@dataclass
+class Choice:
+    """A record to vote on."""
+
+    pick: Literal["a", "b"]
+    count: int
+
+
 @step
 async def gathering(given: str) -> str:
     """A plain function that gathers, twice."""
@@ -84,6 +92,9 @@ STEPS = {
     ),
     "sample with a merge": sample(FLAKY, 4, merge=ASK, timeout=30 * TICK),
     "vote with a merge": vote({"x": ASK, "y": FLAKY}, merge=prompt("{x}{y}")),
+    "vote by meaning": vote(ASK, n=4, same="meaning", timeout=40 * TICK),
+    "vote by a step's key": vote(FLAKY, n=4, same=PICK),
+    "vote by fields": vote(prompt("Pick: {input}", returns=Choice), n=3),
     "route": route(lambda _: "a", {"a": FLAKY, "b": ASK}),
     "gate": ASK | gate(YES, retries=2, otherwise=ASK),
     "retry": retry(FLAKY, retries=3),

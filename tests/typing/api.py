@@ -198,6 +198,15 @@ assert_type(vote(score, n=5, rule=rules.mean()), Step[Any, float])
 assert_type(vote(number, n=5, rule=rules.median()), Step[Any, float])
 assert_type(vote(label, n=5, stop=rules.decided(), on_error="fail", timeout=1, wave=2, name="v"), Step[Any, Label])
 assert_type(vote(label, n=5, stop=None), Step[Any, Label])
+assert_type(vote(report, n=5), Step[Any, Report])
+assert_type(vote(parts, n=5, rule=rules.fields({"tone": rules.plurality()})), Step[Any, Parts])
+assert_type(vote(report, n=5, rule=rules.fields(of=Report), ties="abstain"), Step[Any, Report | None])
+assert_type(vote(text, n=5, same="meaning", judge="openai:gpt-4o-mini"), Step[Any, str])
+assert_type(vote(text, n=5, same="meaning", rule=rules.majority()), Step[Any, str | None])
+assert_type(vote(text, n=5, same=len), Step[Any, str])
+assert_type(vote(text, n=5, same=lambda said: said[:1]), Step[Any, str])
+assert_type(vote(text, n=5, same=label, judge=None), Step[Any, str])
+assert_type(vote(shout, n=5, same=count, rule=rules.at_least(2, b"x")), Step[str, bool])
 
 # -- samples ------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fanfold.errors import BranchError, FanfoldError, QuorumError, UsageError
-from fanfold.folds.ballots import Said, VoteResult
+from fanfold.folds.ballots import FieldResult, Said, VoteResult
 from fanfold.steps.sections import Sections
 from fanfold.steps.templates import plain, render
 
@@ -51,9 +51,27 @@ def detail_fields(detail: Any) -> dict[str, Any]:
     """A detail's own fields, such as JSON can say."""
     if isinstance(detail, VoteResult):
         fields = msgspec.structs.asdict(detail)
-        fields["tally"] = {text(value): count for value, count in detail.tally.items()}
+        fields["tally"] = _tally(detail.tally)
+        fields["fields"] = _by_field(detail.fields)
         return fields
     return msgspec.structs.asdict(detail) if isinstance(detail, msgspec.Struct) else {}
+
+
+def _tally(tally: Mapping[Any, float]) -> dict[str, float]:
+    return {text(value): count for value, count in tally.items()}
+
+
+def _by_field(fields: Mapping[str, FieldResult]) -> dict[str, Any]:
+    """How each field came about, and those of the records inside."""
+    return {
+        name: {**msgspec.structs.asdict(one), "tally": _tally(one.tally), "fields": _by_field(one.fields)}
+        for name, one in fields.items()
+    }
+
+
+def _shared(one: FieldResult) -> str:
+    share = "" if one.share is None else f" ({one.share:.0%})"
+    return f"{one.winner!r:.40}{share}"
 
 
 def text(value: Any) -> str:
@@ -68,7 +86,9 @@ def notes(run: Run[Any]) -> list[str]:
     """How the output came about, line by line: a vote's tally, and what is missing."""
     detail = run.detail
     if isinstance(detail, VoteResult):
-        counts = ", ".join(f"{text(value)} {count}" for value, count in detail.tally.items())
+        counts = ", ".join(f"{value} {count}" for value, count in _tally(detail.tally).items())
+        if detail.fields:
+            counts = ", ".join(f"{name} {_shared(one)}" for name, one in detail.fields.items())
         failed = [f"voter {one.voter} failed: {one.reason}" for one in detail.ballots if one.kind == "error"]
         return [f"{counts or 'no ballots'}; {detail.why}", *failed]
     if isinstance(detail, Sections):

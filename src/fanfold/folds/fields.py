@@ -270,8 +270,8 @@ class Fields(Elects):
             )
         if terms.ties == "step":
             raise UsageError(
-                "a step as ties= chooses between whole answers, and each field ties by itself: take 'declared', 'error' "
-                "or 'abstain', or rule=rules.plurality() for a vote on whole records"
+                "a step as ties= chooses between whole answers, and each field ties by itself: take 'declared', "
+                "'error' or 'abstain', or rule=rules.plurality() for a vote on whole records"
             )
         return FieldCounts(terms.declaring(None), shapes.record_in(self.of), self.rules, self.within)
 

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, NewType, NotRequired, Required, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-import typing_extensions
 
 from fanfold.errors import RecordError, UsageError
 
-_WRAPPERS = {Required, NotRequired, Final, typing_extensions.ReadOnly}
+_WRAPPERS = {Annotated, Required, NotRequired, Final}
 
 
 class Bare(msgspec.Struct, frozen=True):
@@ -41,12 +40,12 @@ class Field(msgspec.Struct, frozen=True):
 
 def bare(hint: Any) -> Bare:
     """What stands under a type hint."""
-    if isinstance(hint, typing_extensions.TypeAliasType):
-        return bare(hint.__value__)
     if isinstance(hint, NewType):
         return bare(hint.__supertype__)
+    if hasattr(hint, "__value__") and not isinstance(hint, type):  # type X = ...
+        return bare(hint.__value__)
     origin, args = get_origin(hint), get_args(hint)
-    if origin is Annotated or origin in _WRAPPERS:
+    if origin in _WRAPPERS or str(origin).endswith(".ReadOnly"):  # which `typing` has from 3.13 on
         return bare(args[0])
     if origin not in {Union, types.UnionType}:
         return Bare(hint)
@@ -117,8 +116,8 @@ def put_together(record: Any, fields: Mapping[str, Field], values: Mapping[str, 
         return record(**given)
     except Exception as error:
         raise RecordError(
-            f"the fields that won make no {record.__name__}: {_problems(error)} (.values has them; each was voted on by "
-            "itself, so a rule between them may not hold: rule=rules.plurality() votes on whole records)",
+            f"the fields that won make no {record.__name__}: {_problems(error)} (.values has them; each was voted on "
+            "by itself, so a rule between them may not hold: rule=rules.plurality() votes on whole records)",
             values=dict(given),
         ) from error
 

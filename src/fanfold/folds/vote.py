@@ -99,10 +99,7 @@ class VoteFold(Generic[R]):
 
     def end(self, why: Why) -> VoteResult[R]:
         """The result of what was folded; voters that are not in count as absent."""
-        if self.failed is not None:
-            raise BranchError(*self.failed, self._finished())
-        if self.poll.short():
-            self._miss(why)
+        self.check(why)
         verdict = self.poll.count.verdict()
         if verdict.tied and self.ties == "error":
             raise TieError(
@@ -111,6 +108,23 @@ class VoteFold(Generic[R]):
                 tied=verdict.tied,
             )
         return self._result(verdict, why)
+
+    def check(self, why: Why) -> None:
+        """Raise `BranchError` where a voter failed and may not, `QuorumError` where too few ballots are valid."""
+        if self.failed is not None:
+            raise BranchError(*self.failed, self._finished())
+        if self.poll.short():
+            self._miss(why)
+
+    def recount(self, key: Key) -> None:
+        """Count the ballots that are in once more, under another key."""
+        self.key = key
+        self.poll = self._open(self.poll.terms.names)
+        self.ballots = {ballot.index: self.poll.add(ballot) for ballot in self.in_order()}
+
+    def in_order(self) -> list[Ballot]:
+        """The ballots that are in, in voter order."""
+        return [self.ballots[index] for index in sorted(self.ballots)]
 
     def _open(self, names: Sequence[str]) -> Poll[R]:
         terms = agreed(self.rule, names, quorum=self.quorum, ties=self.ties, choices=self.declared, key=self.key)
@@ -129,7 +143,7 @@ class VoteFold(Generic[R]):
             share=verdict.share,
             share_bounds=verdict.bounds,
             tally=poll.count.tally(),
-            ballots=tuple(self._in_order()),
+            ballots=tuple(self.in_order()),
             rule=repr(self.rule),
             why="; ".join(filter(None, [self._ended(why), verdict.note])),
             n=poll.n,
@@ -155,7 +169,7 @@ class VoteFold(Generic[R]):
     def _miss(self, why: Why) -> NoReturn:
         poll = self.poll
         missing = dict.fromkeys(poll.terms.names, _ABSENT[why])
-        missing.update((ballot.voter, ballot.reason or ballot.kind) for ballot in self._in_order())
+        missing.update((ballot.voter, ballot.reason or ballot.kind) for ballot in self.in_order())
         finished = self._finished()
         for name in finished:
             del missing[name]
@@ -171,10 +185,7 @@ class VoteFold(Generic[R]):
         return self.errors[min(self.errors)] if self.errors else None
 
     def _finished(self) -> dict[str, Any]:
-        return {ballot.voter: ballot.value for ballot in self._in_order() if ballot.kind == "valid"}
-
-    def _in_order(self) -> list[Ballot]:
-        return [self.ballots[index] for index in sorted(self.ballots)]
+        return {ballot.voter: ballot.value for ballot in self.in_order() if ballot.kind == "valid"}
 
 
 def _counts(poll: Poll[Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
-from fanfold.errors import CallError, FatalError, LoopError, ParseError, QuorumError, StepTimeout, UsageError
+from fanfold.errors import FatalError, LoopError, QuorumError, UsageError
 from fanfold.folds.collect import Collect, Collected, OnError, check_quorum
 from fanfold.folds.picking import Choice, Pick, by_matches, by_orders, by_points
 from fanfold.steps.collecting import CollectingStep, Policy
@@ -19,7 +19,7 @@ from fanfold.steps.fences import Fence
 from fanfold.steps.prompt import prompt
 from fanfold.steps.race import named_apart
 from fanfold.steps.running import follow
-from fanfold.steps.scoring import Scale, Score, score_answer
+from fanfold.steps.scoring import NO_VERDICT, Scale, Score, score_answer
 from fanfold.steps.step import Function, Step, as_step
 from fanfold.steps.templates import render
 
@@ -48,8 +48,6 @@ POINTWISE = """How well does the candidate accomplish the task? Consider {criter
 
 CRITERIA = "accuracy, completeness, and clarity"
 SCALE: Scale = (1, 10)
-NO_VERDICT = (ParseError, CallError, StepTimeout)
-"""What a judge may fail with and be passed over; a model that nobody can reach as named is the program's error."""
 
 
 class Judge(Step[Any, int | None]):

@@ -54,6 +54,7 @@ class Prompt(Step[Any, Out_co]):
         self.needs = frozenset(field for frame in frames for field in frame.needs)
         self.answer: Answer[Out_co] = returns if isinstance(returns, Answer) else answer(returns)
         self.choices = self.answer.choices
+        self.returns = None if isinstance(returns, Answer) else returns
         self.options = options
 
     async def timed(self, given: Any) -> Out_co:

@@ -1,4 +1,4 @@
-"""A judge's score: how it is asked for, and how it is read."""
+"""A judge's score: how it is asked for, how it is read, and which failures are no verdict."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from functools import partial
 
 import msgspec
 
-from fanfold.errors import UsageError
+from fanfold.errors import CallError, ParseError, StepTimeout, UsageError
 from fanfold.steps.answers.numbers import number
 from fanfold.steps.answers.reading import Answer, Unreadable
 from fanfold.steps.answers.replies import find_json
 
 Scale = tuple[float, float]
+
+NO_VERDICT = (ParseError, CallError, StepTimeout)
+"""What a judge may fail with and be passed over; a model that nobody can reach as named is the program's error."""
 
 
 class Score(msgspec.Struct, frozen=True):

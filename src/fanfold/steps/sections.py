@@ -58,6 +58,7 @@ class SectionsStep(CollectingStep[In]):
         self.branches = branches
         self.merge = merge
         self.record = None if returns is None else Record(returns)
+        self.returns = returns
         if not callable(branches):
             self._steps(branches)
 

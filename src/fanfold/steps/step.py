@@ -41,6 +41,8 @@ class Step(Generic[In_contra, Out_co]):
     """Whether the timeout is the step's fan's, which answers with what it has; else it cancels the step."""
     choices: tuple[Any, ...] | None = None
     """The declared values of its output, in order, where there are such; ties go by it."""
+    returns: Any = None
+    """The declared type of its output, where there is one; of a record a vote tallies the fields."""
 
     def __init__(self, name: str, timeout: float | None = None) -> None:
         check_seconds(timeout)
@@ -152,6 +154,7 @@ class Chain(Step[In_contra, Out_co]):
     def __init__(self, links: Sequence[Step[Any, Any]], name: str = "chain", timeout: float | None = None) -> None:
         super().__init__(name, timeout)
         self.links = _joined(links)
+        self.returns = self.links[-1].returns
 
     async def execute(self, given: In_contra) -> Out_co:
         value: Any = given

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import msgspec
 
+from fanfold.core.clock import now
 from fanfold.core.fan import fan
-from fanfold.core.records import Branch
+from fanfold.core.records import Branch, Model
 from fanfold.core.scope import current
 from fanfold.core.timeouts import Total
 from fanfold.errors import TieError, UsageError
 from fanfold.folds.ballots import Said, VoteResult
 from fanfold.folds.canonical import ballot_key
+from fanfold.folds.fields import Fields
+from fanfold.folds.shapes import record_in
+from fanfold.folds.spellings import WHICHEVER
 from fanfold.folds.vote import VoteFold
+from fanfold.models.names import Openable
 from fanfold.rules import Rule, Stop, decided, plurality
 from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.running import follow
+from fanfold.steps.sameness import Place, Same, SameBy, as_same
 from fanfold.steps.step import Step, as_step
 from fanfold.steps.templates import fields_of
 
@@ -32,6 +38,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 Ties = Literal["declared", "error", "abstain"]
+Judge = str | Model | Openable | None
+LEAST = 1e-6
+"""Seconds that voters have at the least, where finding keys beforehand took all of the timeout."""
 Voters = Step[In, T] | Sequence[Step[In, T]] | Mapping[str, Step[In, T]]
 
 
@@ -44,15 +53,18 @@ class VoteStep(Step[In, Any]):
     def __init__(
         self,
         voters: Mapping[str, Step[In, Any]],
-        make_fold: Callable[[], VoteFold[Any]],
+        make_fold: Callable[..., VoteFold[Any]],
+        same: Same,
         tie_step: Step[Any, Any] | None,
         merge: Merge | None,
+        *,
         name: str,
         timeout: float | None,
     ) -> None:
         super().__init__(name, timeout)
         self.voters = voters
         self.make_fold = make_fold
+        self.same = same
         self.tie_step = tie_step
         self.merge = merge
         self.total()
@@ -66,7 +78,7 @@ class VoteStep(Step[In, Any]):
 
     def total(self) -> Total:
         """Its timeout, for one execution; the voters leave time for a step that may follow."""
-        rests = [0.0 if self.merge is None else self.merge.seconds]
+        rests = [self.same.seconds, 0.0 if self.merge is None else self.merge.seconds]
         rests += [self.tie_step.timeout] if self.tie_step is not None else []
         return Total(self.timeout, f"vote {self.name!r}", None if None in rests else sum(filter(None, rests)))
 
@@ -74,12 +86,10 @@ class VoteStep(Step[In, Any]):
         """Ask all voters at once, count as they answer, break a tie where a step was given for it."""
         if self.merge is not None:
             self.merge.check_fields(given, self.voters)
-        branches = [
-            Branch(voter, partial(_ballot, step, given), ordinal=ordinal, repeats=repeats)
-            for (voter, step), (ordinal, repeats) in zip(self.voters.items(), self._repetitions.values(), strict=True)
-        ]
         total = self.total()
-        result: VoteResult[Any] = await fan(branches, self.make_fold(), timeout=total.begin())
+        seconds = total.begin()
+        ask = partial(self._ask, given, None if seconds is None else now() + seconds)
+        result = await self.same.counted(given, self.make_fold, ask, total)
         async with total.remaining():
             if result.tied and self.tie_step is not None:
                 result = await self._broken(self.tie_step, given, result)
@@ -88,6 +98,14 @@ class VoteStep(Step[In, Any]):
         if scope is not None:
             scope.detail = result
         return output
+
+    async def _ask(self, given: In, until: float | None, fold: Any, place: Place | None) -> Any:
+        """What the fold makes of all voters, asked at once and heard `until` then."""
+        branches = [
+            Branch(voter, partial(_ballot, step, given, place), ordinal=ordinal, repeats=repeats)
+            for (voter, step), (ordinal, repeats) in zip(self.voters.items(), self._repetitions.values(), strict=True)
+        ]
+        return await fan(branches, fold, timeout=None if until is None else max(until - now(), LEAST))
 
     async def _merged(self, merge: Merge, given: In, result: VoteResult[Any]) -> Any:
         """One answer of all ballots; a voter without a valid one is missing, and the merge is told why."""
@@ -108,11 +126,14 @@ class VoteStep(Step[In, Any]):
         return msgspec.structs.replace(result, winner=chosen[0], why=why)
 
 
-async def _ballot(step: Step[In, Any], given: In) -> Said[Any]:
-    """One voter's value, with the reply's text that it was read from."""
+async def _ballot(step: Step[In, Any], given: In, place: Place | None) -> Said[Any]:
+    """One voter's value, with the reply's text that it was read from; placed among the others where that is wanted."""
     value = await step.timed(given)
     scope = current()
-    return Said(value, None if scope is None else scope.said)
+    said = Said(value, None if scope is None else scope.said)
+    if place is not None and value is not None:
+        await place(value)
+    return said
 
 
 @overload
@@ -124,6 +145,8 @@ def vote(
     rule: Rule[Any, Any] = ...,
     ties: Ties | Step[Any, Any] = ...,
     quorum: int | None = ...,
+    same: SameBy[Any] = ...,
+    judge: Judge = ...,
     on_error: OnError = ...,
     timeout: float | None = ...,
     name: str = ...,
@@ -137,6 +160,8 @@ def vote(
     ties: Literal["declared", "error"] | Step[Any, Any] = ...,
     quorum: int | None = ...,
     stop: Stop | None = ...,
+    same: SameBy[T] = ...,
+    judge: Judge = ...,
     on_error: OnError = ...,
     timeout: float | None = ...,
     wave: int | None = ...,
@@ -151,6 +176,8 @@ def vote(
     ties: Literal["abstain"],
     quorum: int | None = ...,
     stop: Stop | None = ...,
+    same: SameBy[T] = ...,
+    judge: Judge = ...,
     on_error: OnError = ...,
     timeout: float | None = ...,
     wave: int | None = ...,
@@ -165,6 +192,8 @@ def vote(
     ties: Ties | Step[Any, Any] = ...,
     quorum: int | None = ...,
     stop: Stop | None = ...,
+    same: SameBy[T] = ...,
+    judge: Judge = ...,
     on_error: OnError = ...,
     timeout: float | None = ...,
     wave: int | None = ...,
@@ -179,6 +208,8 @@ def vote(
     ties: Ties | Step[Any, Any] = ...,
     quorum: int | None = ...,
     stop: Stop | None = ...,
+    same: SameBy[T] = ...,
+    judge: Judge = ...,
     on_error: OnError = ...,
     timeout: float | None = ...,
     wave: int | None = ...,
@@ -192,6 +223,8 @@ def vote(
     ties: Ties | Step[Any, Any] = "declared",
     quorum: int | None = None,
     stop: Stop | None = decided(),  # noqa: B008  # a constant of the rules
+    same: Any = None,
+    judge: Judge = None,
     on_error: OnError = "skip",
     timeout: float | None = None,
     wave: int | None = None,
@@ -209,33 +242,55 @@ def vote(
     ``"error"``, ``"abstain"`` (None wins), or a step that gets ``{tied}`` beside the input and says which.
     `quorum` is the least number of valid ballots (default 1; all for thresholds, where it binds the negative
     outcome). A reply that does not parse is an abstention; a failed call is an error ballot, or under
-    ``on_error="fail"`` ends the vote. At `timeout` (seconds) it counts what is there, in
-    time for a merging or tie-breaking step. With `wave` only so
-    many are asked at first, and the next so many only if those did not decide it: fewer calls, but later.
+    ``on_error="fail"`` ends the vote. At `timeout` (seconds) it counts what is there, in time for a judge, or a merging
+    or tie-breaking step. With `wave` only so many are asked at first, and the next so many only if those did not
+    decide it: fewer calls, but later.
+
+    Records (where all voters' `returns=` is one pydantic model, say) are voted on by `rules.fields()`, which says how,
+    unless `rule`, `same` or `merge` is given. `same` says which answers are one: a function or step from an answer to
+    its key (called once a valid ballot), or ``"meaning"``: the model `judge` (default: the session's) groups what
+    differs by its form, in at most one call, at the end; the vote then ends early only where one spelling has more
+    than half of all voters.
 
     With `merge` (a step or a function, as in `sections`) the output is what it makes of all valid ballots (mixture of
     agents), told which are missing; then every voter is heard, and the rule's outcome stands in `run.detail`.
 
-    Raises `QuorumError`, `TieError`, `BranchError`; `UsageError` for what cannot be.
+    Raises `QuorumError`, `TieError`, `BranchError`, `RecordError`; `UsageError` for what cannot be.
     """
-    named = _named(voters, n)
-    steps = list(named.values())
-    first = steps[0].choices
+    named, merging = _named(voters, n), as_merge(merge)
+    counted = _rule(rule, list(named.values()), whole=merge is not None or same is not None)
     make_fold = partial(
         VoteFold,
-        plurality() if rule is None else rule,
+        counted,
         names=list(named),
         ties="step" if isinstance(ties, Step) else ties,
         quorum=quorum,
-        stop=None if merge is not None else stop,
-        declared=first if all(step.choices == first for step in steps) else None,
+        stop=None if merge is not None else WHICHEVER if same == "meaning" and stop is not None else stop,
+        declared=_declared(list(named.values())) if same is None else None,
         on_error=on_error,
         wave=wave,
     )
-    merging = as_merge(merge)
     if merging is not None:
         merging.check(named)
-    return VoteStep(named, make_fold, ties if isinstance(ties, Step) else None, merging, name, timeout)
+    breaker = ties if isinstance(ties, Step) else None
+    return VoteStep(named, make_fold, as_same(same, judge, counted), breaker, merging, name=name, timeout=timeout)
+
+
+def _rule(given: Rule[Any, Any] | None, steps: Sequence[Step[Any, Any]], *, whole: bool) -> Rule[Any, Any]:
+    """The rule given; where there is none, by fields for voters that declare one record type, else plurality."""
+    declared = steps[0].returns
+    record = record_in(declared) if all(step.returns is declared for step in steps) else None
+    if isinstance(given, Fields):
+        return given if given.of is not None else Fields(given.rules, record)
+    if given is not None:
+        return given
+    return plurality() if record is None or whole else Fields({}, record)
+
+
+def _declared(steps: Sequence[Step[Any, Any]]) -> tuple[Any, ...] | None:
+    """The choices that all voters declare."""
+    first = steps[0].choices
+    return first if all(step.choices == first for step in steps) else None
 
 
 def _named(voters: Any, n: int | None) -> dict[str, Step[Any, Any]]:
