@@ -434,6 +434,7 @@ def test_the_record_of_a_vote_by_fields_travels() -> None:
     found = said(Item, [Item("bad"), Item("good"), Item("bad")])
     again = pickle.loads(pickle.dumps(found))
     assert again == found
+    assert hash(again) == hash(found)
     assert again.fields["label"].tally["bad"] == 2
     with pytest.raises(TypeError, match=r"look at \.winner"):
         bool(found.fields["label"])

@@ -113,5 +113,9 @@ class VoteResult(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     tied: tuple[Any, ...] = ()
     fields: Mapping[str, FieldResult] = {}
 
+    def __hash__(self) -> int:
+        # By what equal results share and can always be hashed: winners and fields may be anything.
+        return hash((self.tally, self.rule, self.why, self.n))
+
     def __bool__(self) -> NoReturn:
         raise TypeError("a VoteResult is a record, not a truth value: look at .winner")
