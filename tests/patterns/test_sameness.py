@@ -250,7 +250,7 @@ def test_quorums_timeouts_and_waves_hold_before_the_judge() -> None:
 
 
 def test_the_voters_leave_time_for_the_judge() -> None:
-    """The timeout covers both: voters have four fifths of it, and a judge that is not done by its end has said nothing."""
+    """The timeout covers both: voters have four fifths of it, and a judge that is not done by its end said nothing."""
 
     def model(seconds: float) -> Asked:
         return saying(
