@@ -60,7 +60,7 @@ class TestPace:
 
     def test_a_fixed_latency_is_the_time_of_a_plain_reply(self):
         """Plain replies come after the latency, whatever the pauses of streams are."""
-        assert Pace(0.5, between_tokens=0.1).timing(reply(), None, "") == Timing(0.5, 0.0)
+        assert Pace(0.5, between_tokens=0.1).timing(reply(), 3, "", stream=False) == Timing(0.5, 0.0)
 
     def test_the_first_word_of_a_stream_comes_after_the_latency(self):
         """Streams begin after `first_token`, or the latency where that is not given, and pause between words."""
@@ -71,17 +71,17 @@ class TestPace:
 
     def test_speed_divides_every_time(self):
         """At speed 10 everything takes a tenth."""
-        assert Pace(0.5, speed=10).timing(reply(), None, "") == Timing(0.05, 0.0)
+        assert Pace(0.5, speed=10).timing(reply(), 3, "", stream=False) == Timing(0.05, 0.0)
         slow, fast = Pace("recorded"), Pace("recorded", speed=4)
         for key in "abc":
-            one, other = slow.timing(reply(), None, key), fast.timing(reply(), None, key)
+            one, other = slow.timing(reply(), 3, key, stream=False), fast.timing(reply(), 3, key, stream=False)
             assert (other.first, other.rest) == pytest.approx((one.first / 4, one.rest / 4))
 
     def test_recorded_times_are_those_of_one_recorded_request(self):
         """A drawn time is a recorded first token's wait and that request's pause times this reply's tokens."""
         recorded = {(row.first_token, 100 * row.between_tokens) for row in recordings.latencies()}
         for key in map(str, range(50)):
-            timing = Pace("recorded").timing(reply(tokens=101), None, key)
+            timing = Pace("recorded").timing(reply(tokens=101), 3, key, stream=False)
             assert (timing.first, timing.rest) in recorded
 
     def test_recorded_times_repeat_for_a_seed_in_any_order(self):
@@ -89,7 +89,7 @@ class TestPace:
 
         def drawn(seed, keys):
             pace = Pace("recorded", seed=seed)
-            return {key: pace.timing(reply(), None, key) for key in keys}
+            return {key: pace.timing(reply(), 3, key, stream=False) for key in keys}
 
         keys = [f"{number}|body" for number in range(40)]
         assert drawn(1, keys) == drawn(1, reversed(keys))
@@ -99,7 +99,7 @@ class TestPace:
     def test_recorded_times_are_spread_like_the_recording(self):
         """Over many requests the median first token is the recorded median."""
         pace = Pace("recorded")
-        drawn = statistics.median(pace.timing(reply(), None, str(key)).first for key in range(3000))
+        drawn = statistics.median(pace.timing(reply(), 3, str(key), stream=False).first for key in range(3000))
         recorded = statistics.median(row.first_token for row in recordings.latencies())
         assert drawn == pytest.approx(recorded, rel=0.1)
 
@@ -392,7 +392,7 @@ class TestRecords:
             async with ModelServer("fake", keep=4) as server:
                 for user in "abcadea":
                     await post(server, user=user)
-                return server._book._drawn
+                return server._service.book._drawn
 
         drawn = asyncio.run(main())
         assert sorted(drawn.values()) == [1, 1, 3]

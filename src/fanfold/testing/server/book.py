@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from fanfold.testing.server.completions import Asked
 
+K = TypeVar("K", bytes, str)
+
 
 @dataclass(slots=True, eq=False)
 class Seen:
@@ -28,7 +30,8 @@ class Seen:
     `peer` is the other end of its connection, `url` the path and query, `raw` the body.
     `ordinal` is the sample that was meant, `draw` the header that said so (None: it was counted). `began` is when the
     reply's head went out, `answered` when the reply was whole, and `disconnected` when the client was seen to be
-    gone before that. `status` is None until there is an answer.
+    gone before that. `status` is None until there is an answer. `attempt` counts the sendings of one sample of one
+    request before this, and `cut` says that a fault of the server ended it.
     """
 
     number: int
@@ -43,10 +46,12 @@ class Seen:
     ordinal: int | None = None
     n: int = 1
     stream: bool = False
+    attempt: int = 0
     status: int | None = None
     began: float | None = None
     answered: float | None = None
     disconnected: float | None = None
+    cut: bool = False
 
     @property
     def path(self) -> str:
@@ -76,7 +81,8 @@ class Seen:
 
 
 class ServerStatistics(msgspec.Struct, frozen=True):
-    """Counts since the server began: of `requests`, those in flight, answered, refused (4xx and 5xx), and given up.
+    """Counts since the server began: of `requests`, those in flight, answered, refused (4xx and 5xx), given up, and
+    cut by a fault.
 
     `samples` counts the texts given. `latency` and `speed` say how the server was told to pace them.
     """
@@ -86,6 +92,7 @@ class ServerStatistics(msgspec.Struct, frozen=True):
     answered: int
     refused: int
     disconnected: int
+    cut: int
     samples: int
     answers: str
     latency: float | str
@@ -101,6 +108,12 @@ class Book:
         self.counts: Counter[str] = Counter()
         self.closing = False
         self._drawn: dict[bytes, int] = {}
+        self._sent: dict[str, int] = {}
+
+    def forget(self) -> None:
+        """Forget which samples and attempts there were; the counts go on."""
+        self._drawn.clear()
+        self._sent.clear()
 
     def open(self, method: str, url: URL, headers: Mapping[str, str], peer: Any) -> Seen:
         """A request has come."""
@@ -115,7 +128,9 @@ class Book:
     def close(self, seen: Seen) -> None:
         """It is over: answered, refused, or its client has gone (unless we are the ones who close)."""
         self.counts["in_flight"] -= 1
-        if seen.answered is None:
+        if seen.cut:
+            self.counts["cut"] += 1
+        elif seen.answered is None:
             if not self.closing:
                 seen.disconnected = now()
                 self.counts["disconnected"] += 1
@@ -128,12 +143,21 @@ class Book:
         """Which sample is meant: the draw header's last part, else one further than the last identical request."""
         if seen.draw is not None:
             return _last_part(seen.draw)
-        key = seen.digest()
-        ordinal = self._drawn.pop(key, 0)
-        if len(self._drawn) >= self.keep:
-            self._drawn = dict(list(self._drawn.items())[self.keep // 2 :])
-        self._drawn[key] = ordinal + n
-        return ordinal
+        return _counted(self._drawn, seen.digest(), n, self.keep)
+
+    def attempt(self, key: str) -> int:
+        """How often the sample of a request that `key` stands for was sent before."""
+        return _counted(self._sent, key, 1, self.keep)
+
+
+def _counted(counts: dict[K, int], key: K, step: int, keep: int) -> int:
+    """The count of a key, which goes on by `step`; of too many keys the longest unused are forgotten."""
+    found = counts.pop(key, 0)
+    if len(counts) >= keep:
+        for old in list(counts)[: keep // 2]:
+            del counts[old]
+    counts[key] = found + step
+    return found
 
 
 def _last_part(header: str) -> int:

@@ -1,79 +1,52 @@
-"""The HTTP face: paths, bodies, plain and streamed replies, and clients that go away."""
+"""The HTTP face of a model service: paths, bodies, connections, and clients that go away."""
 
 from __future__ import annotations
 
-import logging
+import asyncio
 import re
+import socket
+import struct
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from aiohttp import web
 
-from fanfold.core.clock import now, sleep
-from fanfold.core.records import Draw
 from fanfold.errors import FanfoldError
-from fanfold.testing.server import completions, messages
-from fanfold.testing.server.refusals import Refusal, refusal_of
+from fanfold.testing.server.delivery import send
+from fanfold.testing.server.dialects import ANTHROPIC, OPENAI, Dialect
+from fanfold.testing.server.limits import Limits
+from fanfold.testing.server.refusals import Answer, Refusal, decoded, json_answer, refusal_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
-    from fanfold.core.records import Reply
-    from fanfold.testing.server.answers import Answerer
-    from fanfold.testing.server.book import Book, Seen, ServerStatistics
-    from fanfold.testing.server.completions import Asked
-    from fanfold.testing.server.pace import Pace, Timing
+    from fanfold.testing.server.book import Seen
+    from fanfold.testing.server.service import Service
 
-    Handler = Callable[[web.Request, Seen], Awaitable[web.StreamResponse]]
-
-_log = logging.getLogger("fanfold")
+    Handler = Callable[[web.Request, Seen, "Connection"], Awaitable[None]]
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of the largest body it reads: a few images."""
-
-TOGETHER = 0.001
-"""Seconds within which words go out together: a timer is not finer."""
 
 MESSAGES = "/v1/messages"
 
 AZURE = re.compile(r"/openai/deployments/[^/]+/chat/completions")
 
 
-class Outgoing(Protocol):
-    """A reply on its way out, in one dialect."""
-
-    def whole(self) -> bytes:
-        """The body of a plain reply."""
-        ...
-
-    @property
-    def length(self) -> int:
-        """How many pieces a streamed reply has; at least one."""
-        ...
-
-    def piece(self, position: int) -> bytes:
-        """The events of one piece."""
-        ...
-
-    def ending(self) -> bytes:
-        """The events that close a streamed reply."""
-        ...
-
-
 class Face:
-    """Answers requests from an `Answerer` at a `Pace`, and notes them in a `Book`."""
+    """Brings HTTP requests to a `Service`, and its answers back."""
 
-    def __init__(self, answerer: Answerer, pace: Pace, book: Book, statistics: Callable[[], ServerStatistics]) -> None:
-        self.answerer = answerer
-        self.pace = pace
-        self.book = book
-        self.statistics = statistics
+    def __init__(self, service: Service) -> None:
+        self.service = service
         self.routes: dict[str, tuple[str, Handler]] = {
-            "/v1/chat/completions": ("POST", partial(self._answer, completions.read, completions.Completion)),
-            MESSAGES: ("POST", partial(self._answer, messages.read, messages.Answered)),
+            "/v1/chat/completions": ("POST", partial(self._answer, OPENAI)),
+            MESSAGES: ("POST", partial(self._answer, ANTHROPIC)),
             "/v1/models": ("GET", self._models),
             "/health": ("GET", self._health),
+            "/bill": ("GET", self._bill),
+            "/limits": ("POST", self._limits),
+            "/reset": ("POST", self._reset),
         }
 
     def application(self) -> web.Application:
@@ -84,30 +57,20 @@ class Face:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request; whatever is wrong with it is an error in JSON."""
+        connection = Connection(request)
         peer = request.transport and request.transport.get_extra_info("peername")
-        seen = self.book.open(request.method, request.rel_url, request.headers, peer)
+        seen = self.service.book.open(request.method, request.rel_url, request.headers, peer)
         try:
-            return await self._route(request)(request, seen)
+            await self._route(request)(request, seen, connection)
         except (Refusal, FanfoldError) as error:
-            refusal = refusal_of(error)
-            dialect = refusal.message(seen.number) if _speaks_messages(request) else refusal.response()
-            return await _send(request, seen, dialect)
+            dialect = ANTHROPIC if _speaks_messages(request) else OPENAI
+            await send(dialect.refuse(refusal_of(error), seen.number), connection, seen)
         except ConnectionError:
             # The client went away between two writes. Raised further, it would be logged as an error of ours.
             return web.Response()
         finally:
-            self.book.close(seen)
-
-    async def _answered(self, asked: Asked, draw: Draw) -> Reply:
-        """What the answerer says; a bug on its side is a 500 that names it, and is logged."""
-        request = msgspec.structs.replace(asked.request, draw=draw)
-        try:
-            return await self.answerer.answer(asked.model, request)
-        except (Refusal, FanfoldError):
-            raise
-        except Exception as error:
-            _log.exception("the model server's answers raised")
-            raise Refusal(500, f"{type(error).__name__}: {error}", kind="server_error") from error
+            self.service.book.close(seen)
+        return connection.response or web.Response()
 
     def _route(self, request: web.Request) -> Handler:
         path = request.rel_url.raw_path
@@ -120,38 +83,83 @@ class Face:
             raise Refusal(405, f"{path} takes {method}, not {request.method}", headers={"Allow": method})
         return handler
 
-    async def _answer(
-        self,
-        read: Callable[[bytes], Asked],
-        write: Callable[[int, Asked, Reply, str], Outgoing],
-        request: web.Request,
-        seen: Seen,
-    ) -> web.StreamResponse:
+    async def _answer(self, dialect: Dialect, request: web.Request, seen: Seen, connection: Connection) -> None:
         seen.raw = await _body(request)
-        asked = read(seen.raw)
-        ordinal = self.book.ordinal(seen, asked.request.n)
-        seen.learn(asked, ordinal)
-        reply = await self._answered(asked, Draw(ordinal=ordinal))
-        outgoing = write(seen.number, asked, reply, self.answerer.kind)
-        words = outgoing.length if asked.request.stream else None
-        timing = self.pace.timing(reply, words, f"{seen.ordinal}|{seen.digest().hex()}")
-        if asked.request.stream:
-            response = await _stream(request, seen, outgoing, timing)
+        await self.service.respond(seen, dialect, connection)
+
+    async def _models(self, request: web.Request, seen: Seen, connection: Connection) -> None:
+        names = self.service.answerer.models()
+        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "fanfold"} for name in names]
+        await send(_json({"object": "list", "data": listed}), connection, seen)
+
+    async def _health(self, request: web.Request, seen: Seen, connection: Connection) -> None:
+        state: dict[str, Any] = {"status": "ok", **msgspec.structs.asdict(self.service.statistics())}
+        await send(_json(state), connection, seen)
+
+    async def _bill(self, request: web.Request, seen: Seen, connection: Connection) -> None:
+        lines = request.query.get("charges") != "no"
+        # In a thread: the first price that is looked up loads the list.
+        document = await asyncio.to_thread(self.service.bill.document, lines=lines)
+        await send(_json(document), connection, seen)
+
+    async def _limits(self, request: web.Request, seen: Seen, connection: Connection) -> None:
+        changes = decoded(msgspec.json.Decoder(dict[str, Any]).decode, await _body(request), "an object of limits")
+        try:
+            self.service.limits = msgspec.convert({**msgspec.structs.asdict(self.service.limits), **changes}, Limits)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise Refusal(400, str(error)) from None
+        await send(_json(msgspec.structs.asdict(self.service.limits)), connection, seen)
+
+    async def _reset(self, request: web.Request, seen: Seen, connection: Connection) -> None:
+        self.service.reset()
+        await send(_json({"status": "ok"}), connection, seen)
+
+
+class Connection:
+    """One request's connection, as the outlet of its answer."""
+
+    def __init__(self, request: web.Request) -> None:
+        self.request = request
+        self.response: web.StreamResponse | None = None
+
+    async def whole(self, answer: Answer) -> None:
+        """Send a whole answer, here and not after the handler, so that its time is known."""
+        self.response = web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+        await self.response.prepare(self.request)
+        await self.response.write_eof()
+
+    async def begin(self, status: int, headers: Mapping[str, str], length: int | None) -> None:
+        """Send a head."""
+        self.response = web.StreamResponse(status=status, headers=headers)
+        self.response.content_length = length
+        await self.response.prepare(self.request)
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of the body."""
+        await self._open().write(data)
+
+    async def end(self) -> None:
+        """Say that the body is whole."""
+        await self._open().write_eof()
+
+    async def cut(self, *, reset: bool) -> None:
+        """Close the connection, or reset it; aiohttp then ends the work on it, as if the client had gone."""
+        transport = self.request.transport
+        if transport is None:
+            return
+        if reset:
+            # Closing with nothing lingering is what sends RST and not FIN.
+            lingering: socket.socket = transport.get_extra_info("socket")
+            lingering.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.abort()
         else:
-            await _until(seen.received + timing.first + timing.rest)
-            response = await _send(request, seen, _json(outgoing.whole()))
-        self.book.counts["samples"] += len(reply.texts)
-        return response
+            transport.close()
+        await asyncio.get_running_loop().create_future()
 
-    async def _models(self, request: web.Request, seen: Seen) -> web.StreamResponse:
-        listed = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "fanfold"} for name in self.answerer.models()
-        ]
-        return await _send(request, seen, _json(msgspec.json.encode({"object": "list", "data": listed})))
-
-    async def _health(self, request: web.Request, seen: Seen) -> web.StreamResponse:
-        state: dict[str, Any] = {"status": "ok", **msgspec.structs.asdict(self.statistics())}
-        return await _send(request, seen, _json(msgspec.json.encode(state)))
+    def _open(self) -> web.StreamResponse:
+        if self.response is None:
+            raise AssertionError("its head was sent")
+        return self.response
 
 
 def _speaks_messages(request: web.Request) -> bool:
@@ -168,44 +176,5 @@ async def _body(request: web.Request) -> bytes:
         raise Refusal(400, f"the body cannot be read: {error}") from None
 
 
-async def _send(request: web.Request, seen: Seen, response: web.Response) -> web.Response:
-    """Send a whole response, here and not after the handler, so that its time is known."""
-    seen.status = response.status
-    await response.prepare(request)
-    seen.began = now()
-    await response.write_eof()
-    seen.answered = now()
-    return response
-
-
-async def _stream(request: web.Request, seen: Seen, outgoing: Outgoing, timing: Timing) -> web.StreamResponse:
-    """Send a reply piece by piece, each at its time; those that are due together go out in one write."""
-    due = seen.received + timing.first
-    pause = timing.rest / max(1, outgoing.length - 1)
-    await _until(due)
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
-    seen.status = response.status
-    await response.prepare(request)
-    seen.began = now()
-    ready = bytearray()
-    for position in range(outgoing.length):
-        # By the clock and not by pauses, so that late timers do not add up.
-        if due + position * pause > now() + TOGETHER:
-            await response.write(bytes(ready))
-            ready.clear()
-            await _until(due + position * pause)
-        ready += outgoing.piece(position)
-    await response.write(bytes(ready) + outgoing.ending())
-    await response.write_eof()
-    seen.answered = now()
-    return response
-
-
-async def _until(due: float) -> None:
-    wait = due - now()
-    if wait > 0:
-        await sleep(wait)
-
-
-def _json(body: bytes) -> web.Response:
-    return web.Response(body=body, content_type="application/json")
+def _json(value: Any) -> Answer:
+    return json_answer(msgspec.json.encode(value))

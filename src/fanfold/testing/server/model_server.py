@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, Unpack
 
 from aiohttp import web
 
 from fanfold.core import door
 from fanfold.errors import LoopError, UsageError
-from fanfold.testing.server.answers import answerer_of
-from fanfold.testing.server.book import Book, Seen, ServerStatistics
 from fanfold.testing.server.face import Face
-from fanfold.testing.server.pace import Pace
+from fanfold.testing.server.service import Conditions, Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from fanfold.testing.server.answers import Answers
-    from fanfold.testing.server.pace import Seconds
+    from fanfold.testing.server.bill import Bill
+    from fanfold.testing.server.book import Seen, ServerStatistics
+    from fanfold.testing.server.limits import Limits
 
 BACKLOG = 4096
 """Connections that may wait to be accepted: a fan opens all of its own at once."""
@@ -33,9 +33,11 @@ class ModelServer:
     the `Request` to a text (or to an exception: a `StatusError` becomes that status), or a model such as a `FakeModel`.
 
     The sample that a request gets is the last part of its ``x-fanfold-draw`` header; without one the n-th identical
-    request gets the n-th sample. `latency`, `first_token` and `between_tokens` are in seconds; ``latency="recorded"``
-    draws measured ones, by `seed`; `speed` divides them all (see `Pace`). `seen` lists the requests, the last `keep`
-    of them.
+    request gets the n-th sample. Tests say under which conditions it serves (`Service` explains each): `latency`,
+    `first_token` and `between_tokens` in seconds, fixed, drawn or ``"recorded"``, which `speed` divides; `limits`, a
+    `Limits`; `faults`, as ``["503:0.1", "outage:5+20"]``; `price` in USD per million (input, output) tokens;
+    `reasoning`, a share. By `seed` all of it repeats. `seen` lists the requests, the last `keep` of them, and `bill`
+    what they cost.
 
     Use it as ``async with``, or as ``with`` from a script or a test that is not async: then it runs beside it, in a
     thread. A client that goes away ends the work for it at once.
@@ -45,26 +47,19 @@ class ModelServer:
         self,
         answers: Answers = "recorded",
         *,
-        latency: Seconds = 0.0,
-        first_token: float | None = None,
-        between_tokens: float = 0.0,
-        speed: float = 1.0,
-        seed: int | str = 0,
         host: str = "127.0.0.1",
         port: int = 0,
-        keep: int = 100_000,
+        **conditions: Unpack[Conditions],
     ) -> None:
-        self._answerer = answerer_of(answers, seed)
-        self._pace = Pace(latency, first_token=first_token, between_tokens=between_tokens, speed=speed, seed=seed)
-        self._book = Book(keep)
+        self._service = Service(answers, **conditions)
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
 
     def __repr__(self) -> str:
         where = "not running" if self._runner is None else f"url={self.url!r}"
-        pace = f"latency={self._pace.latency!r}, speed={self._pace.speed}"
-        return f"ModelServer({self._answerer.kind!r}, {where}, {pace})"
+        pace = f"latency={self._service.pace.latency!r}, speed={self._service.pace.speed}"
+        return f"ModelServer({self._service.answerer.kind!r}, {where}, {pace})"
 
     @property
     def url(self) -> str:
@@ -82,31 +77,38 @@ class ModelServer:
     @property
     def seen(self) -> list[Seen]:
         """The requests, in the order in which they came."""
-        return self._book.seen
+        return self._service.book.seen
 
     @property
     def models(self) -> tuple[str, ...]:
         """The names it lists; a server of made-up answers knows any other as well."""
-        return self._answerer.models()
+        return self._service.answerer.models()
+
+    @property
+    def bill(self) -> Bill:
+        """What each request cost, and all of them."""
+        return self._service.bill
+
+    @property
+    def limits(self) -> Limits:
+        """What it grants; may be set while it runs, as ``server.limits = server.limits.but(rpm=30)``."""
+        return self._service.limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._service.limits = limits
+
+    def reset(self) -> None:
+        """Begin anew: an empty bill, windows that nothing was taken from, request number 0 at second 0."""
+        self._service.reset()
 
     def statistics(self) -> ServerStatistics:
         """The counts so far, and how it was told to pace."""
-        counts = self._book.counts
-        return ServerStatistics(
-            counts["requests"],
-            counts["in_flight"],
-            counts["answered"],
-            counts["refused"],
-            counts["disconnected"],
-            counts["samples"],
-            self._answerer.kind,
-            self._pace.latency,
-            self._pace.speed,
-        )
+        return self._service.statistics()
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self._load)
-        application = Face(self._answerer, self._pace, self._book, self.statistics).application()
+        await asyncio.to_thread(self._service.load)
+        application = Face(self._service).application()
         # Who is told to close does not wait for replies: it is a test's server.
         runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=0.01)
         await runner.setup()
@@ -118,13 +120,13 @@ class ModelServer:
                 f"cannot listen on {self._host}:{self._port} ({error}): is it taken? port=0 finds a free one"
             ) from error
         self._runner = runner
-        self._book.closing = False
+        self._service.book.closing = False
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._book.closing = True
+        self._service.book.closing = True
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
@@ -142,7 +144,3 @@ class ModelServer:
         async with self:
             ready(self)
             await asyncio.get_running_loop().create_future()
-
-    def _load(self) -> None:
-        self._answerer.load()
-        self._pace.load()

@@ -1,8 +1,8 @@
-"""When the server answers: after a fixed time, or after times that were measured on real endpoints."""
+"""When the server answers: after a fixed or drawn time, or after times that were measured on real endpoints."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,11 +10,13 @@ from fanfold.core.clock import seeded_source
 from fanfold.core.records import Usage
 from fanfold.errors import UsageError
 from fanfold.models import recordings
+from fanfold.testing.server.faults import uniform
+from fanfold.testing.server.spread import Spread, spread
 
 if TYPE_CHECKING:
     from fanfold.core.records import Reply
 
-Seconds = float | Literal["recorded"]
+Seconds = float | str
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -28,7 +30,9 @@ class Pace:
     """Times for each reply.
 
     A number of seconds as `latency`: a plain reply comes after it; of a streamed one the first word comes after
-    `first_token` (default: the latency) and each further one after `between_tokens`.
+    `first_token` (default: the latency) and each further one after `between_tokens`. ``"stream"``: a plain reply comes
+    when its stream would have ended, as real models do it. Both may be drawn: ``"uniform:0.2,0.8"`` seconds, or
+    ``"lognormal:0.5,0.4"`` (median and sigma), by seed, anew each time that a request is sent.
 
     ``"recorded"``: each request draws, by seed, the times of one recorded request: its first token's wait, and its
     mean pause between tokens times the tokens of the reply at hand. A plain reply comes after all of that.
@@ -40,15 +44,18 @@ class Pace:
         self,
         latency: Seconds,
         *,
-        first_token: float | None = None,
+        first_token: Seconds | None = None,
         between_tokens: float = 0.0,
         speed: float = 1.0,
         seed: int | str = 0,
     ) -> None:
-        _check(latency, first_token, between_tokens, speed)
+        _check(latency, first_token, speed)
         self.latency = latency
-        self.first_token = first_token
-        self.between_tokens = between_tokens
+        self.between_tokens = spread("between_tokens", between_tokens).one
+        if latency == "recorded" and between_tokens:
+            raise UsageError("latency='recorded' brings its own times: leave first_token and between_tokens out")
+        self.whole = None if latency in {"recorded", "stream"} else _spread("latency", latency)
+        self.first = self.whole if first_token is None else spread("first_token", first_token)
         self.speed = speed
         self.seed = seed
 
@@ -57,16 +64,22 @@ class Pace:
         if self.latency == "recorded":
             recordings.latencies()
 
-    def timing(self, reply: Reply, words: int | None, key: str) -> Timing:
-        """The times of one reply; `words` is None for a plain one, and `key` names its request and sample."""
+    def timing(self, reply: Reply, words: int, key: str, *, stream: bool = True, slower: float = 1.0) -> Timing:
+        """The times of one reply of so many words; `key` names its request, sample and attempt.
+
+        `slower` multiplies the time until the first word.
+        """
         if self.latency == "recorded":
             drawn = self._drawn(reply, key)
-        elif words is None:
-            drawn = Timing(self.latency, 0.0)
+        elif not stream and self.whole is not None:
+            drawn = Timing(self._at(self.whole, key), 0.0)
         else:
-            first = self.latency if self.first_token is None else self.first_token
+            first = 0.0 if self.first is None else self._at(self.first, key)
             drawn = Timing(first, self.between_tokens * max(0, words - 1))
-        return Timing(drawn.first / self.speed, drawn.rest / self.speed)
+        return Timing(drawn.first * slower / self.speed, drawn.rest / self.speed)
+
+    def _at(self, given: Spread, key: str) -> float:
+        return given.at(uniform(self.seed, "pace", key)) if given.drawn else given.one
 
     def _drawn(self, reply: Reply, key: str) -> Timing:
         # By request and sample, not in order of arrival: a run repeats whatever order its requests come in.
@@ -75,15 +88,12 @@ class Pace:
         return Timing(row.first_token, row.between_tokens * max(0.0, tokens - 1))
 
 
-def _check(latency: Seconds, first_token: float | None, between_tokens: float, speed: float) -> None:
-    fixed = {"latency": latency, "first_token": first_token or 0.0, "between_tokens": between_tokens}
-    for name, seconds in fixed.items():
-        if seconds == "recorded" and name == "latency":
-            continue
-        if isinstance(seconds, str) or not 0 <= seconds < float("inf"):
-            more = ", or 'recorded'" if name == "latency" else ""
-            raise UsageError(f"{name}={seconds!r}: give seconds, 0 or more{more}")
-    if latency == "recorded" and (first_token is not None or between_tokens):
+def _spread(name: str, given: Seconds) -> Spread:
+    return spread(name, given, words=", or 'recorded' or 'stream'")
+
+
+def _check(latency: Seconds, first_token: Seconds | None, speed: float) -> None:
+    if latency == "recorded" and first_token is not None:
         raise UsageError("latency='recorded' brings its own times: leave first_token and between_tokens out")
     if not 0 < speed < float("inf"):
         raise UsageError(f"speed={speed!r}: it is the factor by which times are shortened, above 0")

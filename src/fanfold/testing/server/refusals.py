@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
-from aiohttp import web
 
 from fanfold.errors import AccessError, BillingError, FanfoldError, ModelError, NotRecorded, StatusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
 # msgspec says "Expected `int`, got `str` - at `$.n`", or, at the top, "Object missing required field `messages`".
 _PARAM = re.compile(r".*at `\$\.(\w+)|.*field `(\w+)`")
 
+
+JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 KINDS: Mapping[int, str] = {
     401: "authentication_error",
@@ -50,12 +52,12 @@ class Refusal(Exception):
         self.error = {"message": message, "type": kind, "param": param, "code": code}
         self.headers = dict(headers or {})
 
-    def response(self) -> web.Response:
+    def openai(self) -> Answer:
         """It as JSON, as OpenAI has it."""
         return _json(self.status, {"error": self.error}, self.headers)
 
-    def message(self, number: int) -> web.Response:
-        """It as JSON, as Anthropic has it."""
+    def anthropic(self, number: int) -> Answer:
+        """It as JSON, as Anthropic has it; `number` stands in its request id."""
         code, request = self.error["code"], f"req_fanfold_{number}"
         # Where OpenAI answers 429 to those who have no credit, Anthropic has a status for them.
         status = 402 if code == "insufficient_quota" else self.status
@@ -65,8 +67,25 @@ class Refusal(Exception):
         return _json(status, {"type": "error", "error": error, "request_id": request}, self.headers)
 
 
-def _json(status: int, body: dict[str, Any], headers: Mapping[str, str]) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
+class Answer(msgspec.Struct, frozen=True):
+    """A whole answer over HTTP: its status, body and headers."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+
+    def told(self, headers: Mapping[str, str]) -> Answer:
+        """It with further headers."""
+        return Answer(self.status, self.body, {**headers, **self.headers})
+
+
+def json_answer(body: bytes) -> Answer:
+    """A whole body of JSON."""
+    return Answer(200, body, JSON)
+
+
+def _json(status: int, body: dict[str, Any], headers: Mapping[str, str]) -> Answer:
+    return Answer(status, msgspec.json.encode(body), {**JSON, **headers})
 
 
 def refusal_of(error: Refusal | FanfoldError) -> Refusal:

@@ -1,0 +1,76 @@
+"""The server's own tokenizer: words in pieces and marks one by one, other than any client's guess by bytes."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fanfold.core.records import Usage
+from fanfold.testing.server.faults import uniform
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fanfold.core.records import Message, Reply, Request
+
+_TOKEN = re.compile(r"\s*(?:\w{1,6}|[^\w\s])")
+
+PER_MESSAGE = 4
+"""Tokens that the format of a chat adds around each message, as OpenAI's does, and after the last."""
+
+PER_IMAGE = 32
+"""Tokens of an image. Real ones cost more, by their size, which this server does not look at."""
+
+
+def count(text: str) -> int:
+    """Tokens of a text: a piece of a word of up to six letters, or a mark; never more than its bytes."""
+    return len(_TOKEN.findall(text))
+
+
+def start(text: str, tokens: int) -> str:
+    """The first so many tokens of a text."""
+    ends = 0
+    for number, found in enumerate(_TOKEN.finditer(text)):
+        if number == tokens:
+            return text[:ends]
+        ends = found.end()
+    return text
+
+
+def given(messages: Iterable[Message]) -> int:
+    """Input tokens of a request."""
+    return sum(PER_MESSAGE + _content(message.content) for message in messages) + PER_MESSAGE
+
+
+def settled(reply: Reply, request: Request, *, told: bool, reasoning: float, key: str) -> Reply:
+    """The reply as this server gives it: with its count of tokens, reasoning included, and within `max_tokens`.
+
+    `told` says that the reply's usage was measured, as that of recorded answers: then it stays, but for the ceiling.
+    Reasoning is a share of each text's tokens, between half and one and a half times `reasoning`.
+    """
+    ceiling = request.max_tokens
+    texts, spoken, thought, short = [], 0, 0, False
+    for sample, text in enumerate(reply.texts):
+        full = count(text)
+        mused = round(full * reasoning * (0.5 + uniform("reasoning", key, sample))) if reasoning else 0
+        if ceiling is not None and full + mused > ceiling:
+            mused = min(mused, ceiling)
+            full, short = ceiling - mused, True
+            text = start(text, full)  # noqa: PLW2901  # what is sent from here on
+        texts.append(text)
+        spoken += full
+        thought += mused
+    if told and reply.usage is not None:
+        most = reply.usage.output_tokens if ceiling is None else min(reply.usage.output_tokens, ceiling * len(texts))
+        usage = msgspec.structs.replace(reply.usage, output_tokens=most)
+    else:
+        usage = Usage(given(request.messages), spoken + thought, 0, thought)
+    return msgspec.structs.replace(reply, texts=tuple(texts), usage=usage, finish="length" if short else reply.finish)
+
+
+def _content(content: str | list[dict[str, object]]) -> int:
+    if isinstance(content, str):
+        return count(content)
+    return sum(count(str(part["text"])) if "text" in part else PER_IMAGE for part in content)
