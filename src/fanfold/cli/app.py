@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fanfold.cli import loading
+from fanfold.cli import conditions, loading
 from fanfold.cli.ending import settled
 from fanfold.cli.running import execute
 
@@ -248,26 +248,43 @@ def models(
     raise typer.Exit(settled(lambda: show_models(as_json=json)))
 
 
-@app.command(epilog="Example: fanfold mock --latency recorded --speed 10")
+@app.command(epilog="Example: fanfold mock --answers fake --rpm 600 --fault 503:0.1")
 def mock(
-    host: Annotated[str, typer.Option(metavar="HOST", help="The address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="PORT", help="The port to listen on; 0 takes a free one.")] = 8100,
-    answers: Annotated[
-        Literal["recorded", "fake"],
-        typer.Option(help="Real recorded answers, to the recorded questions only; or made-up ones, to anything."),
-    ] = "recorded",
-    latency: Annotated[
-        str, typer.Option(metavar="SECONDS", help="Seconds until an answer, or recorded for real recorded latencies.")
-    ] = "0",
-    speed: Annotated[float, typer.Option(metavar="FACTOR", help="Divide every latency by this.")] = 1.0,
-    seed: Annotated[int, typer.Option(metavar="N", help="Makes latencies and made-up answers repeat.")] = 0,
+    host: conditions.Host = "127.0.0.1",
+    port: conditions.Port = 8100,
+    answers: conditions.Answers = "recorded",
+    latency: conditions.Latency = "0",
+    first_token: conditions.FirstToken = None,
+    between_tokens: conditions.BetweenTokens = 0.0,
+    speed: conditions.Speed = 1.0,
+    seed: conditions.Seed = 0,
+    fault: conditions.Faults = None,
+    price: conditions.Prices = None,
+    reasoning: conditions.Reasoning = 0.0,
+    rpm: conditions.Rpm = None,
+    tpm: conditions.Tpm = None,
+    input_tpm: conditions.InputTpm = None,
+    output_tpm: conditions.OutputTpm = None,
+    per: conditions.Per = 60.0,
+    window: conditions.Window = "bucket",
+    burst: conditions.Burst = None,
+    burst_tokens: conditions.BurstTokens = None,
+    count_rejected: conditions.CountRejected = False,
+    meter: conditions.Meter = "admission",
+    assumed_output: conditions.AssumedOutput = 1024,
+    by: conditions.By = "key",
+    headers: conditions.Headers = True,
+    retry_after: conditions.RetryAfter = "seconds",
+    should_retry: conditions.ShouldRetry = None,
+    at_once: conditions.AtOnce = None,
+    over: conditions.Over = "queue",
 ) -> None:
-    """Serve recorded answers like a model server.
+    """Serve answers like a model server, with limits, faults on demand and a bill.
 
-    It speaks the chat completions of OpenAI; its URL is the first line printed. Ctrl-C stops it.
+    It speaks OpenAI's chat completions and Anthropic's messages. Its URL is the first line printed; GET /bill tells
+    what each request cost. Ctrl-C stops it.
     """
+    given = dict(locals())
     from fanfold.cli.mocking import serve
 
-    raise typer.Exit(
-        settled(lambda: serve(host=host, port=port, answers=answers, latency=latency, speed=speed, seed=seed))
-    )
+    raise typer.Exit(settled(lambda: serve(given)))

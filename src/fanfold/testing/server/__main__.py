@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 
 from fanfold.errors import UsageError
 from fanfold.testing.server.limits import Limits
-from fanfold.testing.server.model_server import ModelServer
-from fanfold.testing.server.options import LIMITS, faults_of, limits_of, price_of, seconds_of
+from fanfold.testing.server.options import server_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from fanfold.testing.server.model_server import ModelServer
+
+KEEP = 1000
+"""Requests that the server remembers whole; its bill remembers more."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,33 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
     try:
-        server = _server(options)
+        server = server_of(vars(options), keep=KEEP)
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_serve(server, attached=options.attached))
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
-
-
-def _server(options: argparse.Namespace) -> ModelServer:
-    given = vars(options)
-    first = options.first_token
-    return ModelServer(
-        options.answers,
-        latency=seconds_of("latency", options.latency),
-        first_token=None if first is None else seconds_of("first-token", first),
-        between_tokens=options.between_tokens,
-        speed=options.speed,
-        seed=options.seed,
-        host=options.host,
-        port=options.port,
-        limits=limits_of(**{name: given[name] for name in LIMITS}),
-        faults=faults_of(options.fault),
-        price=price_of(options.price),
-        reasoning=options.reasoning,
-        keep=1000,
-    )
 
 
 async def _serve(server: ModelServer, *, attached: bool) -> None:
@@ -80,24 +64,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fault", action="append", default=[], help="a fault in short form, as 503:0.1; repeatable")
     parser.add_argument("--price", action="append", default=[], help="USD per million: INPUT,OUTPUT or MODEL=…")
     parser.add_argument("--reasoning", type=float, default=0.0, help="reasoning tokens, as a share of each text's")
-    for name, words in LIMITS.items():
-        _add_limit(parser, name, words)
+    for name, default in zip(Limits.__struct_fields__, Limits.__struct_defaults__, strict=True):
+        _add_limit(parser, f"--{name.replace('_', '-')}", default)
     parser.add_argument("--core", type=int, help="the one core to run on (Linux)")
     parser.add_argument("--attached", action="store_true", help="end when standard input does")
     return parser
 
 
-def _add_limit(parser: argparse.ArgumentParser, name: str, words: str) -> None:
-    option, default = f"--{name.replace('_', '-')}", Limits.__struct_defaults__[Limits.__struct_fields__.index(name)]
+def _add_limit(parser: argparse.ArgumentParser, option: str, default: object) -> None:
+    """A field of `Limits` as an option; `fanfold mock --help` explains them."""
     if isinstance(default, bool):
-        parser.add_argument(option, action=argparse.BooleanOptionalAction, help=words)
-    elif name == "should_retry":
-        parser.add_argument(option, type=lambda text: {"true": True, "false": False}[text], help=words)
-    elif isinstance(default, str):
-        parser.add_argument(option, help=words)
+        parser.add_argument(option, action=argparse.BooleanOptionalAction)
+    elif isinstance(default, str) or option == "--should-retry":
+        parser.add_argument(option)
     else:
-        kind = int if name in {"at_once", "assumed_output"} else float
-        parser.add_argument(option, type=kind, help=words)
+        parser.add_argument(option, type=int if option in {"--at-once", "--assumed-output"} else float)
 
 
 if __name__ == "__main__":

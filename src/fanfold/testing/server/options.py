@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fanfold.errors import UsageError
 from fanfold.testing.server.faults import Fault
 from fanfold.testing.server.limits import Limits
+from fanfold.testing.server.model_server import ModelServer
 
-LIMITS: dict[str, str] = {
-    "rpm": "requests a minute (or in --per seconds)",
-    "tpm": "tokens a minute, input and output",
-    "input_tpm": "input tokens a minute",
-    "output_tpm": "output tokens a minute",
-    "per": "seconds of a window",
-    "window": "bucket, fixed or sliding",
-    "burst": "requests that a bucket holds",
-    "burst_tokens": "tokens that a bucket holds",
-    "count_rejected": "count rejected requests, too",
-    "meter": "take tokens at admission (input and max_tokens), or as used",
-    "assumed_output": "output tokens taken at admission of a request without max_tokens",
-    "by": "who shares a window: server, key, model or key+model",
-    "headers": "tell the limits with every reply",
-    "retry_after": "form of Retry-After: seconds, float, ms, date, none, or any other text as it stands",
-    "should_retry": "add x-should-retry to a 429: true or false",
-    "at_once": "requests served at the same time",
-    "over": "what happens to more: queue, 503 or 529",
-}
-"""Every field of `Limits`, in the words of a command's help."""
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+TRUE = {"true": True, "false": False}
 
 
-def limits_of(**given: Any) -> Limits:
-    """The limits that options describe; None is what was not given. Raises `UsageError`."""
-    return Limits(**{name: value for name, value in given.items() if value is not None})
+def server_of(given: Mapping[str, Any], *, keep: int) -> ModelServer:
+    """The server that options describe, by their names; None is what was not given. Raises `UsageError`."""
+    first = given["first_token"]
+    return ModelServer(
+        given["answers"],
+        latency=seconds_of("latency", given["latency"]),
+        first_token=None if first is None else seconds_of("first-token", first),
+        between_tokens=given["between_tokens"],
+        speed=given["speed"],
+        seed=given["seed"],
+        host=given["host"],
+        port=given["port"],
+        limits=limits_of(given),
+        faults=[Fault.parse(text) for text in given["fault"] or ()],
+        price=price_of(given["price"] or ()),
+        reasoning=given["reasoning"],
+        keep=keep,
+    )
+
+
+def limits_of(given: Mapping[str, Any]) -> Limits:
+    """The limits among options; raises `UsageError`."""
+    told = {name: given[name] for name in Limits.__struct_fields__ if given.get(name) is not None}
+    if "should_retry" in told:
+        if told["should_retry"] not in TRUE:
+            raise UsageError(f"--should-retry {told['should_retry']!r}: say true or false")
+        told["should_retry"] = TRUE[told["should_retry"]]
+    return Limits(**told)
 
 
 def seconds_of(name: str, given: str) -> float | str:
@@ -45,12 +55,7 @@ def seconds_of(name: str, given: str) -> float | str:
     raise UsageError(f"--{name} {given!r}: give seconds, recorded, stream, uniform:LOW,HIGH or lognormal:MEDIAN,SIGMA")
 
 
-def faults_of(given: list[str]) -> list[Fault]:
-    """The faults in short form."""
-    return [Fault.parse(text) for text in given]
-
-
-def price_of(given: list[str]) -> tuple[float, float] | dict[str, tuple[float, float]] | None:
+def price_of(given: Sequence[str]) -> tuple[float, float] | dict[str, tuple[float, float]] | None:
     """A price for all models (``0.15,0.6``) or one for each (``MODEL=0.15,0.6``); raises `UsageError`."""
     if not given:
         return None
