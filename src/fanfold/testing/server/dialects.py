@@ -100,7 +100,7 @@ ANTHROPIC = Dialect(
     b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,"del\n\n',
     _event({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
     {
-        "quota": Refusal(402, "There is a problem with your billing or payment method.", code="billing_error"),
+        "quota": Refusal(402, "There is a problem with your billing or payment method."),
         "credit": Refusal(
             400, "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing."
         ),

@@ -10,6 +10,7 @@ from math import inf
 
 import msgspec
 
+from fanfold.core.records import Request
 from fanfold.errors import UsageError
 
 KINDS: dict[str, str] = {
@@ -59,13 +60,15 @@ class Asking(msgspec.Struct, frozen=True):
     """One request as faults see it.
 
     `number` counts the requests to models, `attempt` how often this one (`key`) was sent before, and `at` is the
-    seconds since the first of all.
+    seconds since the first of all. `model` and `request` say what is asked.
     """
 
     number: int
     key: str
-    attempt: int
-    at: float
+    attempt: int = 0
+    at: float = 0.0
+    model: str = ""
+    request: Request = Request(())
 
 
 class Fault(msgspec.Struct, frozen=True):

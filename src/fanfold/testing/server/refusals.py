@@ -62,7 +62,7 @@ class Refusal(Exception):
         # Where OpenAI answers 429 to those who have no credit, Anthropic has a status for them.
         status = 402 if code == "insufficient_quota" else self.status
         kind = KINDS.get(status, "invalid_request_error" if status < 500 else "api_error")
-        details = None if code is None else {"error_code": code}
+        details = None if code in {None, "rate_limit_exceeded"} else {"error_code": code}
         error = {"type": kind, "message": self.error["message"], "details": details}
         return _json(status, {"type": "error", "error": error, "request_id": request}, self.headers)
 

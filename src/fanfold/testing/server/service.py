@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
@@ -25,7 +26,7 @@ from fanfold.testing.server.limits import Limits
 from fanfold.testing.server.meter import Meter
 from fanfold.testing.server.pace import Pace
 from fanfold.testing.server.refusals import Refusal, refusal_of
-from fanfold.testing.server.telling import retry_headers
+from fanfold.testing.server.telling import retry_headers, should_retry
 
 if TYPE_CHECKING:
     from fanfold.core.records import Reply
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from fanfold.testing.server.completions import Asked
     from fanfold.testing.server.delivery import Outlet
     from fanfold.testing.server.dialects import Dialect
-    from fanfold.testing.server.faults import GivenFaults, Struck
+    from fanfold.testing.server.faults import Fault, GivenFaults, Struck
     from fanfold.testing.server.meter import Excess
     from fanfold.testing.server.pace import Seconds
 
@@ -43,6 +44,13 @@ _log = logging.getLogger("fanfold")
 
 CHARGES = 100_000
 """Charges that a bill keeps one by one."""
+
+WORDS: dict[int, tuple[str, str | None]] = {
+    401: ("authentication_error", "invalid_api_key"),
+    404: ("invalid_request_error", "model_not_found"),
+    429: ("requests", "rate_limit_exceeded"),
+}
+"""OpenAI's type and code for statuses that have their own."""
 
 KEYS = ("Authorization", "x-api-key", "api-key")
 
@@ -99,7 +107,7 @@ class Service:
         self._meters: dict[tuple[str, str], Meter] = {}
         self._number = 0
         self._began: float | None = None
-        self._desk = _Desk()
+        self.desk = _Desk(self._limits)
 
     @property
     def limits(self) -> Limits:
@@ -111,7 +119,7 @@ class Service:
         self._limits = limits
         for meter in self._meters.values():
             meter.change(limits, now())
-        self._desk.open_to(limits.at_once)
+        self.desk.change(limits)
 
     def load(self) -> None:
         """Read what answers and times need; blocks."""
@@ -146,7 +154,7 @@ class Service:
         """Answer the request whose body is in `seen`, with whatever goes wrong; cancelled when its client goes away."""
         asked = dialect.read(seen.raw)
         seen.learn(asked, self.book.ordinal(seen, asked.request.n))
-        asking = self._asking(seen)
+        asking = self._asking(seen, asked)
         visit = _Visit(self, seen, dialect, asked, asking, self.faults.strike(asking))
         try:
             await visit.serve(outlet)
@@ -177,19 +185,14 @@ class Service:
             _log.exception("the model server's answers raised")
             raise Refusal(500, f"{type(error).__name__}: {error}", kind="server_error") from error
 
-    def _asking(self, seen: Seen) -> Asking:
-        # Who says which draw it is says what is one request, sent again; else each is a request of its own.
-        key = f"{seen.draw or seen.ordinal}|{seen.digest().hex()}"
+    def _asking(self, seen: Seen, asked: Asked) -> Asking:
+        # Who says which draw it is says what is one request, sent again; else equal bodies are.
+        key = f"{seen.draw or ''}|{seen.digest().hex()}"
         seen.attempt = self.book.attempt(key)
         if self._began is None:
             self._began = seen.received
         number, self._number = self._number, self._number + 1
-        return Asking(number, key, seen.attempt, seen.received - self._began)
-
-    @property
-    def desk(self) -> _Desk:
-        """Where requests queue that are too many at once."""
-        return self._desk
+        return Asking(number, key, seen.attempt, seen.received - self._began, asked.model, asked.request)
 
 
 class _Visit:
@@ -234,9 +237,11 @@ class _Visit:
             return await outlet.cut(reset=True)
         self._admit()
         self._refuse()
-        async with self.service.desk.seat(self.service.limits):
-            await self._work(outlet)
-        return None
+        await self.service.desk.enter()
+        try:
+            return await self._work(outlet)
+        finally:
+            self.service.desk.leave()
 
     def _admit(self) -> None:
         request = self.asked.request
@@ -251,14 +256,15 @@ class _Visit:
             raise self.dialect.billing[billing.kind]
         fault = self.struck.status()
         if fault is not None:
-            headers = {"Retry-After": fault.value} if fault.value else {}
-            raise Refusal(int(fault.kind), f"Fault on demand: {fault}.", kind="server_error", headers=headers)
+            raise _failed(fault, self.service.limits)
 
     async def _work(self, outlet: Outlet) -> None:
         service, seen, request = self.service, self.seen, self.asked.request
         began = self.charge.admitted = now()
         raw = await service.answered(self.asked, Draw(ordinal=seen.ordinal or 0))
-        key = self.charge.key + (f"|{seen.attempt}" if seen.attempt else "")
+        # Without a draw, equal bodies are told apart by their ordinals already.
+        again = f"|{seen.attempt}" if seen.draw is not None and seen.attempt else ""
+        key = f"{seen.ordinal}|{seen.digest().hex()}{again}"
         told = service.answerer.kind == "recorded"
         reply = tokens.settled(raw, request, told=told, reasoning=service.reasoning, key=f"{service.seed}|{key}")
         self.usage = reply.usage or Usage()
@@ -293,56 +299,57 @@ class _Visit:
 class _Desk:
     """So many at once: the others wait their turn, or are sent away."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self.taken = 0
-        self.waiting: list[asyncio.Future[None]] = []
+        self.waiting: deque[asyncio.Future[None]] = deque()
 
-    def seat(self, limits: Limits) -> _Seat:
-        """A place for one request, as `async with`; raises `Refusal` where none is free and none may wait."""
-        return _Seat(self, limits)
-
-    async def enter(self, limits: Limits) -> None:
-        """Take a place."""
-        if limits.at_once is None or (self.taken < limits.at_once and not self.waiting):
+    async def enter(self) -> None:
+        """Take a place; raises `Refusal` where none is free and none may wait."""
+        if self._free() and not self.waiting:
             self.taken += 1
             return
-        if limits.over != "queue":
-            raise Refusal(int(limits.over), "The server is overloaded: try again later.", kind="server_error")
+        if self.limits.over != "queue":
+            raise Refusal(int(self.limits.over), "The server is overloaded: try again later.", kind="server_error")
         turn = asyncio.get_running_loop().create_future()
         self.waiting.append(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.leave(limits)
+                self.leave()  # its turn had come in the same tick: to the next
             else:
                 self.waiting.remove(turn)
             raise
 
-    def leave(self, limits: Limits) -> None:
+    def leave(self) -> None:
         """Give a place back, and others their turn."""
         self.taken -= 1
-        self.open_to(limits.at_once)
+        self._let_in()
 
-    def open_to(self, at_once: int | None) -> None:
-        """Let in who may come in now."""
-        while self.waiting and (at_once is None or self.taken < at_once):
-            turn = self.waiting.pop(0)
+    def change(self, limits: Limits) -> None:
+        """Other limits from now on; may come from another thread than the server's."""
+        self.limits = limits
+        if self.waiting:
+            self.waiting[0].get_loop().call_soon_threadsafe(self._let_in)
+
+    def _free(self) -> bool:
+        return self.limits.at_once is None or self.taken < self.limits.at_once
+
+    def _let_in(self) -> None:
+        while self.waiting and self._free():
+            turn = self.waiting.popleft()
             if not turn.done():
                 self.taken += 1
                 turn.set_result(None)
 
 
-class _Seat:
-    def __init__(self, desk: _Desk, limits: Limits) -> None:
-        self.desk = desk
-        self.limits = limits
-
-    async def __aenter__(self) -> None:
-        await self.desk.enter(self.limits)
-
-    async def __aexit__(self, *_: object) -> None:
-        self.desk.leave(self.limits)
+def _failed(fault: Fault, limits: Limits) -> Refusal:
+    """A status on demand, in the words that go with it."""
+    headers = {**should_retry(limits), **({"Retry-After": fault.value} if fault.value else {})}
+    status = int(fault.kind)
+    kind, code = WORDS.get(status, ("server_error" if status >= 500 else "invalid_request_error", None))
+    return Refusal(status, f"Fault on demand: {fault}.", kind=kind, code=code, headers=headers)
 
 
 def _too_many(excess: Excess, limits: Limits, model: str) -> Refusal:

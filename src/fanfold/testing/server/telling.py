@@ -61,15 +61,20 @@ def moment(seconds: float) -> str:
 
 def retry_headers(limits: Limits, wait: float) -> dict[str, str]:
     """What a refused request is told about trying again; a wait without an end is not told."""
-    told = {}
-    if limits.should_retry is not None:
-        told["x-should-retry"] = "true" if limits.should_retry else "false"
+    told = should_retry(limits)
     if limits.retry_after not in FORMS:
         told["Retry-After"] = limits.retry_after
     elif isfinite(wait) and limits.retry_after != "none":
         name = "retry-after-ms" if limits.retry_after == "ms" else "Retry-After"
         told[name] = _form(limits.retry_after, wait)
     return told
+
+
+def should_retry(limits: Limits) -> dict[str, str]:
+    """The header that says whether to try again at all, where it is wanted."""
+    if limits.should_retry is None:
+        return {}
+    return {"x-should-retry": "true" if limits.should_retry else "false"}
 
 
 def _form(form: str, wait: float) -> str:

@@ -63,8 +63,9 @@ def settled(reply: Reply, request: Request, *, told: bool, reasoning: float, key
         spoken += full
         thought += mused
     if told and reply.usage is not None:
-        most = reply.usage.output_tokens if ceiling is None else min(reply.usage.output_tokens, ceiling * len(texts))
-        usage = msgspec.structs.replace(reply.usage, output_tokens=most)
+        made = reply.usage.output_tokens + thought
+        most = made if ceiling is None else min(made, ceiling * len(texts))
+        usage = msgspec.structs.replace(reply.usage, output_tokens=most, reasoning_tokens=thought)
     else:
         usage = Usage(given(request.messages), spoken + thought, 0, thought)
     return msgspec.structs.replace(reply, texts=tuple(texts), usage=usage, finish="length" if short else reply.finish)
