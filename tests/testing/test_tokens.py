@@ -83,7 +83,10 @@ def test_each_sample_has_the_ceiling_to_itself():
 
 
 @given(
-    st.lists(st.text(max_size=60), min_size=1, max_size=3), st.none() | st.integers(1, 30), st.floats(0, 4), st.booleans()
+    st.lists(st.text(max_size=60), min_size=1, max_size=3),
+    st.none() | st.integers(1, 30),
+    st.floats(0, 4),
+    st.booleans(),
 )
 def test_output_never_passes_the_ceiling(texts, ceiling, reasoning, told):
     """Reasoning is part of the output, and both are within max_tokens for each sample; recorded usage, too."""

@@ -243,8 +243,8 @@ async def _write(outlet: Outlet, data: bytes, struck: Struck) -> None:
         return
     for start, stop in zip([0, *cuts], [*cuts, len(data)], strict=True):
         await outlet.write(data[start:stop])
-        # The other end has to see it as a part of its own.
-        await sleep(0)
+        if stop < len(data):
+            await sleep(0)  # so that the other end sees it as a part of its own
 
 
 async def forever() -> None:

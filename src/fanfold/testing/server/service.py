@@ -318,7 +318,7 @@ class _Desk:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
                 self.leave()  # its turn had come in the same tick: to the next
-            else:
+            elif turn in self.waiting:  # it may have been passed over already
                 self.waiting.remove(turn)
             raise
 

@@ -155,9 +155,12 @@ class _Passing:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes."""
-        while (chunk := await self._coming.get()) is not None:
+        # A body that says how long it is is whole when so much of it has come, whatever happens then.
+        while self._left != 0 and (chunk := await self._coming.get()) is not None:
             if isinstance(chunk, _Broken):
                 raise ConnectError(f"the connection broke before the reply was whole ({chunk})")
+            if self._left is not None:
+                self._left -= len(chunk)
             yield chunk
 
     async def _end(self) -> None:
