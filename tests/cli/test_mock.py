@@ -9,6 +9,9 @@ import urllib.request
 import pytest
 
 from fanfold.models import recordings
+from fanfold.models.prices import FlatRate
+from fanfold.testing import Limits
+from fanfold.testing.server.spread import spread
 from tests.cli.calling import fanfold, finish, process
 
 
@@ -51,6 +54,64 @@ def test_a_vote_against_it() -> None:
     assert finish(started).code == 0
 
 
+def test_limits_faults_and_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All options arrive at the server, by the names that it has for them."""
+    made = []
+
+    async def run(self: object, ready: object) -> None:
+        made.append(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fanfold.testing.server.ModelServer.run_forever", run)
+    words = (
+        "--answers fake --latency stream --first-token uniform:0.1,0.2 --between-tokens 0.01 --seed 3 "
+        "--fault 503:0.1 --fault outage:5+20 --fault stragglers:0.03x10 --price 0.15,0.6 --reasoning 0.5 "
+        "--rpm 600 --tpm 100000 --input-tpm 90000 --output-tpm 10000 --per 6 --window bucket --burst 1 "
+        "--burst-tokens 5000 --count-rejected --meter used --assumed-output 50 --by key+model --no-headers "
+        "--retry-after garbage --should-retry false --at-once 8 --over 529"
+    )
+    assert fanfold("mock", "--port", "0", *words.split()).code == 0
+    (server,) = made
+    assert server.limits == Limits(
+        rpm=600,
+        tpm=100_000,
+        input_tpm=90_000,
+        output_tpm=10_000,
+        per=6,
+        burst=1,
+        burst_tokens=5000,
+        count_rejected=True,
+        meter="used",
+        assumed_output=50,
+        by="key+model",
+        headers=False,
+        retry_after="garbage",
+        should_retry=False,
+        at_once=8,
+        over="529",
+    )
+    service = server._service
+    assert [str(fault) for fault in service.faults.listed] == ["503:0.1", "outage:5+20", "stragglers:0.03x10"]
+    assert service.bill.prices.of("openai", "any") == FlatRate(0.15, 0.6)
+    assert (service.reasoning, service.seed, service.pace.latency) == (0.5, 3, "stream")
+    assert service.pace.first == spread("first_token", "uniform:0.1,0.2")
+
+
+def test_without_options_nothing_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The defaults of the command are those of the record; several prices go by their models."""
+    made = []
+
+    async def run(self: object, ready: object) -> None:
+        made.append(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fanfold.testing.server.ModelServer.run_forever", run)
+    fanfold("mock", "--price", "a=1,2", "--price", "b:c=3,4")
+    (server,) = made
+    assert server.limits == Limits()
+    assert server._service.bill.prices.own == {"a": FlatRate(1, 2), "b:c": FlatRate(3, 4)}
+
+
 def test_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where coverage sees it: it announces itself, and stops on Ctrl-C."""
 
@@ -88,6 +149,17 @@ def test_a_port_that_is_taken() -> None:
         (["--port", "99999"], "99999"),
         (["--answers", "true"], "--answers"),
         (["--host", "no-such-host.invalid"], "no-such-host.invalid"),
+        (["--fault", "sometimes"], "fault 'sometimes'"),
+        (["--fault", "503", "--fault", "cut"], "fault cut="),
+        (["--rpm", "0"], "rpm=0"),
+        (["--window", "slide"], "--window"),
+        (["--window", "fixed", "--burst", "1"], "has no burst"),
+        (["--price", "cheap"], "--price 'cheap'"),
+        (["--price", "1,2", "--price", "m=1,2"], "not both"),
+        (["--price", "-1,2"], "price="),
+        (["--reasoning", "-1"], "reasoning=-1"),
+        (["--first-token", "soon"], "--first-token 'soon'"),
+        (["--first-token", "normal:1,2"], "first_token='normal:1,2'"),
     ],
 )
 def test_wrong_options(arguments: list[str], words: str) -> None:

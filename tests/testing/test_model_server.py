@@ -29,9 +29,10 @@ from fanfold.errors import (
     UsageError,
 )
 from fanfold.models import recordings
-from fanfold.testing import FakeModel, Leak, ModelServer, no_leaks
+from fanfold.testing import FakeModel, Leak, Limits, ModelServer, no_leaks
 from fanfold.testing.server import apart
-from fanfold.testing.server.__main__ import main
+from fanfold.testing.server.__main__ import _parser, main
+from fanfold.testing.server.options import limits_of
 from fanfold.testing.server.pace import Pace, Timing
 
 ASK = prompt("{input}")
@@ -624,6 +625,25 @@ class TestLife:
         statuses, counts = asyncio.run(main())
         assert set(statuses) == {200}
         assert (counts.answered, counts.in_flight) == (1000, 0)
+
+
+class TestOptions:
+    """The module's own command reads what `fanfold mock` reads."""
+
+    def test_both_commands_know_the_same_limits(self):
+        """Every field of `Limits` is an option of the module, and means the same."""
+        words = "--rpm 5 --per 2 --window fixed --count-rejected --no-headers --should-retry true --at-once 3"
+        given = _parser().parse_args(words.split())
+        assert limits_of(vars(given)) == Limits(
+            rpm=5, per=2, window="fixed", count_rejected=True, headers=False, should_retry=True, at_once=3
+        )
+        assert limits_of(vars(_parser().parse_args([]))) == Limits()
+        assert set(Limits.__struct_fields__) <= set(vars(given))
+
+    def test_a_wish_that_is_neither_true_nor_false_is_refused(self):
+        """The module says so in one line, as for every option."""
+        with pytest.raises(UsageError, match="--should-retry 'perhaps': say true or false"):
+            limits_of({"should_retry": "perhaps"})
 
 
 class TestLeaks:

@@ -514,6 +514,21 @@ class TestLeaving:
         assert first.usd > 0
 
 
+def test_it_can_begin_anew():
+    """Faults may change, and after a reset windows, bill, and request numbers are new."""
+
+    async def main():
+        model = SimulatedModel(limits=Limits(rpm=1), faults="503@0")
+        found = [type(await outcome(model)) for _ in range(3)]
+        model.reset()
+        model.faults = []
+        return found, type(await outcome(model)), model.bill.calls
+
+    found, then, calls = run_virtual(main())
+    assert found == [StatusError, StatusError, StatusError]
+    assert (then, calls) == (Reply, 1)
+
+
 def test_faults_may_be_given_in_every_form():
     """A text, a record, and lists of both."""
     for given_as in ("503", Fault("503"), ["503"], [Fault("503"), "stall:0.1"]):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from aiohttp import web
 
-from fanfold.errors import FanfoldError
+from fanfold.errors import FanfoldError, UsageError
 from fanfold.testing.server.delivery import send
 from fanfold.testing.server.dialects import ANTHROPIC, OPENAI, Dialect
 from fanfold.testing.server.limits import Limits
@@ -46,6 +46,7 @@ class Face:
             "/health": ("GET", self._health),
             "/bill": ("GET", self._bill),
             "/limits": ("POST", self._limits),
+            "/faults": ("POST", self._faults),
             "/reset": ("POST", self._reset),
         }
 
@@ -109,6 +110,14 @@ class Face:
         except (msgspec.ValidationError, ValueError) as error:
             raise Refusal(400, str(error)) from None
         await send(_json(msgspec.structs.asdict(self.service.limits)), connection, seen)
+
+    async def _faults(self, request: web.Request, seen: Seen, connection: Connection) -> None:
+        given = decoded(msgspec.json.Decoder(list[str]).decode, await _body(request), "a list of faults")
+        try:
+            self.service.faults = given
+        except UsageError as error:
+            raise Refusal(400, str(error)) from None
+        await send(_json([str(fault) for fault in self.service.faults.listed]), connection, seen)
 
     async def _reset(self, request: web.Request, seen: Seen, connection: Connection) -> None:
         self.service.reset()

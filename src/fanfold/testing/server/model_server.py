@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fanfold.testing.server.answers import Answers
     from fanfold.testing.server.bill import Bill
     from fanfold.testing.server.book import Seen, ServerStatistics
+    from fanfold.testing.server.faults import Faults, GivenFaults
     from fanfold.testing.server.limits import Limits
 
 BACKLOG = 4096
@@ -97,6 +98,15 @@ class ModelServer:
     @limits.setter
     def limits(self, limits: Limits) -> None:
         self._service.limits = limits
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong; may be set while it runs, as ``server.faults = ["503"]``."""
+        return self._service.faults
+
+    @faults.setter
+    def faults(self, faults: GivenFaults) -> None:
+        self._service.faults = faults
 
     def reset(self) -> None:
         """Begin anew: an empty bill, windows that nothing was taken from, request number 0 at second 0."""

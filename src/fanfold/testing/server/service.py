@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from fanfold.testing.server.faults import Fault, GivenFaults, Struck
     from fanfold.testing.server.meter import Excess
     from fanfold.testing.server.pace import Seconds
+    from fanfold.testing.server.refusals import Answer
 
 _log = logging.getLogger("fanfold")
 
@@ -102,7 +103,7 @@ class Service:
         self.reasoning = reasoning
         self.book = Book(keep)
         self.bill = Bill(Prices(price), CHARGES)
-        self.faults = Faults(faults, seed)
+        self._faults = Faults(faults, seed)
         self._limits = limits or Limits()
         self._meters: dict[tuple[str, str], Meter] = {}
         self._number = 0
@@ -120,6 +121,15 @@ class Service:
         for meter in self._meters.values():
             meter.change(limits, now())
         self.desk.change(limits)
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong; may be set, in any form that is given at the start, for the requests to come."""
+        return self._faults
+
+    @faults.setter
+    def faults(self, faults: GivenFaults) -> None:
+        self._faults = Faults(faults, self.seed)
 
     def load(self) -> None:
         """Read what answers and times need; blocks."""
@@ -155,13 +165,14 @@ class Service:
         asked = dialect.read(seen.raw)
         seen.learn(asked, self.book.ordinal(seen, asked.request.n))
         asking = self._asking(seen, asked)
-        visit = _Visit(self, seen, dialect, asked, asking, self.faults.strike(asking))
+        visit = _Visit(self, seen, dialect, asked, asking, self._faults.strike(asking))
+        billed = _Billed(outlet, visit)
         try:
-            await visit.serve(outlet)
+            await visit.serve(billed)
         except (Refusal, FanfoldError) as error:
             refusal = refusal_of(error)
             answer = dialect.refuse(refusal, seen.number).told(visit.told())
-            await send(answer, outlet, seen)
+            await send(answer, billed, seen)
         finally:
             visit.close()
 
@@ -280,20 +291,47 @@ class _Visit:
         await deliver(plan, self.work, outlet, seen, self.told(), self.struck)
         service.book.counts["samples"] += len(reply.texts)
 
+    def note(self, status: int | None) -> None:
+        """Write the charge of what is about to end: who has a whole reply finds it on the bill."""
+        charge = self.charge
+        charge.status, charge.first, charge.ended = status, self.seen.began, now()
+        if self.seen.cut:
+            charge.state, charge.usage = "cut", self.sent
+        elif status == 200:
+            charge.state, charge.usage = "answered", self.sent
+        else:
+            charge.state = "refused"
+
     def close(self) -> None:
-        """Write the charge: what was made until now, of which a refusal has nothing."""
+        """It is over; a client that left before pays for what was made until now."""
         charge, seen, at = self.charge, self.seen, now()
         charge.status, charge.first, charge.ended = seen.status, seen.began, at
-        if seen.cut:
-            charge.state, charge.usage = "cut", self.sent
-        elif seen.answered is not None and seen.status == 200:
-            charge.state, charge.usage = "answered", self.sent
-        elif seen.answered is not None:
-            charge.state = "refused"
-        else:
+        if seen.answered is None and not seen.cut:
             charge.state, charge.gone = "gone", at
             charge.usage = Usage() if self.work is None else self.work.made(self.usage, at)
         self.meter.settle(charge.usage.output_tokens, at)
+
+
+class _Billed:
+    """An outlet that writes the charge before the end of an answer goes out."""
+
+    def __init__(self, outlet: Outlet, visit: _Visit) -> None:
+        self.outlet = outlet
+        self.visit = visit
+        self.begin = outlet.begin
+        self.write = outlet.write
+
+    async def whole(self, answer: Answer) -> None:
+        self.visit.note(answer.status)
+        await self.outlet.whole(answer)
+
+    async def end(self) -> None:
+        self.visit.note(self.visit.seen.status)
+        await self.outlet.end()
+
+    async def cut(self, *, reset: bool) -> None:
+        self.visit.note(self.visit.seen.status)
+        await self.outlet.cut(reset=reset)
 
 
 class _Desk:

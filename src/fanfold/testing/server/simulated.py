@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from fanfold.testing.server.bill import Bill
     from fanfold.testing.server.book import Seen, ServerStatistics
     from fanfold.testing.server.dialects import Dialect
+    from fanfold.testing.server.faults import Faults, GivenFaults
     from fanfold.testing.server.limits import Limits
     from fanfold.testing.server.refusals import Answer
 
@@ -85,6 +86,15 @@ class SimulatedModel:
         self.service.limits = limits
 
     @property
+    def faults(self) -> Faults:
+        """What goes wrong; may be set while it runs, as ``model.faults = ["503"]``."""
+        return self.service.faults
+
+    @faults.setter
+    def faults(self, faults: GivenFaults) -> None:
+        self.service.faults = faults
+
+    @property
     def seen(self) -> list[Seen]:
         """The requests, in the order in which they came."""
         return self.service.book.seen
@@ -92,6 +102,10 @@ class SimulatedModel:
     def statistics(self) -> ServerStatistics:
         """The counts so far."""
         return self.service.statistics()
+
+    def reset(self) -> None:
+        """Begin anew: an empty bill, windows that nothing was taken from, request number 0 at second 0."""
+        self.service.reset()
 
     def beside(self, name: str | None = None, *, key: str = "test-key") -> SimulatedModel:
         """Another model, or the same with another key, at the same service."""

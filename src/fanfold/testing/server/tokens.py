@@ -55,11 +55,11 @@ def settled(reply: Reply, request: Request, *, told: bool, reasoning: float, key
     for sample, text in enumerate(reply.texts):
         full = count(text)
         mused = round(full * reasoning * (0.5 + uniform("reasoning", key, sample))) if reasoning else 0
-        if ceiling is not None and full + mused > ceiling:
+        over = ceiling is not None and full + mused > ceiling
+        if ceiling is not None and over:
             mused = min(mused, ceiling)
             full, short = ceiling - mused, True
-            text = start(text, full)  # noqa: PLW2901  # what is sent from here on
-        texts.append(text)
+        texts.append(start(text, full) if over else text)
         spoken += full
         thought += mused
     if told and reply.usage is not None:
