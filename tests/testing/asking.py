@@ -13,14 +13,8 @@ class Heard:
         self.pieces: list[str] = []
         self.whole = 0
 
-    def sent(self) -> None:
-        pass
-
-    def alive(self) -> None:
-        pass
-
-    def limits(self, told: Any) -> None:
-        pass
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None  # all that it is told besides
 
     def text(self, piece: str) -> None:
         self.pieces.append(piece)

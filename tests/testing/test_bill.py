@@ -150,6 +150,30 @@ class TestWhatIsBilled:
         assert reply.usage.reasoning_tokens > 0
         assert more == pytest.approx(plain + reply.usage.reasoning_tokens / 1e6)
 
+    def test_it_can_be_read_while_it_runs(self):
+        """Inside the loop, also where the list price of the model has yet to be looked up."""
+
+        async def main():
+            model = SimulatedModel(["hello"], name="gpt-4o-mini")
+            reply = await ask(model)
+            return model.bill.usd, reply.usage
+
+        usd, usage = run_virtual(main())
+        assert usd == pytest.approx(rate("openai:gpt-4o-mini").price(usage))
+
+    def test_who_has_a_whole_reply_finds_it_on_the_bill(self):
+        """At the moment at which a client knows how its request ended, so does the bill."""
+
+        async def main(fault):
+            model = SimulatedModel(faults=fault, price=(1, 2))
+            for stream in (False, True):
+                await outcome(model, stream=stream)
+                assert model.bill.charges[-1].state != "open"
+            return model.bill.by_state
+
+        for fault, state in (((), "answered"), ("503", "refused"), ("end=1", "cut"), ("reset", "cut")):
+            assert run_virtual(main(fault)) == {state: 2}
+
     def test_times_are_in_order(self):
         """Arrived, admitted, first, ended; and no client was gone."""
 

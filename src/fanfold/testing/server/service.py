@@ -279,7 +279,9 @@ class _Visit:
         told = service.answerer.kind == "recorded"
         reply = tokens.settled(raw, request, told=told, reasoning=service.reasoning, key=f"{service.seed}|{key}")
         self.usage = reply.usage or Usage()
-        outgoing = self.dialect.write(seen.number, self.asked, reply, service.answerer.kind)
+        # What was recorded without its tokens is told so; the bill has a count of its own.
+        said = msgspec.structs.replace(reply, usage=None) if told and raw.usage is None else reply
+        outgoing = self.dialect.write(seen.number, self.asked, said, service.answerer.kind)
         words = outgoing.length if request.stream else max(1, *(len(split(text)) for text in reply.texts))
         timing = service.pace.timing(reply, words, key, stream=request.stream, slower=self.struck.slowness())
         self.work = Work(began, timing, words, request.stream)

@@ -170,7 +170,7 @@ class Sliding:
             excess -= cost
             if excess <= 0:
                 return at + self.per - now
-        raise AssertionError("all that is used stands in the list")
+        return self.reset(now)  # what rounding left over
 
     def take(self, cost: float, now: float) -> None:
         """Count it from now on."""
