@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fanfold import errors, rules
+    from fanfold.calls.hedging import Hedge
     from fanfold.core.records import Call, Cost, Event, Reply, Request, Usage
     from fanfold.errors import FanfoldError
     from fanfold.folds.ballots import Ballot, VoteResult
@@ -42,6 +43,7 @@ __all__ = [
     "Event",
     "FanfoldError",
     "Guarded",
+    "Hedge",
     "OpenAI",
     "Pick",
     "Reply",
@@ -86,6 +88,7 @@ _ROOMS = {
     "Event": "core.records",
     "FanfoldError": "errors",
     "Guarded": "steps.guard",
+    "Hedge": "calls.hedging",
     "OpenAI": "models.openai",
     "Pick": "folds.picking",
     "Reply": "core.records",

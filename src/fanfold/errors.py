@@ -7,10 +7,11 @@
     │  └─ LoopError                     a session or step used where it cannot run
     ├─ CallError                        one request to one model failed; carries model, place, retry_after
     │  ├─ ConnectError                  · no server, or the connection broke: may be tried again
+    │  │  └─ SilenceError               · nothing came for the `idle_timeout`
     │  ├─ StatusError                   · the server said no: 408, 409, 429, 5xx may be tried again
     │  │  └─ NotRecorded                  x recorded answers hold no such request
     │  ├─ ReplyError                    · the reply is not what the protocol says: may be tried again
-    │  │  └─ StreamCut                    x after text was seen; carries the partial text
+    │  │  └─ StreamCut                    x after text came; tried again only while nobody has read it; carries it
     │  └─ AccessError (FatalError)      x wrong key, no permission: ends the run
     │     └─ BillingError                 x no credit or spend limit reached: ends the run
     ├─ ParseError                       a reply that is not of the type asked for; carries the text
@@ -33,6 +34,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+BILLING = frozenset(
+    {
+        "insufficient_quota",
+        "credit_balance_exhausted",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+        "billing_error",
+        "enforced_spend_limit_reached",
+    }
+)
+"""Codes that say that money is gone, which no waiting mends (OpenAI's error-code guide, Anthropic's "Errors").
+
+Codes only: some servers say "you exceeded your current quota, check your billing" of a limit a minute.
+"""
 
 
 class FanfoldError(Exception):
@@ -73,10 +89,11 @@ class CallError(FanfoldError):
     """One request to one model failed.
 
     `model` is the model's label, `place` where in the run the call was made, `retry_after` the seconds the
-    server asked to wait (or None).
+    server asked to wait (or None), `attempts` how often the request had been sent when the call was given up.
     """
 
     retryable = False
+    attempts = 0
 
     def __init__(self, message: str, *, model: str = "", place: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -93,6 +110,14 @@ class ConnectError(CallError):
 
     retryable = True
     reached = True
+
+
+class SilenceError(ConnectError):
+    """Nothing came of a reply for `seconds`, the call's `idle_timeout`."""
+
+    def __init__(self, message: str, *, seconds: float, model: str = "", place: str = "") -> None:
+        super().__init__(message, model=model, place=place)
+        self.seconds = seconds
 
 
 class StatusError(CallError):
@@ -133,9 +158,16 @@ class NotRecorded(StatusError):
 
 
 class ReplyError(CallError):
-    """The reply is not what the protocol says: malformed JSON, no choices, an error inside a 200."""
+    """The reply is not what the protocol says: malformed JSON, no choices, an error inside a 200.
+
+    `code` is the server's own word for such an error, where it gave one.
+    """
 
     retryable = True
+
+    def __init__(self, message: str, *, code: str = "", model: str = "", place: str = "") -> None:
+        super().__init__(message, model=model, place=place)
+        self.code = code
 
 
 class StreamCut(ReplyError):
@@ -143,8 +175,8 @@ class StreamCut(ReplyError):
 
     retryable = False
 
-    def __init__(self, message: str, *, text: str, model: str = "", place: str = "") -> None:
-        super().__init__(message, model=model, place=place)
+    def __init__(self, message: str, *, text: str, code: str = "", model: str = "", place: str = "") -> None:
+        super().__init__(message, code=code, model=model, place=place)
         self.text = text
 
 

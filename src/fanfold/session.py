@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from fanfold.calls.policy import ATTEMPTS, policy
 from fanfold.calls.road import Road
 from fanfold.calls.slots import Slots, SlotStatistics
 from fanfold.core import door
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
+    from fanfold.calls.hedging import Hedge
     from fanfold.core.records import Event
     from fanfold.models.transport import Transport
 
@@ -45,9 +47,14 @@ class Session:
 
     `model` is ``provider:model`` or a model object; `api_key` and `base_url` are for its provider, `providers` maps
     the names of others to theirs (``{"groq": {"api_key": ...}}``). At most `max_in_flight` calls are on the wire at
-    once, each for at most `timeout` seconds (None: no end). `on_event` gets every `Event` of every run.
-    `allow_http` lets plain HTTP leave this machine. Limits hold within this process: eight processes on one key
+    once, each for at most `timeout` seconds (None: no end), backoffs included. `on_event` gets every `Event` of every
+    run. `allow_http` lets plain HTTP leave this machine. Limits hold within this process: eight processes on one key
     have eight times as many.
+
+    A call is sent at most `attempts` times: again where a failure may pass (no connection, 408, 409, 429, 5xx, a broken
+    reply nobody has read of), after the wait that the server asks for or a random one, never past its timeout. 1 is no
+    retry. `idle_timeout` is the longest silence of a reply, from the send on, and `hedge` (off by default) sends a
+    second request beside one that is slow to begin; both have the replies streamed, read or not.
 
     Use it as ``async with``, or as ``with`` from a script. It belongs to the event loop that first uses it.
     """
@@ -61,13 +68,16 @@ class Session:
         providers: Mapping[str, Mapping[str, Any]] | None = None,
         max_in_flight: int = 64,
         timeout: float | None = DEFAULT_TIMEOUT,
+        idle_timeout: float | None = None,
+        attempts: int = ATTEMPTS,
+        hedge: Hedge | None = None,
         on_event: Callable[[Event], None] | None = None,
         allow_http: bool = False,
     ) -> None:
         check_seconds(timeout)
         self.settings = Settings(model, api_key, base_url, dict(providers or {}), allow_http)
         self.on_event = on_event
-        self.road = Road(Slots(max_in_flight), timeout)
+        self.road = Road(Slots(max_in_flight), timeout, policy(attempts, hedge, idle_timeout))
         self.closed = False
         self._warmed = False
         self._lines: dict[str | int, tuple[Any, Line]] = {}

@@ -221,7 +221,7 @@ class TestAnswers:
         async def main():
             async with ModelServer(lambda _: error) as server:
                 refused, body = await post(server)
-                async with Session(model=OpenAI(name="m", base_url=server.url)) as session:
+                async with Session(model=OpenAI(name="m", base_url=server.url), attempts=1) as session:
                     with pytest.raises(kind) as caught:
                         await ASK.run("hi", session=session)
                 return refused, body["error"]["code"], caught.value

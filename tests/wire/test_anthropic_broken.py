@@ -42,7 +42,7 @@ def answer(response: bytes | raw.Say, *, streamed: bool = False) -> str:
     async def main():
         async with (
             raw.raw_server(response) as server,
-            Session(model=Anthropic("m", base_url=server.origin, api_key=KEY)) as session,
+            Session(model=Anthropic("m", base_url=server.origin, api_key=KEY), attempts=1) as session,
             no_leaks(session),
         ):
             if not streamed:
@@ -269,7 +269,10 @@ def test_a_server_that_does_not_stream_gives_its_text_whole():
 @contextlib.asynccontextmanager
 async def talking(answers: Any, **options: Any):
     """A server and a session that has spoken to it before, so that only the wire is measured."""
-    async with ModelServer(answers, **options) as server, Session(model=Anthropic("m", base_url=server.origin)) as s:
+    async with (
+        ModelServer(answers, **options) as server,
+        Session(model=Anthropic("m", base_url=server.origin), attempts=1) as s,
+    ):
         with contextlib.suppress(StatusError):
             await ASK.run("warm up", session=s)
         server.seen.clear()

@@ -33,7 +33,7 @@ def model(url: str) -> OpenAI:
 
 async def call(url: str, *, streamed: bool = False) -> tuple[str, list[str]]:
     """Ask the model at `url`: its text, and the pieces in which it came."""
-    async with Session(model=model(url)) as session, no_leaks(session):
+    async with Session(model=model(url), attempts=1) as session, no_leaks(session):
         if not streamed:
             return (await ASK.run("hi", session=session)).output, []
         pieces: list[str] = []
@@ -130,7 +130,7 @@ def test_the_text_before_a_cut_reached_the_reader():
         pieces: list[str] = []
         async with (
             raw.raw_server(aborting(*parts)) as server,
-            Session(model=model(server.url)) as session,
+            Session(model=model(server.url), attempts=1) as session,
             ASK.text("hi", session=session) as text,
         ):
             with pytest.raises(StreamCut):
@@ -380,7 +380,7 @@ def test_a_server_that_repeats_the_key_does_not_get_it_into_an_error():
 
     async def main():
         errors = []
-        async with raw.raw_server(echo) as server, Session(model=model(server.url)) as session:
+        async with raw.raw_server(echo) as server, Session(model=model(server.url), attempts=1) as session:
             for word in ("refuse", "answer"):
                 with pytest.raises(CallError) as caught:
                     await ASK.run(word, session=session)

@@ -1,8 +1,20 @@
-"""The sends of one call. Each takes, in this order, its money, its turn in the lane, and the wire."""
+"""The sends of one call: the first, one more after a failure that it may mend, one beside another that is slow.
+
+Each takes, in this order, its money, its turn in the lane, and the wire. This is the one place that sends again: the
+wires below it never do, and a prompt that asks again because it could not read the reply makes another call. So a
+call has at most ``Session(attempts=4)`` sends, hedges among them; only a lane whose server is down lets a call try
+beyond that, one call at a time.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from fanfold.calls.hedging import hedged
+from fanfold.calls.idle import speaking
+from fanfold.calls.retrying import LONGEST, as_fatal, backoff, is_throttle, row_for
+from fanfold.core.clock import now, sleep
+from fanfold.errors import CallError, FatalError, ReplyError, StreamCut
 
 if TYPE_CHECKING:
     from fanfold.calls.passage import Passage
@@ -11,8 +23,21 @@ if TYPE_CHECKING:
 
 
 async def attempts(passage: Passage, timer: within) -> Reply:
-    """Send it; `timer` counts from the first turn on."""
-    return await once(passage, timer)
+    """Send it until there is a reply, or none can be hoped for; `timer` counts from the first turn on.
+
+    Between two sends the call holds nothing: no slot, no money.
+    """
+    quota, spared = passage.lane.quota, 0
+    while True:
+        before = len(passage.attempts)
+        try:
+            reply = await _send(passage, timer, spared)
+        except CallError as error:
+            if await _goes_on(passage, error, spared):
+                spared += len(passage.attempts) - before
+        else:
+            quota.give_back()
+            return reply
 
 
 async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply:
@@ -21,12 +46,17 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
     sending = passage.begin(hedge=hedge)
     try:
         await lane.enter(sending)
+        sending.entered = True
         try:
             scope.check()  # again: the wait for the turn may have outlived it
             timer.start()
-            return await lane.model.send(passage.request, sending)
+            if passage.policy.idle_timeout is None:
+                return await lane.model.send(passage.request, sending)
+            async with speaking(sending, passage.policy.idle_timeout):
+                return await lane.model.send(passage.request, sending)
         except BaseException as error:
             sending.error = error
+            lane.hedging.hear(error)
             raise
         finally:
             lane.leave(sending)
@@ -35,3 +65,56 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
         raise
     finally:
         sending.end()
+
+
+async def _send(passage: Passage, timer: within, spared: int) -> Reply:
+    hedge = passage.policy.hedge
+    if hedge is None:
+        return await once(passage, timer)
+    room = passage.policy.attempts - len(passage.attempts) + spared
+    return await hedged(passage, hedge, room, lambda beside: once(passage, timer, hedge=beside))
+
+
+async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
+    """Wait until the next send may go, or raise what ends the call; gives whether the last one does not count.
+
+    A send into a lane that is down does not count: the lane, not this call, says when its server is tried again.
+    """
+    lane = passage.lane
+    sending = next((sent for sent in reversed(passage.attempts) if sent.error is error), None)
+    error.attempts = len(passage.attempts)
+    row = row_for(error, heard=passage.heard)
+    if row.verdict == "fatal":
+        raise as_fatal(error)
+    if row.verdict == "fail":
+        raise _told(passage, error, row.why)
+    if sending is None or not sending.entered:
+        raise _told(passage, error, "it was not let through to the server")
+    if lane.down and not is_throttle(error):
+        passage.goes_on()
+        return True
+    used = len(passage.attempts) - spared
+    if used >= passage.policy.attempts:
+        raise _told(passage, error, f"sent {used} times, which is all that attempts= allows")
+    wait = backoff(error, used)
+    deadline = passage.scope.deadline
+    if wait > LONGEST or (deadline is not None and now() + wait >= deadline):
+        raise _told(passage, error, f"the wait of {wait:.3g} s before the next send would outlast the time given")
+    if not is_throttle(error) and not lane.quota.take():
+        raise _told(passage, error, f"too many calls to {lane.model.label} fail: its retry quota is empty")
+    sending.backoff = wait
+    passage.goes_on()
+    await sleep(wait)
+    return False
+
+
+def _told(passage: Passage, error: CallError, why: str) -> CallError:
+    """The error as the caller gets it: it says why it is the end, and keeps the text that had come."""
+    error.add_note(f"not sent again: {why}")
+    chosen = passage.chosen
+    if isinstance(error, StreamCut | FatalError) or chosen is None or not chosen.pieces:
+        return error
+    code = error.code if isinstance(error, ReplyError) else ""
+    cut = StreamCut(str(error), text="".join(chosen.pieces), code=code, model=error.model)
+    cut.attempts, cut.retry_after, cut.__cause__ = error.attempts, error.retry_after, error
+    return cut

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fanfold.calls.hedging import Hedging
+from fanfold.calls.quota import Quota
+
 if TYPE_CHECKING:
     from fanfold.calls.passage import Sending
     from fanfold.calls.slots import Slots
@@ -17,6 +20,15 @@ class Lane:
         self.model = model
         self.rate = rate
         self.slots = slots
+        self.quota = Quota()
+        self.hedging = Hedging()
+        self.down = False
+        """Whether its server is out of order, so that its calls wait in the queue while one at a time tries."""
+
+    @property
+    def spare(self) -> bool:
+        """Whether one more send could go out at once, and take nobody's place."""
+        return self.slots.in_use < self.slots.limit and not self.slots.waiting
 
     async def enter(self, sending: Sending) -> None:
         """Wait for the turn of one send; who enters leaves."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from msgspec.structs import replace
 
 from fanfold.calls.pricing import price_of
 from fanfold.core.clock import now
@@ -10,7 +12,28 @@ from fanfold.core.records import Attempt, Call, CallState, Cost, Limits, Rate, R
 
 if TYPE_CHECKING:
     from fanfold.calls.lanes import Lane
+    from fanfold.calls.policy import Policy
     from fanfold.core.scope import Scope
+
+
+class Race(Protocol):
+    """What hears of the sends of a call while two of them are under way."""
+
+    def sent(self, sending: Sending) -> None:
+        """One goes out."""
+        ...
+
+    def chosen(self, sending: Sending) -> None:
+        """One brought text, or its whole reply, before the other."""
+        ...
+
+
+class Listener(Protocol):
+    """What listens for signs of life of one send."""
+
+    def begin(self) -> None:
+        """There was one."""
+        ...
 
 
 class Passage:
@@ -28,18 +51,23 @@ class Passage:
         "heard",
         "lane",
         "number",
+        "policy",
         "queued_at",
+        "race",
         "request",
         "scope",
         "sent_at",
         "tells",
     )
 
-    def __init__(self, scope: Scope, lane: Lane, request: Request) -> None:
+    def __init__(self, scope: Scope, lane: Lane, request: Request, policy: Policy) -> None:
         self.scope = scope
         self.lane = lane
-        self.request = request
         self.tells = request.stream and scope.tail
+        self.request = request if request.stream or not policy.streams else replace(request, stream=True)
+        self.policy = policy
+        self.race: Race | None = None
+        """Who listens where two of its sends are under way."""
         self.heard = False
         """Whether a piece of text has left the road: from then on no send can take the place of another."""
         self.began: float = scope.run.began
@@ -67,7 +95,7 @@ class Passage:
     def text(self, sending: Sending, piece: str) -> None:
         """A piece of text came; a tail call's text is the pattern's text."""
         if self.chosen is None:
-            self.chosen = sending
+            self.choose(sending)
         if sending is not self.chosen:
             return
         if self.first_at is None:
@@ -76,6 +104,12 @@ class Passage:
         if self.tells:
             self.heard = True
             self.scope.emit("call.text", piece)
+
+    def choose(self, sending: Sending) -> None:
+        """From now on this send is the one that is heard."""
+        self.chosen = sending
+        if self.race is not None:
+            self.race.chosen(sending)
 
     def goes_on(self) -> None:
         """One of its sends is over, and that was not the end of it."""
@@ -126,11 +160,14 @@ class Sending:
         "alive_at",
         "backoff",
         "ended_at",
+        "entered",
         "error",
         "first_at",
         "hedge",
+        "listener",
         "number",
         "passage",
+        "pieces",
         "queued_at",
         "rate_wait",
         "reply",
@@ -150,16 +187,24 @@ class Sending:
         self.reply: Reply | None = None
         self.error: BaseException | None = None
         self.backoff = 0.0
+        self.entered = False
+        """Whether it had its turn; one that had none was refused by the lane, and no send helps."""
+        self.pieces: list[str] = []
+        self.listener: Listener | None = None
         self._cost = Cost()
 
     def sent(self) -> None:
         """The request goes out."""
         self.sent_at = self.alive_at = now()
         self.passage.sent()
+        if self.passage.race is not None:
+            self.passage.race.sent(self)
 
     def alive(self) -> None:
         """Something of the response came."""
         self.alive_at = now()
+        if self.listener is not None:
+            self.listener.begin()
 
     def limits(self, told: Limits) -> None:
         """The server told of its limits."""
@@ -167,7 +212,8 @@ class Sending:
 
     def text(self, piece: str) -> None:
         """A piece of text came."""
-        self.alive_at = now()
+        self.alive()
+        self.pieces.append(piece)
         if self.first_at is None:
             self.first_at = self.alive_at
         self.passage.text(self, piece)
@@ -175,6 +221,8 @@ class Sending:
     def done(self, reply: Reply) -> None:
         """The reply is whole: from here on it is paid and kept, whatever happens to who waits for it."""
         self.reply = reply
+        if self.passage.chosen is None:
+            self.passage.choose(self)
 
     def end(self) -> None:
         """It is over; `error` says how, unless it brought its reply."""

@@ -21,6 +21,7 @@ from fanfold.core.timeouts import within
 from fanfold.errors import CallError, LoopError
 
 if TYPE_CHECKING:
+    from fanfold.calls.policy import Policy
     from fanfold.calls.slots import Slots
     from fanfold.core.records import Model, Rate, Reply, Request
 
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 class Road:
     """The stages that the calls of one session share."""
 
-    def __init__(self, slots: Slots, timeout: float | None) -> None:
+    def __init__(self, slots: Slots, timeout: float | None, policy: Policy) -> None:
         self.slots = slots
         self.timeout = timeout
+        self.policy = policy
         self.calls = 0
         self.lanes: dict[int, Lane] = {}
 
@@ -41,8 +43,16 @@ class Road:
             found = self.lanes[id(model)] = Lane(model, rate, self.slots)
         return found
 
-    async def call(self, model: Model, rate: Rate | None, request: Request, *, timeout: float | None = None) -> Reply:
-        """Send `request` to `model` and give its reply; `timeout` (seconds) replaces the session's.
+    async def call(
+        self,
+        model: Model,
+        rate: Rate | None,
+        request: Request,
+        *,
+        timeout: float | None = None,
+        policy: Policy | None = None,
+    ) -> Reply:
+        """Send `request` to `model` and give its reply; `timeout` (seconds) and `policy` replace the session's.
 
         Raises `CallError`, `StepTimeout`, or `ScopeEnded` where the calling step is over.
         """
@@ -50,7 +60,7 @@ class Road:
         if scope is None:
             raise LoopError("a call needs a run around it: await the step, or its .run()")
         scope.check()
-        passage = Passage(scope, self.lane(model, rate), request)
+        passage = Passage(scope, self.lane(model, rate), request, policy or self.policy)
         self.calls += 1
         seconds = self.timeout if timeout is None else timeout
         try:

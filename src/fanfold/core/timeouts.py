@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 
-def check_seconds(seconds: float | None) -> None:
-    """Refuse a timeout that is not a positive number of seconds."""
+def check_seconds(seconds: float | None, name: str = "timeout") -> None:
+    """Refuse a timeout that is not a positive number of seconds; `name` is how the user calls it."""
     if seconds is not None and not seconds > 0:
-        raise UsageError(f"timeout={seconds!r}: give a positive number of seconds, or None for no timeout")
+        raise UsageError(f"{name}={seconds!r}: give a positive number of seconds, or None for no timeout")
 
 
 REST = 0.2

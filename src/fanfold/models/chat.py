@@ -8,7 +8,7 @@ import msgspec
 
 from fanfold.core.records import Reply, Request, Usage
 from fanfold.errors import ReplyError
-from fanfold.models.refusals import error_text, start_of
+from fanfold.models.refusals import code_of, error_text, start_of
 from fanfold.models.sse import EventData
 
 MADE_UP = "fanfold-made-up"
@@ -153,7 +153,8 @@ def _read(data: bytes, label: str) -> _Body:
         said = f"{label} sent what is not a chat completion ({error}): {start_of(data)}"
         raise ReplyError(said, model=label) from error
     if body.error is not None:
-        raise ReplyError(f"{label} reported an error in its reply: {error_text(data)}", model=label)
+        said = f"{label} reported an error in its reply: {error_text(data)}"
+        raise ReplyError(said, code=code_of(body.error), model=label)
     return body
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from fanfold.core.records import Message, Reply, Request, Usage
 from fanfold.errors import ReplyError, UsageError
-from fanfold.models.refusals import error_text, start_of
+from fanfold.models.refusals import code_of, error_text, start_of
 from fanfold.models.sse import EventData
 
 if TYPE_CHECKING:
@@ -246,7 +246,8 @@ def _read(decoder: msgspec.json.Decoder[T], data: bytes, label: str) -> T:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ReplyError(f"{label} sent what is not a message ({error}): {start_of(data)}", model=label) from error
     if body.error is not None:
-        raise ReplyError(f"{label} reported an error in its reply: {error_text(data)}", model=label)
+        said = f"{label} reported an error in its reply: {error_text(data)}"
+        raise ReplyError(said, code=code_of(body.error), model=label)
     return body
 
 

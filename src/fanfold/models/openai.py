@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fanfold.errors import ModelError
+from fanfold.errors import BILLING, ModelError
 from fanfold.models import chat
 from fanfold.models.endpoints import Endpoint, endpoint, known, shown
 from fanfold.models.wire import Named, Refused, Wire
@@ -13,9 +13,6 @@ from fanfold.models.wire import Named, Refused, Wire
 if TYPE_CHECKING:
     from fanfold.core.records import Reply, Request
     from fanfold.models.transport import Transport
-
-BILLING = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
-"""Error codes that no waiting mends (OpenAI's error-code guide; credit_balance_exhausted elsewhere)."""
 
 NEW_CEILING = ("o1", "o3", "o4", "gpt-5")
 """OpenAI models that take `max_completion_tokens` and refuse `max_tokens`."""

@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from fanfold.errors import AccessError, BillingError, CallError, ConnectError, NotRecorded, StatusError, StreamCut
+from fanfold.errors import (
+    AccessError,
+    BillingError,
+    CallError,
+    ConnectError,
+    NotRecorded,
+    ReplyError,
+    StatusError,
+    StreamCut,
+)
 from fanfold.models.prices import FlatRate
-from fanfold.models.refusals import error_code, error_text, retry_after
+from fanfold.models.refusals import error_code, error_text, retry_after, should_retry
 
 if TYPE_CHECKING:
     from fanfold.core.records import Rate, Reply, Request, Watch
@@ -97,8 +106,10 @@ class Wire(ABC):
         if self.target.loopback:
             headers = {**headers, DRAW: request.draw.header()}
         watch.sent()
+        watch.alive()  # from here on silence means something, for this model tells of all that comes
         try:
             async with self.transport.post(self.target.url, headers, body) as exchange:
+                watch.alive()
                 if exchange.status != 200:
                     refusal = await self._refusal(exchange)
                 elif request.stream and "event-stream" in exchange.headers.get("Content-Type", ""):
@@ -128,7 +139,8 @@ class Wire(ABC):
                 watch.done(reply)
                 return reply
             if incoming.text():
-                raise StreamCut(str(error), text=incoming.text(), model=self.label) from error
+                code = error.code if isinstance(error, ReplyError) else ""
+                raise StreamCut(str(error), text=incoming.text(), code=code, model=self.label) from error
             raise
         watch.done(reply)
         return reply
@@ -149,7 +161,13 @@ class Wire(ABC):
         if refused.code == "not_recorded":
             return NotRecorded(said, model=self.label)
         return StatusError(
-            message, status=refused.status, body=said, code=refused.code, model=self.label, retry_after=refused.wait
+            message,
+            status=refused.status,
+            body=said,
+            code=refused.code,
+            model=self.label,
+            retry_after=refused.wait,
+            should_retry=should_retry(exchange.headers),
         )
 
     def _key_hint(self) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import msgspec
 
+from fanfold.calls.hedging import Hedge
 from fanfold.core.records import Message, Reply, Request
 from fanfold.core.scope import Scope, current
 from fanfold.core.timeouts import check_seconds
@@ -39,6 +40,8 @@ class Options(msgspec.Struct, frozen=True):
     extra_body: Mapping[str, Any] | None
     structured: bool | None
     retries: int
+    idle_timeout: float | None
+    hedge: Hedge | Literal[False] | None
 
 
 class Prompt(Step[Any, Out_co]):
@@ -95,7 +98,8 @@ class Prompt(Step[Any, Out_co]):
                 f"the input holds what is no text ({error.reason}): read it with errors='replace', say"
             ) from None
         request = msgspec.structs.replace(request, draw=draw, stream=stream)
-        reply: Reply = await session.road.call(line.model, line.rate, request, timeout=self.timeout)
+        policy = session.road.policy.but(self.options.hedge, self.options.idle_timeout)
+        reply: Reply = await session.road.call(line.model, line.rate, request, timeout=self.timeout, policy=policy)
         scope.said = reply.text
         value: Out_co = self.answer.read(reply.text)
         return value
@@ -182,6 +186,8 @@ def prompt(
     structured: bool | None = None,
     retries: int = 0,
     timeout: float | None = None,
+    idle_timeout: float | None = None,
+    hedge: Hedge | Literal[False] | None = None,
     name: str = "prompt",
 ) -> Prompt[str]: ...
 @overload
@@ -200,6 +206,8 @@ def prompt(
     structured: bool | None = None,
     retries: int = 0,
     timeout: float | None = None,
+    idle_timeout: float | None = None,
+    hedge: Hedge | Literal[False] | None = None,
     name: str = "prompt",
 ) -> Prompt[T]: ...
 def prompt(
@@ -217,6 +225,8 @@ def prompt(
     structured: bool | None = None,
     retries: int = 0,
     timeout: float | None = None,
+    idle_timeout: float | None = None,
+    hedge: Hedge | Literal[False] | None = None,
     name: str = "prompt",
 ) -> Step[Any, Any]:
     """Ask a model; `template` is the user message, with ``{field}`` for what the input has.
@@ -230,7 +240,8 @@ def prompt(
     ``provider:name`` or an object, default the session's. `max_tokens` is the ceiling of the reply. `structured`
     sends the type as a JSON Schema or does not; by default it is sent where the model honours it. `extra_body` goes
     into the request as it is. `retries` asks again that often when the reply does not parse. `timeout` is seconds a
-    call.
+    call, with all its sends and backoffs; `idle_timeout` and `hedge` replace the session's, and ``hedge=False`` is
+    none.
 
     Raises (when run) `ParseError`, `CallError`, `StepTimeout`, `TemplateError`, `ModelError`.
     """
@@ -239,8 +250,9 @@ def prompt(
     if max_tokens is not None and max_tokens < 1:
         raise UsageError(f"max_tokens={max_tokens}: a reply has at least one token")
     check_seconds(timeout)
+    check_seconds(idle_timeout, "idle_timeout")
     frames = _frames(template, system, messages, context)
-    options = Options(model, temperature, max_tokens, extra_body, structured, retries)
+    options = Options(model, temperature, max_tokens, extra_body, structured, retries, idle_timeout, hedge)
     return Prompt(name, timeout, frames, returns, options)
 
 
