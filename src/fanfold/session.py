@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from fanfold.calls.hedging import RetryStatistics
 from fanfold.calls.policy import ATTEMPTS, policy
 from fanfold.calls.road import Road
 from fanfold.calls.slots import Slots, SlotStatistics
@@ -35,11 +36,15 @@ DEFAULT_TIMEOUT = 600.0
 
 
 class SessionStatistics(msgspec.Struct, frozen=True):
-    """What a session holds now: its slots, how many calls it has seen, and sockets taken by a request."""
+    """What a session holds now: its slots, how many calls it has seen, and sockets taken by a request.
+
+    `retries` has an entry for each model under each key: what it may still send beyond first sends, and its hedges.
+    """
 
     slots: SlotStatistics
     calls: int
     sockets: int
+    retries: tuple[RetryStatistics, ...] = ()
 
 
 class Session:
@@ -147,9 +152,9 @@ class Session:
         return found[1]
 
     def statistics(self) -> SessionStatistics:
-        """What it holds, now; all of it is 0 at rest but the number of calls."""
+        """What it holds, now; at rest all of it is 0 but the number of calls and what `retries` count."""
         sockets = 0 if self._transport is None else self._transport.sockets()
-        return SessionStatistics(self.road.slots.statistics(), self.road.calls, sockets)
+        return SessionStatistics(self.road.slots.statistics(), self.road.calls, sockets, self.road.retries())
 
     async def close(self) -> None:
         """Close its connections; it cannot be used again."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanfold.calls.quota import QuotaStatistics
 from fanfold.calls.retrying import is_overload
 from fanfold.core.clock import now
 from fanfold.core.fan import gone
@@ -68,6 +69,14 @@ class HedgeStatistics(msgspec.Struct, frozen=True):
     hedges: int
     won: int
     known: int
+
+
+class RetryStatistics(msgspec.Struct, frozen=True):
+    """What one model under one key sends beyond first sends: its retry quota, and its hedges."""
+
+    model: str
+    quota: QuotaStatistics
+    hedges: HedgeStatistics
 
 
 class Waits:
@@ -242,12 +251,17 @@ class _Race:
             error = task.exception()
             if error is None:
                 return task.result()
+            if hedge and not self._was_sent():
+                continue  # no room in a budget, or no turn: then there is no hedge, and that is no failure
             self.failed = error
             if isinstance(error, FatalError) or not isinstance(error, Exception):
                 raise error
         if not self.tasks:
             raise self.failed or asyncio.CancelledError
         return None
+
+    def _was_sent(self) -> bool:
+        return any(sent.hedge and sent.sent_at is not None for sent in self.passage.attempts[self.first :])
 
     async def _clear(self) -> None:
         """Nothing of it is left, however often the caller is cancelled meanwhile."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fanfold.calls.attempts import attempts
+from fanfold.calls.hedging import RetryStatistics
 from fanfold.calls.lanes import Lane
 from fanfold.calls.passage import Passage
 from fanfold.core.scope import current
@@ -42,6 +43,13 @@ class Road:
         if found is None:
             found = self.lanes[id(model)] = Lane(model, rate, self.slots)
         return found
+
+    def retries(self) -> tuple[RetryStatistics, ...]:
+        """What each lane may still send beyond first sends, and how its hedges went."""
+        return tuple(
+            RetryStatistics(lane.model.label, lane.quota.statistics(), lane.hedging.statistics())
+            for lane in self.lanes.values()
+        )
 
     async def call(
         self,
