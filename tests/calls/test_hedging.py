@@ -277,16 +277,21 @@ def spent(session):
     quiet(session).hedging.saved = -0.5
 
 
-def full(session):
-    session.road.slots.limit = 1
-
-
-@pytest.mark.parametrize("trouble", [low, throttled, overloaded, down, spent, full])
+@pytest.mark.parametrize("trouble", [low, throttled, overloaded, down, spent])
 def test_no_hedge_in_trouble(trouble):
-    """None while the quota is low, after a 429 or 529, in a lane that is down, beyond its share, or without a slot."""
+    """None while the quota is low, after a 429 or 529, in a lane that is down, or beyond its share of the calls."""
     call, run, _, _, told, sends = after_warming([5.0, "slow"], ["never"], before=trouble)
     assert (run.output, len(sends), told.hedges.hedges) == ("slow", 1, 0)
     assert len(call.attempts) == 1
+
+
+def test_a_hedge_has_no_slot_of_its_own():
+    """It waits for its turn like any send; one that had none before its call had its text costs nothing."""
+    call, run, _, _, told, sends = after_warming([5.0, "slow"], ["never"], max_in_flight=1)
+    assert (run.output, len(sends)) == ("slow", 1)
+    assert [attempt.state for attempt in call.attempts] == ["ok", "unsent"]
+    assert call.attempts[1].cost.usd == 0
+    assert (told.hedges.hedges, told.quota.spent, told.quota.left) == (0, 0, 500)
 
 
 def test_trouble_passes():
@@ -374,8 +379,9 @@ def test_a_hedge_without_money_is_none():
 
         lane.enter = only_first
 
-    _, run, error, _, _, sends = after_warming([2.0, "slow"], ["never"], before=poor)
+    _, run, error, _, told, sends = after_warming([2.0, "slow"], ["never"], before=poor)
     assert (run.output, error, len(sends)) == ("slow", None, 1)
+    assert (told.hedges.hedges, told.quota.spent) == (0, 0)
 
 
 # -- what is learned -------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from fanfold import (
     Cost,
     Event,
     FanfoldError,
+    Hedge,
     OpenAI,
     Reply,
     Run,
@@ -286,6 +287,9 @@ async def sessions() -> None:
         assert_type((await text.run("x", session=session)).output, str)
     Session(FakeModel(), providers={"groq": {"api_key": "k"}}, api_key="k", base_url="https://host/v1", allow_http=True)
     Session(OpenAI(name="x", provider="groq"))
+    steady = Session(attempts=4, idle_timeout=30, hedge=Hedge(percentile=95, at_most=0.05))
+    assert_type(steady.statistics().retries[0].quota.left, float)
+    assert_type(prompt("{input}", hedge=False, idle_timeout=10.0).needs, frozenset[str])
     with Session() as in_a_script:
         assert_type(in_a_script, Session)
 

@@ -134,14 +134,20 @@ class Hedging:
     def take(self, lane: Lane) -> bool:
         """Take one hedge, if all allow it: the share of calls, the quota, and a lane that is not in trouble.
 
-        A budget has its say last, when the hedge takes its lease.
+        A budget has its say last, when the hedge takes its lease; and the hedge waits for its turn like any send.
         """
-        calm = now() >= self.cool_at and lane.spare and not lane.down
+        calm = now() >= self.cool_at and not lane.down
         if self.saved < 1.0 or not calm or lane.quota.low or not lane.quota.take():
             return False
         self.saved -= 1.0
         self.hedges += 1
         return True
+
+    def give_back(self, lane: Lane) -> None:
+        """One that was taken was never sent: its call had its text, or the hedge had no money, before its turn."""
+        self.saved += 1.0
+        self.hedges -= 1
+        lane.quota.untake()
 
     def statistics(self) -> HedgeStatistics:
         """How it stands, now."""
@@ -198,6 +204,7 @@ class _Race:
         self.timer: asyncio.TimerHandle | None = None
         self.news: asyncio.Future[None] | None = None
         self.failed: BaseException | None = None
+        self.hedged = False
 
     async def run(self) -> Reply:
         """Give the reply of the one that is heard, or raise the last failure."""
@@ -234,6 +241,7 @@ class _Race:
     def _is_late(self) -> None:
         passage = self.passage
         if passage.chosen is None and False in self.tasks and passage.lane.hedging.take(passage.lane):
+            self.hedged = True
             self._launch(hedge=True)
 
     def _stir(self, _: Any = None) -> None:
@@ -274,6 +282,8 @@ class _Race:
         for task in left:
             if not task.cancelled():
                 task.exception()  # it is in the record; nobody else asks for it
+        if self.hedged and not self._was_sent():
+            self.passage.lane.hedging.give_back(self.passage.lane)
         if interrupted is not None:
             raise interrupted
 

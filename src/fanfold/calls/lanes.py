@@ -25,11 +25,6 @@ class Lane:
         self.down = False
         """Whether its server is out of order, so that its calls wait in the queue while one at a time tries."""
 
-    @property
-    def spare(self) -> bool:
-        """Whether one more send could go out at once, and take nobody's place."""
-        return self.slots.in_use < self.slots.limit and not self.slots.waiting
-
     async def enter(self, sending: Sending) -> None:
         """Wait for the turn of one send; who enters leaves."""
         del sending

@@ -50,6 +50,11 @@ class Quota:
         self.spent += 1
         return True
 
+    def untake(self) -> None:
+        """What was taken was not sent after all."""
+        self.left = min(CAPACITY, self.left + PRICE)
+        self.spent -= 1
+
     def give_back(self) -> None:
         """A reply came."""
         if self.left < CAPACITY:

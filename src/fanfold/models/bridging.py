@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fanfold.errors import (
+    BILLING,
     AccessError,
     BillingError,
     CallError,
@@ -21,7 +22,6 @@ from fanfold.errors import (
     UsageError,
 )
 from fanfold.models.anthropic import SPENT
-from fanfold.models.openai import BILLING
 from fanfold.models.prices import FlatRate
 from fanfold.models.refusals import retry_after
 
@@ -43,8 +43,6 @@ PROVIDERS: Mapping[str, str] = {
     "mistralai": "mistral",
 }
 """Names of providers there, where ours are others; prices follow ours."""
-
-SPENT_CODES = BILLING | {"billing_error", "enforced_spend_limit_reached"}
 
 BROKEN = frozenset(
     {"APIConnectionError", "ModelConnectionError", "ModelTimeoutError", "TransportError", "HTTPClientError"}
@@ -202,7 +200,7 @@ def _is_billing(error: BaseException, status: int | None, wait: float | None) ->
         return True
     words = ("code", "type", "provider_error_code", "provider_error_type")
     codes = {getattr(one, word, None) for one in _chain(error) for word in words if _is_text(getattr(one, word, None))}
-    return bool(codes & SPENT_CODES) or (
+    return bool(codes & BILLING) or (
         status in {400, 403, 429} and wait is None and SPENT.search(str(error)) is not None
     )
 
