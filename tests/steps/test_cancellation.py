@@ -145,6 +145,7 @@ class Trial:
     seed: int
     work: Work
     holds: bool = False
+    attempts: int = 1
     events: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -152,7 +153,8 @@ class Trial:
         model = FakeModel(self._answer, structured=False, latency=self._latency)
         model.given_rate = FlatRate(1.0, 1.0)
         slots = self.chance.choice([1, 2, 3, 64])
-        self.session = Session(model, max_in_flight=slots, on_event=self.events.append)
+        # A pause before the next attempt takes half a million ticks, so those who count ticks send once.
+        self.session = Session(model, max_in_flight=slots, attempts=self.attempts, on_event=self.events.append)
 
     def _answer(self, request: Request) -> str | Exception:
         asked = str(request.messages)
@@ -227,8 +229,12 @@ async def schedules(work: Work, count: int, *, holds: bool) -> Counter[str]:
     for seed in range(count):
         chance = random.Random(-seed)
         ticks, seconds = chance.choice(lengths)
-        when = after_ticks(chance.randrange(ticks)) if seed % 2 else sleep(chance.uniform(0, seconds))
-        ended[await Trial(seed, work, holds).cut(lambda when=when: when)] += 1
+        if seed % 4 == 2:  # with more attempts, and often in the pause between two
+            trial, when = Trial(seed, work, holds, 3), sleep(chance.uniform(0, chance.choice([seconds, 1.0])))
+        else:
+            when = after_ticks(chance.randrange(ticks)) if seed % 2 else sleep(chance.uniform(0, seconds))
+            trial = Trial(seed, work, holds)
+        ended[await trial.cut(lambda when=when: when)] += 1
     return ended
 
 
