@@ -51,6 +51,15 @@ Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="Seconds for the whole run; at their end it fails.")
 ]
 MaxInFlight = Annotated[int, typer.Option(metavar="N", help="The most calls on the wire at once.")]
+TimelinePath = Annotated[
+    str | None,
+    typer.Option(
+        "--timeline",
+        metavar="PATH",
+        help="Also write the picture of the run, of one that fails or is interrupted, too: PATH in .html is a page for "
+        "a browser, in .json a trace for Perfetto.",
+    ),
+]
 Input = Annotated[
     str | None,
     typer.Argument(
@@ -76,6 +85,14 @@ def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Every tenth question only.")] = False,
     speed: Annotated[float, typer.Option(metavar="FACTOR", help="Divide the recorded latencies by this.")] = 20.0,
     seed: Annotated[int, typer.Option(metavar="N", help="Makes the latencies repeat.")] = 0,
+    timeline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Also write the picture of the vote that main shows as its example: PATH in .html is a page for a "
+            "browser, in .json a trace for Perfetto.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
     """Do the main job on real recorded answers.
@@ -84,7 +101,9 @@ def demo(
     """
     from fanfold.cli.demo import show_demo
 
-    raise typer.Exit(settled(lambda: show_demo(which, quick=quick, speed=speed, seed=seed, as_json=json)))
+    raise typer.Exit(
+        settled(lambda: show_demo(which, quick=quick, speed=speed, seed=seed, timeline=timeline, as_json=json))
+    )
 
 
 @app.command(epilog='Example: fanfold vote "Is this email spam?" --choices spam,ham -n 5 < mail.txt')
@@ -123,6 +142,7 @@ def vote(
     timeout: Timeout = None,
     max_in_flight: MaxInFlight = 64,
     input_json: InputJson = False,
+    timeline: TimelinePath = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -146,7 +166,11 @@ def vote(
         return step, value
 
     raise typer.Exit(
-        settled(lambda: execute(build, options, models=models or [None], timeout=timeout, json=json, quiet=quiet))
+        settled(
+            lambda: execute(
+                build, options, models=models or [None], timeout=timeout, timeline=timeline, json=json, quiet=quiet
+            )
+        )
     )
 
 
@@ -183,6 +207,7 @@ def sections(
     timeout: Timeout = None,
     max_in_flight: MaxInFlight = 64,
     input_json: InputJson = False,
+    timeline: TimelinePath = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -199,7 +224,11 @@ def sections(
         loading.check_merge(merge, section or [], value)
         return step, value
 
-    raise typer.Exit(settled(lambda: execute(build, options, models=[model], timeout=timeout, json=json, quiet=quiet)))
+    raise typer.Exit(
+        settled(
+            lambda: execute(build, options, models=[model], timeout=timeout, timeline=timeline, json=json, quiet=quiet)
+        )
+    )
 
 
 @app.command(epilog="Example: fanfold run report.py:analyze @minutes.txt --model openai:gpt-4o-mini")
@@ -218,6 +247,7 @@ def run(
     timeout: Timeout = None,
     max_in_flight: MaxInFlight = 64,
     input_json: InputJson = False,
+    timeline: TimelinePath = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -232,7 +262,11 @@ def run(
         return step, loading.read_input(given, as_json=input_json)
 
     models = [] if model is None else [model]
-    raise typer.Exit(settled(lambda: execute(build, options, models=models, timeout=timeout, json=json, quiet=quiet)))
+    raise typer.Exit(
+        settled(
+            lambda: execute(build, options, models=models, timeout=timeout, timeline=timeline, json=json, quiet=quiet)
+        )
+    )
 
 
 @app.command()

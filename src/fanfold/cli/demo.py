@@ -14,10 +14,12 @@ from rich.live import Live
 from rich.table import Table
 
 from fanfold.cli import jury, panel, refusals
-from fanfold.cli.ending import DONE, INTERRUPTED, say
+from fanfold.cli.drawing import drew, picture_path
+from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, say
 from fanfold.cli.findings import document, print_findings
 from fanfold.cli.measuring import Measured, Progress, Tell, measure
 from fanfold.core.clock import now
+from fanfold.errors import UsageError
 from fanfold.runs.run import Run
 from fanfold.session import Session
 from fanfold.steps.prompt import prompt
@@ -51,32 +53,38 @@ Which = Literal["main", "panel", "refusals", "jury"]
 class Demo(msgspec.Struct, frozen=True):
     """One demo: what it measures on a recorded server, and how that is shown, as text and as a document.
 
-    One that times nothing and stops nothing early is not `paced`: its server answers at once.
+    One that times nothing and stops nothing early is not `paced`: its server answers at once. `example` picks the run
+    that it shows in detail.
     """
 
     measure: Callable[[str, Tell, int], Awaitable[Any]]
     show: Callable[[Console, Any, float, int], None]
     document: Callable[[Any, float], bytes]
     paced: bool = True
+    example: Callable[[Any], Run[Any]] | None = None
 
 
-def show_demo(which: Which, *, quick: bool, speed: float, seed: int, as_json: bool) -> int:
-    """Run a demo and print it; gives the exit code."""
+def show_demo(which: Which, *, quick: bool, speed: float, seed: int, as_json: bool, timeline: str | None = None) -> int:
+    """Run a demo and print it; gives the exit code. The picture of its example goes to `timeline`."""
+    target = None if timeline is None else picture_path(timeline)
     told = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(highlight=False, width=None if told else WIDTH)
     passes = _Passes(console, quiet=as_json)
     demo, every, began = _demo(which), QUICK if quick else 1, now()
+    if target is not None and demo.example is None:
+        raise UsageError(f"--timeline draws the example of the main demo; {which} shows none")
     try:
         found = asyncio.run(_run(demo, passes, every=every, speed=speed, seed=seed))
     except KeyboardInterrupt:
         say(f"interrupted; nothing was paid. {passes.summary()}")
         return INTERRUPTED
+    drawn = demo.example is None or drew(demo.example(found), target)
     if as_json:
         sys.stdout.buffer.write(demo.document(found, speed))
-        return DONE
+        return DONE if drawn else FAILED
     demo.show(console, found, speed, every)
     console.print(f"\nAll of it took {now() - began:.1f} s.")
-    return DONE
+    return DONE if drawn else FAILED
 
 
 def _demo(which: Which) -> Demo:
@@ -86,7 +94,7 @@ def _demo(which: Which) -> Demo:
         return Demo(refusals.measure_refusals, refusals.print_refusals, refusals.refusals_document)
     if which == "jury":
         return Demo(jury.measure_jury, jury.print_jury, jury.jury_document, paced=False)
-    return Demo(_measure_main, _print_main, _main_document)
+    return Demo(_measure_main, _print_main, _main_document, example=lambda found: found[0].example.run)
 
 
 async def _run(demo: Demo, passes: _Passes, *, every: int, speed: float, seed: int) -> Any:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fanfold.cli import reports
+from fanfold.cli.drawing import drew, picture_path
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import FanfoldError, UsageError
@@ -29,15 +31,18 @@ def execute(
     *,
     models: Sequence[str | None] = (),
     timeout: float | None,
+    timeline: str | None = None,
     json: bool,
     quiet: bool,
 ) -> int:
     """Build the step and its input, run it, print what came of it; gives the exit code.
 
-    `models` must be there before anything is sent. Raises `UsageError` where it comes to nothing before the run.
+    `models` must be there before anything is sent. The picture of the run goes to `timeline`. Raises `UsageError` where
+    it comes to nothing before the run.
     """
     check_seconds(timeout)
-    job = _Job(options, models, timeout, json=json, quiet=quiet)
+    target = None if timeline is None else picture_path(timeline)
+    job = _Job(options, models, timeout, target, json=json, quiet=quiet)
     try:
         # Only the answer goes to standard output: what a file of the user's prints goes beside it.
         with redirect_stdout(sys.stderr):
@@ -46,8 +51,9 @@ def execute(
         if job.state is None:
             raise
         return job.failed(job.state, error)
+    drawn = drew(run, job.timeline)
     job.print(run)
-    return DONE
+    return DONE if drawn else FAILED
 
 
 class _Job:
@@ -58,6 +64,7 @@ class _Job:
         options: Mapping[str, Any],
         models: Sequence[str | None],
         timeout: float | None,
+        timeline: Path | None,
         *,
         json: bool,
         quiet: bool,
@@ -66,6 +73,7 @@ class _Job:
         self.session = Session(**options, on_event=self.screen.on_event)
         self.models = models
         self.timeout = timeout
+        self.timeline = timeline
         self.json = json
         self.quiet = quiet
         self.state: RunState | None = None
@@ -92,6 +100,7 @@ class _Job:
     def failed(self, state: RunState, error: BaseException) -> int:
         """Say what went wrong, what was finished before, and what it cost; gives the exit code."""
         run = _so_far(state, error)
+        drew(run, self.timeline)
         wrong = isinstance(reports.root(error), UsageError)
         if self.json and (run.calls or not wrong):
             sys.stdout.buffer.write(reports.document(run))

@@ -11,6 +11,7 @@ from fanfold.core.records import Call, Cost, Event, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from fanfold.runs.state import RunState
 
@@ -92,6 +93,18 @@ class Run(Generic[Out_co]):
     def made_up(self) -> bool:
         """Whether any answer in it was invented by a fake model."""
         return any(call.made_up for call in self.calls)
+
+    def timeline(self, path: str | Path) -> Path:
+        """Write the picture of this run to `path`, and give that path.
+
+        A path in ``.html`` gets a page for any browser: one file that needs no network, a waterfall of the calls with
+        their waits, sends, hedges, cancellations and costs. One in ``.json`` gets a trace for Perfetto. Neither holds a
+        prompt, a reply or an output. Raises `UsageError` for another suffix, and `OSError` where the file cannot be
+        written. A run that failed has one, too: that of its error's `.run`.
+        """
+        from fanfold.runs.picture import draw  # most runs are never drawn
+
+        return draw(self, path)
 
     def summary(self) -> str:
         """One line for people: calls, tokens, cost, time."""
