@@ -42,9 +42,19 @@ cover: .venv/.dev ## Run the quick tests under branch coverage, with its gate
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not long and not timing' --cov
 
 .PHONY: test-all
-test-all: .venv/.dev ## Run all tests, the long ones too
+test-all: .venv/.dev browser ## Run all tests, the long ones too
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not timing' --cov
 	$(BIN)/python -m pytest -m 'timing'
+
+# The tests of pages look at them in Chromium; without one they are skipped, or fail where CI=true.
+.PHONY: browser
+browser: ## Install Debian's Chromium for the tests of pages, where there is none (as root)
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo 'Installing chromium for the tests of pages.'; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium; } >/dev/null \
+	    || echo 'That failed: the tests of pages are skipped.' >&2; \
+	else echo 'No Chromium: the tests of pages are skipped (as root: apt-get install chromium).' >&2; fi
 
 .PHONY: lint
 lint: .venv/.dev ## Check style, format and types

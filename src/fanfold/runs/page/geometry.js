@@ -121,7 +121,7 @@ function crowd(view, bars, step) {
     for (const send of bar.sends) {
       for (const [kind, start, end] of send.phases) {
         const from = Math.floor((view.x(start) - view.gutter) / step);
-        const to = Math.floor((view.x(end) - view.gutter) / step) + 1;
+        const to = Math.max(from + 1, Math.floor((view.x(end) - view.gutter) / step));
         if (to <= 0 || from >= columns) continue;
         counts[kind][Math.max(0, from)] += 1;
         counts[kind][Math.min(columns, to)] -= 1;
