@@ -116,6 +116,13 @@ def test_an_answer_is_printed_though_the_page_cannot_be_written(
     assert done.told == "fanfold: the timeline could not be written: [Errno 28] No space left on device"
 
 
+def test_only_the_main_demo_has_an_example(tmp_path: Path) -> None:
+    """A demo that shows no run says so, before it measures anything."""
+    done = fanfold("demo", "jury", "--timeline", str(tmp_path / "out.html"))
+    assert (done.code, done.out) == (2, "")
+    assert "the example of the main demo; jury shows none" in done.told
+
+
 @pytest.mark.long
 def test_the_demo_draws_its_example(tmp_path: Path) -> None:
     """The demo's page is the vote that it shows: five voters over HTTP, cut off when it is decided."""

@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from fanfold import OpenAI, Session, map_over, prompt, sections, vote
 from fanfold.core.records import Attempt, Cost
+from fanfold.models.recordings import recordings
 from fanfold.runs.phases import sends
 from fanfold.runs.run import Run
 from fanfold.runs.timeline import timeline_of
-from tests.runs.browser import Page, chromium, opened
+from fanfold.testing import ModelServer
+from tests.runs.browser import Page, chromium, opened, program
 from tests.runs.made import attempt, call, large, run_of, small
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
@@ -79,18 +82,40 @@ async def row_middle(page: Page, name: str) -> float:
     return top + AXIS + (position + 0.5) * height
 
 
-def test_bars_are_where_the_records_are(look: Any) -> None:
+def voted() -> Run[Any]:
+    """A vote of five and a single call, over HTTP, with recorded latencies: what `fanfold demo` does."""
+    recording = recordings("samples")[0]
+    with ModelServer("recorded", latency="recorded", speed=20.0) as server:
+        asked = OpenAI(name="gpt-35-turbo", base_url=server.url, structured=False)
+        question = prompt("{input}", returns=Literal["A", "B", "C", "D", "E"], model=asked)
+        return sections({"vote": vote(question, n=5), "once": question}).run_sync(recording.question)
+
+
+def refused() -> Run[Any]:
+    """Twenty calls over HTTP, eight at once, each refused the first time and sent again."""
+    with (
+        ModelServer("fake", latency=0.05, faults=["503#1"]) as server,
+        Session(OpenAI("any", base_url=server.url), attempts=4, max_in_flight=8) as session,
+    ):
+        return map_over(prompt("{input}")).run_sync([str(at) for at in range(20)], session=session)
+
+
+@pytest.mark.parametrize("make", [small, voted, refused])
+def test_bars_are_where_the_records_are(look: Any, make: Callable[[], Run[Any]]) -> None:
     """Each phase of each send begins and ends within a pixel of its time in the record, in its call's row."""
-    run = small()
+    run = make()
 
     async def measure(page: Page) -> None:
         pieces = await page.value("timeline.pieces().filter((piece) => piece.kind !== 'place')")
         gutter, width, from_, to, height = await page.value(
             "[timeline.view.gutter, timeline.view.width, timeline.view.from, timeline.view.to, timeline.view.row]"
         )
-        names = [row.name for row in timeline_of(run).rows]
+        rows = {bar.number: bar.row for bar in timeline_of(run).bars}
         expected = [
-            (one, number, phase) for one in run.calls for number, (_, found) in enumerate(sends(one)) for phase in found
+            (one, number, phase)
+            for one in sorted(run.calls, key=lambda call: call.number)
+            for number, (_, found) in enumerate(sends(one))
+            for phase in found
         ]
         by_call = sorted(pieces, key=lambda piece: (piece["call"], piece["send"]))
         assert len(by_call) == len(expected)
@@ -99,7 +124,7 @@ def test_bars_are_where_the_records_are(look: Any) -> None:
             scale = (width - gutter) / (to - from_)
             assert abs(piece["x"] - (gutter + (phase.start - from_) * scale)) <= TOLERANCE
             assert abs(piece["width"] - (phase.end - phase.start) * scale) <= TOLERANCE
-            top = AXIS + names.index(one.place.partition("/")[2]) * height
+            top = AXIS + rows[one.number] * height
             assert top <= piece["y"] <= piece["y"] + piece["height"] <= top + height
 
     look(run, measure)
@@ -326,6 +351,15 @@ def test_runs_of_any_shape_are_shown(look: Any) -> None:
     assert look(run_of(call(0, "job", attempt(sent=0.0, ended=0.0))), outcome) == ""
     assert look(run_of(call(0, "job", attempt()), error=TimeoutError()), outcome) == "failed: TimeoutError"
     assert look(run_of(error=KeyboardInterrupt()), outcome) == "cancelled: KeyboardInterrupt"
+
+
+@pytest.mark.parametrize(("said", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_without_a_browser(said: str, outcome: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no Chromium the tests of pages are skipped with the reason; on CI that is a failure."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CI", said)
+    with pytest.raises(outcome, match="make browser"):
+        program()
 
 
 @pytest.mark.timing

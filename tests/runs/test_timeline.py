@@ -376,6 +376,17 @@ def test_any_name_can_be_written() -> None:
     assert data["name"] == "\\ud802"
 
 
+def test_what_the_road_did_is_in_the_phases() -> None:
+    """A call that was refused, waited, and was sent again has all of that, from its real record."""
+    said = iter([StatusError("slow down", status=429), "well"])
+    model = FakeModel(lambda _: next(said), latency=1.0)
+    bar = timeline_of(ran(ASK, model=model, attempts=2)).bars[0]
+    assert [(send.state, send.status) for send in bar.sends] == [("error", 429), ("ok", None)]
+    assert [phase.kind for phase in bar.sends[0].phases] == ["wire", "backoff"]
+    backoff = bar.sends[0].phases[-1]
+    assert bar.sends[1].phases[0].start == pytest.approx(backoff.end, abs=1e-4)
+
+
 def test_gathered_calls_have_rows_of_their_own() -> None:
     """What gather runs side by side stands in branches of its own."""
 

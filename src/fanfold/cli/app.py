@@ -72,6 +72,11 @@ InputJson = Annotated[
 Quorum = Annotated[int | None, typer.Option(metavar="K", help="The least number of valid ballots; fewer fail the run.")]
 
 
+def _executed(build: Any, options: dict[str, Any], **told: Any) -> typer.Exit:
+    """Run what `build` builds; gives what ends the command."""
+    return typer.Exit(settled(lambda: execute(build, options, **told)))
+
+
 @app.command()
 def demo(
     which: Annotated[
@@ -165,13 +170,7 @@ def vote(
         loading.check_fields(template, value)
         return step, value
 
-    raise typer.Exit(
-        settled(
-            lambda: execute(
-                build, options, models=models or [None], timeout=timeout, timeline=timeline, json=json, quiet=quiet
-            )
-        )
-    )
+    raise _executed(build, options, models=models or [None], timeout=timeout, timeline=timeline, json=json, quiet=quiet)
 
 
 @app.command(
@@ -224,11 +223,7 @@ def sections(
         loading.check_merge(merge, section or [], value)
         return step, value
 
-    raise typer.Exit(
-        settled(
-            lambda: execute(build, options, models=[model], timeout=timeout, timeline=timeline, json=json, quiet=quiet)
-        )
-    )
+    raise _executed(build, options, models=[model], timeout=timeout, timeline=timeline, json=json, quiet=quiet)
 
 
 @app.command(epilog="Example: fanfold run report.py:analyze @minutes.txt --model openai:gpt-4o-mini")
@@ -262,11 +257,7 @@ def run(
         return step, loading.read_input(given, as_json=input_json)
 
     models = [] if model is None else [model]
-    raise typer.Exit(
-        settled(
-            lambda: execute(build, options, models=models, timeout=timeout, timeline=timeline, json=json, quiet=quiet)
-        )
-    )
+    raise _executed(build, options, models=models, timeout=timeout, timeline=timeline, json=json, quiet=quiet)
 
 
 @app.command()
