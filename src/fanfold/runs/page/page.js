@@ -72,15 +72,16 @@ function drawCrowd(number, top) {
   painter.crowd(view, crowd(view, tree.barsUnder(number), step), step, top + space, height);
 }
 
-// Words beside a call: after it, or before it where the page ends.
+// Words beside a call: after it; before it where the page ends; on it, veiled, where it fills the page.
 function drawWords(text, found, top, bad) {
   const left = Math.min(...found.map((piece) => piece.x));
   const right = Math.max(...found.map((piece) => piece.x + piece.width));
   const wide = painter.wide(text);
   if (right < view.gutter || left > view.width) return;
-  const x = right + 8 + wide <= view.width - 4 ? right + 8 : left - 8 - wide;
-  if (x < view.gutter) return;
-  painter.words(text, x, top + view.row / 2 + 0.5, bad ? painter.colour.error : painter.colour.dim);
+  const places = [right + 8, left - 8 - wide, Math.min(right, view.width) - 8 - wide];
+  const at = places.findIndex((x) => x >= view.gutter && x + wide <= view.width - 4);
+  const colour = bad ? painter.colour.error : at === 2 ? painter.colour.text : painter.colour.dim;
+  if (at >= 0) painter.words(text, places[at], top + view.row / 2 + 0.5, colour, at === 2);
 }
 
 function drawPlaceWords(row, number, found, top) {
