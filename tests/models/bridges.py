@@ -34,7 +34,11 @@ def bridged(kind: str, url: str, work: Callable[[Session], Awaitable[T]], **opti
     """Run `work` with a session whose model is a framework's; nothing of ours may be left behind."""
 
     async def main() -> T:
-        async with client(kind, url, **options) as model, Session(model=model) as session, no_leaks(session):
+        async with (
+            client(kind, url, **options) as model,
+            Session(model=model, attempts=1) as session,
+            no_leaks(session),
+        ):
             return await work(session)
 
     return main()

@@ -417,7 +417,7 @@ def test_no_repr_shows_the_key(kind):
     """Neither the bridge nor the session that holds it."""
 
     async def main():
-        async with client(kind, "http://127.0.0.1:9/v1") as model, Session(model=model) as session:
+        async with client(kind, "http://127.0.0.1:9/v1") as model, Session(model=model, attempts=1) as session:
             line = session.line(None)
             return repr(line.model) + repr(session) + repr(line)
 

@@ -68,7 +68,7 @@ def heard(pattern: Any, way: str, model: Any, given: Any = "q") -> Heard:
 
     async def main() -> Heard:
         found = Heard()
-        async with Session(model, on_event=found.told.append) as session, no_leaks(session):
+        async with Session(model, attempts=1, on_event=found.told.append) as session, no_leaks(session):
             with Outcome() as outcome:
                 if way == "run":
                     outcome.came = await pattern.run(given, session=session)

@@ -15,7 +15,7 @@ def run(step: Step[Any, Any], answers: Any, given: Any = "x") -> Run[Any]:
     """Run a step on a fake model in virtual time."""
 
     async def main() -> Run[Any]:
-        async with Session(model=FakeModel(answers, latency=1.0)):
+        async with Session(model=FakeModel(answers, latency=1.0), attempts=1):
             return await step.run(given)
 
     return run_virtual(main())

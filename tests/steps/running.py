@@ -39,10 +39,10 @@ class Asked(FakeModel):
 
 
 def ran(pattern: Any, given: Any = "q", model: Any = None, *, timeout: float | None = None, **options: Any) -> Run[Any]:
-    """Run a step in virtual time on `model` (default: one that repeats the prompt); nothing is left after it."""
+    """Run a step in virtual time on `model` (default: it repeats the prompt), each call sent once; nothing is left."""
 
     async def main() -> Run[Any]:
-        async with Session(model or FakeModel(echo), **options) as session, no_leaks(session):
+        async with Session(model or FakeModel(echo), **{"attempts": 1, **options}) as session, no_leaks(session):
             return await pattern.run(given, timeout=timeout)
 
     return run_virtual(main())

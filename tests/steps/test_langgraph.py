@@ -143,7 +143,7 @@ def test_an_error_in_a_task_is_the_steps_own_and_its_siblings_end():
 
     async def main():
         model = FakeModel(answer, latency=lambda request: 60.0 if "long" in request.messages[-1].content else 0.0)
-        async with Session(model=model) as session, no_leaks(session):
+        async with Session(model=model, attempts=1) as session, no_leaks(session):
             with pytest.raises(StatusError):
                 await workflow.ainvoke("x")
             return asyncio.get_running_loop().time()
