@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fanfold import errors, rules
+    from fanfold.calls.amounts import Budget
     from fanfold.calls.hedging import Hedge
     from fanfold.core.records import Call, Cost, Event, Reply, Request, Usage
     from fanfold.errors import FanfoldError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from fanfold.runs.run import Run
     from fanfold.session import Session
     from fanfold.steps.best_of import best_of
-    from fanfold.steps.evaluate import Scorecard, criterion, evaluate
+    from fanfold.steps.evaluate import criterion, evaluate
     from fanfold.steps.gate import gate
     from fanfold.steps.gather import gather
     from fanfold.steps.guard import Guarded, check, guard
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Anthropic",
     "Ballot",
+    "Budget",
     "Call",
     "Cost",
     "Event",
@@ -49,7 +51,6 @@ __all__ = [
     "Reply",
     "Request",
     "Run",
-    "Scorecard",
     "Sections",
     "Session",
     "Step",
@@ -83,6 +84,7 @@ __version__ = "0.1.0"
 _ROOMS = {
     "Anthropic": "models.anthropic",
     "Ballot": "folds.ballots",
+    "Budget": "calls.amounts",
     "Call": "core.records",
     "Cost": "core.records",
     "Event": "core.records",
@@ -94,7 +96,6 @@ _ROOMS = {
     "Reply": "core.records",
     "Request": "core.records",
     "Run": "runs.run",
-    "Scorecard": "steps.evaluate",
     "Sections": "steps.sections",
     "Session": "session",
     "Step": "steps.step",

@@ -14,6 +14,8 @@
     │  │  └─ StreamCut                    x after text came; tried again only while nobody has read it; carries it
     │  └─ AccessError (FatalError)      x wrong key, no permission: ends the run
     │     └─ BillingError                 x no credit or spend limit reached: ends the run
+    ├─ BudgetError (FatalError)         the budget cannot cover what comes next: ends the run
+    ├─ NotStarted                       a branch that a budget had no money for, under "shrink"
     ├─ ParseError                       a reply that is not of the type asked for; carries the text
     ├─ StepTimeout (TimeoutError)       the time given is over; it covered every attempt
     ├─ BranchError                      a branch failed; carries what the others finished
@@ -186,6 +188,41 @@ class AccessError(CallError, FatalError):
 
 class BillingError(AccessError):
     """No credit, or a spend limit is reached; waiting does not help."""
+
+
+class BudgetError(FatalError):
+    """The budget cannot cover what comes next, and no money can come back; what does not fit was not sent.
+
+    `unit` is ``"usd"``, ``"tokens"`` or ``"calls"``; in it, `limit` is the budget, of which `spent` is gone and `left`
+    is free, and `needed` is what the worst case takes. `affordable` is how many branches of a fan could have been had.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        unit: str,
+        limit: float,
+        spent: float,
+        needed: float,
+        left: float,
+        affordable: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.unit = unit
+        self.limit = limit
+        self.spent = spent
+        self.needed = needed
+        self.left = left
+        self.affordable = affordable
+
+
+class NotStarted(FanfoldError):
+    """A branch was never begun, because the budget had no money for it and it may be left out; `refused` says why."""
+
+    def __init__(self, refused: BudgetError) -> None:
+        super().__init__(f"not started: {refused}")
+        self.refused = refused
 
 
 class ParseError(FanfoldError):

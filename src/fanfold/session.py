@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from fanfold.calls.amounts import check_budget
+from fanfold.calls.budget import BudgetStatistics, Purse
+from fanfold.calls.estimates import Quote
 from fanfold.calls.hedging import RetryStatistics
 from fanfold.calls.policy import ATTEMPTS, policy
 from fanfold.calls.road import Road
@@ -19,7 +22,7 @@ from fanfold.core import door
 from fanfold.core.scope import current
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import LoopError, ModelError, UsageError
-from fanfold.models.names import Line, ModelLike, Openable, Settings, described_by, framework, open_line
+from fanfold.models.names import Line, ModelLike, Openable, Settings, described_by, framework, open_line, priced
 from fanfold.models.prices import load as load_prices
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
+    from fanfold.calls.amounts import Budget
     from fanfold.calls.hedging import Hedge
     from fanfold.core.records import Event
     from fanfold.models.transport import Transport
@@ -36,7 +40,7 @@ DEFAULT_TIMEOUT = 600.0
 
 
 class SessionStatistics(msgspec.Struct, frozen=True):
-    """What a session holds now: its slots, how many calls it has seen, and sockets taken by a request.
+    """What a session holds now: its slots, how many calls it has seen, sockets taken by a request, and its budget.
 
     `retries` has an entry for each model under each key: what it may still send beyond first sends, and its hedges.
     """
@@ -45,6 +49,7 @@ class SessionStatistics(msgspec.Struct, frozen=True):
     calls: int
     sockets: int
     retries: tuple[RetryStatistics, ...] = ()
+    budget: BudgetStatistics | None = None
 
 
 class Session:
@@ -52,9 +57,9 @@ class Session:
 
     `model` is ``provider:model`` or a model object; `api_key` and `base_url` are for its provider, `providers` maps
     the names of others to theirs (``{"groq": {"api_key": ...}}``). At most `max_in_flight` calls are on the wire at
-    once, each for at most `timeout` seconds (None: no end), backoffs included. `on_event` gets every `Event` of every
-    run. `allow_http` lets plain HTTP leave this machine. Limits hold within this process: eight processes on one key
-    have eight times as many.
+    once, each for at most `timeout` seconds (None: no end), backoffs included. All its runs together spend at most
+    `budget`. `on_event` gets every `Event` of every run. `allow_http` lets plain HTTP leave this machine. Limits hold
+    within this process: eight processes on one key have eight times as many.
 
     A call is sent at most `attempts` times: again where a failure may pass (no connection, 408, 409, 429, 5xx, a broken
     reply nobody has read of), after the wait that the server asks for or a random one, never past its timeout. 1 is no
@@ -76,6 +81,7 @@ class Session:
         idle_timeout: float | None = None,
         attempts: int = ATTEMPTS,
         hedge: Hedge | None = None,
+        budget: Budget | None = None,
         on_event: Callable[[Event], None] | None = None,
         allow_http: bool = False,
     ) -> None:
@@ -83,9 +89,11 @@ class Session:
         self.settings = Settings(model, api_key, base_url, dict(providers or {}), allow_http)
         self.on_event = on_event
         self.road = Road(Slots(max_in_flight), timeout, policy(attempts, hedge, idle_timeout))
+        self.purse = None if budget is None else Purse(check_budget(budget))
         self.closed = False
         self._warmed = False
         self._lines: dict[str | int, tuple[Any, Line]] = {}
+        self._quotes: dict[str | int, tuple[Any, Quote]] = {}
         self._transport: Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tokens: list[Token[Session | None]] = []
@@ -137,24 +145,39 @@ class Session:
 
     def line(self, spec: ModelLike | None) -> Line:
         """The open model that `spec` names (default: the session's own); raises `ModelError`."""
-        wanted = spec if spec is not None else self.settings.model or os.environ.get("FANFOLD_MODEL")
-        if wanted is None:
-            raise ModelError(
-                "no model: give model='provider:model' to the prompt or the Session, or set FANFOLD_MODEL; to try "
-                "things without a key, use model='fake:'"
-            )
-        # Objects are known by identity, and kept with their line so that an identity is not used twice.
-        key = wanted if isinstance(wanted, str) else id(wanted)
+        wanted, key = self._wanted(spec)
         found = self._lines.get(key)
         if found is None:
             self.bind()
             found = self._lines[key] = (wanted, open_line(wanted, self.settings, self._open_transport))
         return found[1]
 
+    def quote(self, spec: ModelLike | None = None) -> Quote:
+        """What is known of that model's price; it is not opened, and no key is needed. Raises `ModelError`."""
+        wanted, key = self._wanted(spec)
+        found = self._quotes.get(key)
+        if found is None:
+            found = self._quotes[key] = (wanted, Quote(*priced(wanted, self.settings)))
+        return found[1]
+
+    def _wanted(self, spec: ModelLike | None) -> tuple[ModelLike, str | int]:
+        """The model that is meant, and the key it is kept under.
+
+        Objects are known by identity, and kept beside what is made of them so that an identity is not used twice.
+        """
+        wanted = spec if spec is not None else self.settings.model or os.environ.get("FANFOLD_MODEL")
+        if wanted is None:
+            raise ModelError(
+                "no model: give model='provider:model' to the prompt or the Session, or set FANFOLD_MODEL; to try "
+                "things without a key, use model='fake:'"
+            )
+        return wanted, wanted if isinstance(wanted, str) else id(wanted)
+
     def statistics(self) -> SessionStatistics:
-        """What it holds, now; at rest all of it is 0 but the number of calls and what `retries` count."""
+        """What it holds, now; at rest all of it is 0 but what is counted: calls, `retries`, what was charged."""
         sockets = 0 if self._transport is None else self._transport.sockets()
-        return SessionStatistics(self.road.slots.statistics(), self.road.calls, sockets, self.road.retries())
+        budget = None if self.purse is None else self.purse.statistics()
+        return SessionStatistics(self.road.slots.statistics(), self.road.calls, sockets, self.road.retries(), budget)
 
     async def close(self) -> None:
         """Close its connections; it cannot be used again."""
@@ -200,6 +223,13 @@ def _is_remote(model: object) -> bool:
 
 _entered: ContextVar[Session | None] = ContextVar("fanfold_session", default=None)
 _defaults: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[Session, Any]] = weakref.WeakKeyDictionary()
+
+
+def session_now(given: Session | None) -> Session:
+    """The session of a run that would begin here: as `session_for`, and without a loop."""
+    around = current()
+    here = None if around is None else around.run.session
+    return given or here or _entered.get() or Session()
 
 
 async def session_for(given: Session | None) -> Session:

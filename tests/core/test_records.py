@@ -131,7 +131,7 @@ def test_a_call_cut_off_costs_at_most_the_whole_of_it(state: Any) -> None:
     """With a ceiling of tokens the range goes from nothing to the whole request."""
     cost = price_of(RATE, ASKED, state, None, None)
     assert cost.at_least == 0
-    assert cost.at_most == RATE.price(Usage(input_bound(ASKED.messages), 50))
+    assert cost.at_most == RATE.price(Usage(input_bound(ASKED), 50))
 
 
 def test_without_a_price_a_call_that_was_sent_costs_the_unknown() -> None:
@@ -145,7 +145,7 @@ def test_without_a_price_a_call_that_was_sent_costs_the_unknown() -> None:
 def test_the_input_bound_is_above_a_token_a_byte(texts: list[str]) -> None:
     """No tokenizer makes more tokens than there are bytes, and a chat format adds a few a message."""
     messages = [Message("user", text) for text in texts]
-    assert input_bound(messages) >= sum(len(text.encode()) for text in texts) + PER_MESSAGE * len(texts)
+    assert input_bound(Request(messages)) >= sum(len(text.encode()) for text in texts) + PER_MESSAGE * len(texts)
 
 
 def test_cached_tokens_have_their_own_price() -> None:

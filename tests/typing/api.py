@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic_ai.models.test import TestModel
 
 from fanfold import (
+    Budget,
     Call,
     Cost,
     Event,
@@ -23,6 +24,7 @@ from fanfold import (
     Usage,
     chain,
     gather,
+    map_over,
     prompt,
     rules,
     sample,
@@ -30,6 +32,7 @@ from fanfold import (
     step,
     vote,
 )
+from fanfold.calls.estimates import Estimate
 from fanfold.errors import BranchError, ParseError
 from fanfold.steps.prompt import Prompt
 from fanfold.testing import FakeModel
@@ -305,6 +308,24 @@ async def errors() -> None:
         assert_type(error.finished, dict[str, Any])
     except FanfoldError as error:
         assert_type(error.run, Any)
+
+
+def money() -> None:
+    """Budgets, on everything, and estimates."""
+    one = Budget(usd=0.5, tokens=1000, calls=3, max_tokens=100)
+    assert_type(one.usd, float | None)
+    Session(budget=one)
+    assert_type(text.run_sync("x", budget=one), Run[str])
+    assert_type(label.estimate("x"), Estimate)
+    assert_type(label.estimate("x", session=Session()).calls.at_most, int | None)
+    assert_type(label.estimate("x").usd, Cost)
+    assert_type(prompt("{input}", returns=bool, budget=one), Prompt[bool])
+    assert_type(chain(shout, count, budget=one), Step[str, int])
+    assert_type(vote(label, n=3, budget=one, if_unaffordable="shrink", timeout=3, name="v"), Step[Any, Label])
+    assert_type(sections([flag, flag], budget=one, if_unaffordable="refuse"), Step[Any, list[bool]])
+    assert_type(sample(flag, 3, if_unaffordable="shrink"), Step[Any, list[bool]])
+    assert_type(map_over(count), Step[Sequence[bytes], list[int]])
+    assert_type(map_over(count, if_unaffordable="shrink"), Step[Sequence[bytes], list[int]])
 
 
 # -- what has to be refused -----------------------------------------------------------------------------------------

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from fanfold.calls.hedging import hedged
 from fanfold.calls.idle import speaking
 from fanfold.calls.retrying import LONGEST, as_fatal, backoff, is_throttle, row_for
+from fanfold.calls.spending import leased, settle
 from fanfold.core.clock import now, sleep
 from fanfold.errors import CallError, FatalError, ReplyError, StreamCut
 
 if TYPE_CHECKING:
+    from fanfold.calls.budget import Lease
     from fanfold.calls.passage import Passage
     from fanfold.core.records import Reply
     from fanfold.core.timeouts import within
@@ -44,7 +46,9 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
     """One send: budget > rate > slot > wire."""
     lane, scope = passage.lane, passage.scope
     sending = passage.begin(hedge=hedge)
+    lease: Lease | None = None
     try:
+        lease = await leased(sending)
         await lane.enter(sending)
         sending.entered = True
         try:
@@ -65,6 +69,7 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
         raise
     finally:
         sending.end()
+        settle(lease, sending)
 
 
 async def _send(passage: Passage, timer: within, spared: int) -> Reply:

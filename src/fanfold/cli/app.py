@@ -60,6 +60,25 @@ TimelinePath = Annotated[
         "a browser, in .json a trace for Perfetto.",
     ),
 ]
+Rule = Annotated[
+    str,
+    typer.Option(
+        metavar="RULE",
+        help="What the ballots decide: plurality (the most wins), majority (more than half), any:VALUE, all:VALUE "
+        "or at-least:K:VALUE (true or false).",
+    ),
+]
+Money = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        metavar="USD",
+        help="The most that all of it may cost, at list prices; what it does not cover is not sent.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Send nothing: print what it would take, at least and at most.")
+]
 Input = Annotated[
     str | None,
     typer.Argument(
@@ -75,6 +94,14 @@ Quorum = Annotated[int | None, typer.Option(metavar="K", help="The least number 
 def _executed(build: Any, options: dict[str, Any], **told: Any) -> typer.Exit:
     """Run what `build` builds; gives what ends the command."""
     return typer.Exit(settled(lambda: execute(build, options, **told)))
+
+
+def _options(
+    model: str | None, base_url: str | None, budget: float | None, *, allow_http: bool, max_in_flight: int
+) -> dict[str, Any]:
+    """The options of a command's session."""
+    limits = {"budget": budget, "max_in_flight": max_in_flight}
+    return {"model": model, "base_url": base_url, "allow_http": allow_http, **limits}
 
 
 @app.command()
@@ -127,14 +154,7 @@ def vote(
         int | None, typer.Option("-n", metavar="N", help="How often to ask; default: 5. An odd number avoids ties.")
     ] = None,
     model: Jury = None,
-    rule: Annotated[
-        str,
-        typer.Option(
-            metavar="RULE",
-            help="What the ballots decide: plurality (the most wins), majority (more than half), any:VALUE, all:VALUE "
-            "or at-least:K:VALUE (true or false).",
-        ),
-    ] = "plurality",
+    rule: Rule = "plurality",
     quorum: Quorum = None,
     temperature: Annotated[
         float | None, typer.Option(metavar="T", help="The sampling temperature; default: that of the model.")
@@ -145,6 +165,8 @@ def vote(
     base_url: BaseUrl = None,
     allow_http: AllowHttp = False,
     timeout: Timeout = None,
+    budget: Money = None,
+    dry_run: DryRun = False,
     max_in_flight: MaxInFlight = 64,
     input_json: InputJson = False,
     timeline: TimelinePath = None,
@@ -157,7 +179,7 @@ def vote(
     """
     models = model or []
     first = models[0] if models else None
-    options = {"model": first, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
+    options = _options(first, base_url, budget, allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         loading.check_model(models)
@@ -170,7 +192,8 @@ def vote(
         loading.check_fields(template, value)
         return step, value
 
-    raise _executed(build, options, models=models or [None], timeout=timeout, timeline=timeline, json=json, quiet=quiet)
+    shown = {"timeline": timeline, "json": json, "quiet": quiet}
+    raise _executed(build, options, models=models or [None], timeout=timeout, dry_run=dry_run, **shown)
 
 
 @app.command(
@@ -204,6 +227,8 @@ def sections(
     base_url: BaseUrl = None,
     allow_http: AllowHttp = False,
     timeout: Timeout = None,
+    budget: Money = None,
+    dry_run: DryRun = False,
     max_in_flight: MaxInFlight = 64,
     input_json: InputJson = False,
     timeline: TimelinePath = None,
@@ -214,7 +239,7 @@ def sections(
 
     Each section is a prompt of its own; a further prompt may merge what they give.
     """
-    options = {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
+    options = _options(model, base_url, budget, allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         step = loading.build_sections(section or [], merge, on_error, quorum)
@@ -223,7 +248,8 @@ def sections(
         loading.check_merge(merge, section or [], value)
         return step, value
 
-    raise _executed(build, options, models=[model], timeout=timeout, timeline=timeline, json=json, quiet=quiet)
+    shown = {"timeline": timeline, "json": json, "quiet": quiet}
+    raise _executed(build, options, models=[model], timeout=timeout, dry_run=dry_run, **shown)
 
 
 @app.command(epilog="Example: fanfold run report.py:analyze @minutes.txt --model openai:gpt-4o-mini")
@@ -240,6 +266,8 @@ def run(
     base_url: BaseUrl = None,
     allow_http: AllowHttp = False,
     timeout: Timeout = None,
+    budget: Money = None,
+    dry_run: DryRun = False,
     max_in_flight: MaxInFlight = 64,
     input_json: InputJson = False,
     timeline: TimelinePath = None,
@@ -250,14 +278,15 @@ def run(
 
     A step is a prompt, a pattern made of steps, or a function marked @step.
     """
-    options = {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
+    options = _options(model, base_url, budget, allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         step = loading.load_step(target)
         return step, loading.read_input(given, as_json=input_json)
 
     models = [] if model is None else [model]
-    raise _executed(build, options, models=models, timeout=timeout, timeline=timeline, json=json, quiet=quiet)
+    shown = {"timeline": timeline, "json": json, "quiet": quiet}
+    raise _executed(build, options, models=models, timeout=timeout, dry_run=dry_run, **shown)
 
 
 @app.command()

@@ -17,6 +17,8 @@ from fanfold.steps.templates import plain, render
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from fanfold.calls.amounts import Budget
+    from fanfold.calls.estimates import Estimate
     from fanfold.runs.run import Run
 
 
@@ -39,6 +41,40 @@ def document(run: Run[Any]) -> bytes:
         "calls": run.calls,
     }
     return encoded(body)
+
+
+def estimate_document(estimate: Estimate, budget: Budget | None) -> bytes:
+    """An estimate as one JSON document; `covered` says whether the budget is sure to do (null: nobody knows)."""
+    body = {
+        "estimate": {"calls": estimate.calls, "tokens": estimate.tokens, "usd": estimate.usd},
+        "unpriced": estimate.unpriced,
+        "budget": None if budget is None else budget.usd,
+        "covered": None if budget is None else _covers(estimate, budget),
+    }
+    return encoded(body)
+
+
+def estimate_lines(estimate: Estimate, budget: Budget | None) -> list[str]:
+    """An estimate for people: what it will take, and what to make of it."""
+    lines = [str(estimate)]
+    lines += [f"the price of {label} is not known" for label in estimate.unpriced]
+    if estimate.tokens.at_most is None and budget is None:
+        lines.append(
+            "no upper bound: a prompt has no max_tokens (a --budget gives it one), or what it reads is not known"
+        )
+    if budget is not None:
+        covers = _covers(estimate, budget)
+        verdict = "may not cover it" if covers is None else "covers it" if covers else "does not cover the most"
+        lines.append(f"the budget of ${budget.usd:.6f} {verdict}")
+    return lines
+
+
+def _covers(estimate: Estimate, budget: Budget) -> bool | None:
+    """Whether a budget of dollars is sure to do; None where the most is not known."""
+    most, limit = estimate.usd.at_most, budget.usd or 0.0
+    if most is None:
+        return False if estimate.usd.at_least > limit else None
+    return most <= limit
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:

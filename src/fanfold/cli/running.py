@@ -8,6 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fanfold.calls.amounts import Budget
 from fanfold.cli import reports
 from fanfold.cli.drawing import drew, picture_path
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
@@ -34,14 +35,20 @@ def execute(
     timeline: str | None = None,
     json: bool,
     quiet: bool,
+    dry_run: bool = False,
 ) -> int:
     """Build the step and its input, run it, print what came of it; gives the exit code.
 
-    `models` must be there before anything is sent. The picture of the run goes to `timeline`. Raises `UsageError` where
-    it comes to nothing before the run.
+    `options` are those of a session; its budget is in dollars. `models` must be there before anything is sent. The
+    picture of the run goes to `timeline`. With `dry_run` nothing is sent, and what it would take is printed. Raises
+    `UsageError` where it comes to nothing before the run.
     """
     check_seconds(timeout)
     target = None if timeline is None else picture_path(timeline)
+    usd = options.get("budget")
+    options = {**options, "budget": None if usd is None else Budget(usd=usd)}
+    if dry_run:
+        return _foretell(build, options, json=json)
     job = _Job(options, models, timeout, target, json=json, quiet=quiet)
     try:
         # Only the answer goes to standard output: what a file of the user's prints goes beside it.
@@ -54,6 +61,19 @@ def execute(
     drawn = drew(run, job.timeline)
     job.print(run)
     return DONE if drawn else FAILED
+
+
+def _foretell(build: Callable[[], tuple[Step[Any, Any], Any]], options: Mapping[str, Any], *, json: bool) -> int:
+    """Print what it would take, and whether the budget covers that."""
+    session = Session(**options)
+    with redirect_stdout(sys.stderr):
+        step, given = build()
+        estimate = step.estimate(given, session=session)
+    if json:
+        sys.stdout.buffer.write(reports.estimate_document(estimate, options["budget"]))
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in reports.estimate_lines(estimate, options["budget"])))
+    return DONE
 
 
 class _Job:

@@ -91,7 +91,8 @@ class VoteResult(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     counts (or weights), most first. `ballots` holds those that were folded, in voter order. `rule` and
     `why` say by what rule, and why the vote ended when it did. Of `n` voters `valid`, `abstained` and
     `errors` are in, `outstanding` are not. `tied` lists the values that shared the top, in declared or
-    voter order; it is empty where one stood alone.
+    voter order; it is empty where one stood alone. `shrunk_from` is how many voters there were to be, where a budget
+    covered only `n` of them.
 
     In a vote by fields `fields` maps each to how it came about. Then `winner` is put together from their winners, and
     may be nobody's ballot; `share` is the least among the fields that have one, `tally` is of whole records, and
@@ -112,6 +113,7 @@ class VoteResult(msgspec.Struct, Generic[R], frozen=True, kw_only=True):
     outstanding: int
     tied: tuple[Any, ...] = ()
     fields: Mapping[str, FieldResult] = {}
+    shrunk_from: int | None = None
 
     def __hash__(self) -> int:
         # By what equal results share and can always be hashed: winners and fields may be anything.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 import msgspec
 
 from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
-from fanfold.errors import BranchError, QuorumError, StepTimeout, UsageError
+from fanfold.errors import BranchError, NotStarted, QuorumError, StepTimeout, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -29,7 +29,8 @@ class Collect(Generic[T]):
 
     With ``on_error="fail"`` the first error ends the fan with a `BranchError`. With ``"skip"``, or a `quorum`, a
     failed branch is missing; fewer than `quorum` (default 1) values are a `QuorumError`, raised as soon as it is
-    certain. `timeout` is only for the words of the `StepTimeout` that a fan's own timeout makes under ``"fail"``.
+    certain. Under each policy a branch that was not started, for want of money, is missing.
+    `timeout` is only for the words of the `StepTimeout` that a fan's own timeout makes under ``"fail"``.
     """
 
     def __init__(self, on_error: OnError = "fail", quorum: int | None = None, timeout: float | None = None) -> None:
@@ -39,6 +40,7 @@ class Collect(Generic[T]):
         self.names: Sequence[str] = ()
         self.values: dict[int, T] = {}
         self.errors: dict[int, BaseException] = {}
+        self.unstarted: dict[int, NotStarted] = {}
 
     def begin(self, names: Sequence[str]) -> Go:
         """Launch all."""
@@ -52,9 +54,13 @@ class Collect(Generic[T]):
         if arrival.error is None:
             self.values[arrival.index] = arrival.value  # type: ignore[assignment]  # a value where no error is
             return WAIT
-        self.errors[arrival.index] = arrival.error
-        out_of_reach = len(self.names) - len(self.errors) < self.quorum
-        return ENOUGH if not self.skips or out_of_reach else WAIT
+        if isinstance(arrival.error, NotStarted):
+            self.unstarted[arrival.index] = arrival.error
+        else:
+            self.errors[arrival.index] = arrival.error
+        out_of_reach = len(self.names) - len(self.errors) - len(self.unstarted) < self.quorum
+        failed = not self.skips and bool(self.errors)
+        return ENOUGH if failed or (self.skips and out_of_reach) else WAIT
 
     def end(self, why: Why) -> Collected[T]:
         """The values and what is missing, or the error that the policy asks for."""
@@ -62,6 +68,8 @@ class Collect(Generic[T]):
         if self.errors and not self.skips:
             index, error = next(iter(self.errors.items()))
             raise BranchError(self.names[index], error, values)
+        if self.unstarted and len(self.unstarted) == len(self.names):
+            raise next(iter(self.unstarted.values())).refused
         missing = self._missing(why)
         if why == "timeout" and missing and not self.skips:
             raise StepTimeout(
@@ -81,6 +89,7 @@ class Collect(Generic[T]):
 
     def _missing(self, why: Why) -> dict[str, str]:
         reasons = {index: f"{type(error).__name__}: {error}" for index, error in self.errors.items()}
+        reasons |= {index: str(error) for index, error in self.unstarted.items()}
         pending = "no answer within the timeout" if why == "timeout" else "cancelled before it answered"
         return {name: reasons.get(index, pending) for index, name in enumerate(self.names) if index not in self.values}
 
@@ -122,7 +131,7 @@ class Samples(Generic[T]):
         del flying
         if arrival.error is not None:
             self.errors[arrival.index] = arrival.error
-            return WAIT if self.skips else ENOUGH
+            return WAIT if self.skips or isinstance(arrival.error, NotStarted) else ENOUGH
         value: T = arrival.value  # type: ignore[assignment]  # a value where no error is
         key: Hashable = arrival.index if self.key is None else self.key(value)
         known = self.kept.get(key)
@@ -140,10 +149,13 @@ class Samples(Generic[T]):
         """The answers kept, by branch order."""
         del why
         values = {self.names[index]: value for index, value in sorted(self.kept.values(), key=lambda kept: kept[0])}
-        reasons = {self.names[index]: f"{type(e).__name__}: {e}" for index, e in self.errors.items()}
-        if self.errors and not self.skips:
-            index, error = next(iter(self.errors.items()))
+        reasons = {self.names[index]: _told(error) for index, error in self.errors.items()}
+        failed = [(index, error) for index, error in self.errors.items() if not isinstance(error, NotStarted)]
+        if failed and not self.skips:
+            index, error = failed[0]
             raise BranchError(self.names[index], error, values)
+        if self.errors and not failed and not values:
+            raise next(error.refused for error in self.errors.values() if isinstance(error, NotStarted))
         if len(values) < self.quorum:
             raise QuorumError(
                 f"{len(values)} of {self.n} samples succeeded and quorum={self.quorum}: "
@@ -152,6 +164,10 @@ class Samples(Generic[T]):
                 missing=reasons,
             )
         return list(values.values())
+
+
+def _told(error: BaseException) -> str:
+    return str(error) if isinstance(error, NotStarted) else f"{type(error).__name__}: {error}"
 
 
 def check_policy(on_error: str, quorum: int | None) -> bool:

@@ -119,6 +119,10 @@ class Rule(ABC, Generic[T_contra, R_co]):
         del voters
         return 1
 
+    def least(self, voters: int) -> int:
+        """To how few voters a vote of so many may be shrunk without becoming another vote, its quorum apart."""
+        return 1 if self.symmetric else voters
+
     @abstractmethod
     def start(self, terms: Terms) -> Count[R_co]:
         """A new count; raises `UsageError` where the declared choices do not suit the rule."""

@@ -261,6 +261,10 @@ class Fields(Elects):
         """The largest that a field's rule wants: a ballot is valid for all fields or for none."""
         return max([rule.quorum(voters) for rule in self.rules.values()], default=1)
 
+    def least(self, voters: int) -> int:
+        """The most that a field's rule wants."""
+        return max([rule.least(voters) for rule in self.rules.values()], default=1)
+
     def start(self, terms: Terms) -> Count[Any]:
         """A count of every field."""
         if self.of is None:

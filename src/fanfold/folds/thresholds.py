@@ -62,6 +62,10 @@ class Threshold(Rule[T, bool]):
         """All of them: an errored voter must not pass for one that said no."""
         return voters
 
+    def least(self, voters: int) -> int:
+        """As many as have to say it."""
+        return voters if self.k is None else self.k
+
     def start(self, terms: Terms) -> Count[bool]:
         """A count of one value."""
         count = EnoughOf(terms, len(terms.names) if self.k is None else self.k, self.value)

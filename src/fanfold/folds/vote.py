@@ -73,8 +73,40 @@ class VoteFold(Generic[R]):
         self.stopped: str | None = None
         self.failed: tuple[str, BaseException] | None = None
         self.errors: dict[int, BaseException] = {}
+        self._names: Sequence[str] = names or ()
         if names is not None:
             self._open(names)
+
+    def fewer(self) -> list[int]:
+        """The smaller numbers of voters that this vote may shrink to, the largest first: odd, and never below quorum.
+
+        There are none where its outcome depends on who votes.
+        """
+        n = len(self._names)
+        quorum = self.rule.quorum(n) if self.quorum is None else self.quorum
+        least = max(quorum, self.rule.least(n))
+        return [count for count in range(n - 1, least - 1, -1) if count % 2]
+
+    def fewest(self) -> int:
+        """The fewest ballots that can decide it, if all are valid and agree; 1 where voters weigh differently.
+
+        Tried by counting: on each declared choice, or (where any value may come) on the value a threshold counts and
+        on one of no meaning.
+        """
+        if not self.rule.symmetric:
+            return 1
+        values: list[Any] = list(self.declared or [1, getattr(self.rule, "value", 1)])
+        return min(self._until(value) for value in values)
+
+    def _until(self, value: Any) -> int:
+        """After how many ballots of `value` its stop fires."""
+        poll = self._open(self._names)
+        for index, name in enumerate(self._names):
+            if poll.add(Ballot(name, index, "valid", value)).kind != "valid":
+                return 1
+            if self.stop is not None and self.stop.fires(poll) is not None:
+                return index + 1
+        return poll.n
 
     def begin(self, names: Sequence[str]) -> Go:
         """Launch all voters, or the first wave of them."""

@@ -13,7 +13,7 @@ from fanfold.models.anthropic import Anthropic
 from fanfold.models.endpoints import PROVIDERS, known
 from fanfold.models.fake import FakeModel
 from fanfold.models.openai import OpenAI
-from fanfold.models.prices import rate
+from fanfold.models.prices import flat, rate
 
 if TYPE_CHECKING:
     from fanfold.models.transport import Transport
@@ -100,6 +100,15 @@ def open_line(spec: ModelLike, settings: Settings, transport: Callable[[], Trans
     if given is None and not model.made_up:
         given = rate(model.label)
     return Line(model, given)
+
+
+def priced(spec: ModelLike, settings: Settings) -> tuple[str, Rate | None, bool]:
+    """The label and the price of what `spec` names, and whether it has none for it is made up, without opening it."""
+    described: Any = described_by(spec, settings) if isinstance(spec, str) else bridged(spec)
+    label = getattr(described, "label", repr(spec))
+    given = getattr(described, "given_rate", None) or flat(getattr(described, "price", None))
+    made_up = bool(getattr(described, "made_up", False))
+    return label, given if given is not None or made_up else rate(label), made_up and given is None
 
 
 def described_by(name: str, settings: Settings) -> Model | Openable:

@@ -34,6 +34,11 @@ class FlatRate(msgspec.Struct, frozen=True):
         return total / MILLION
 
 
+def flat(price: tuple[float, float] | None) -> FlatRate | None:
+    """The rate of a price that a user gave, USD per million (input, output) tokens."""
+    return None if price is None else FlatRate(*price)
+
+
 class ListRate:
     """A price with tiers: genai-prices works out every call (some 0.1 ms each)."""
 

@@ -17,7 +17,7 @@ from fanfold.errors import (
     StatusError,
     StreamCut,
 )
-from fanfold.models.prices import FlatRate
+from fanfold.models.prices import flat
 from fanfold.models.refusals import error_code, error_text, retry_after, should_retry
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Wire(ABC):
         self.target = target
         self.transport = transport
         self.structured = structured
-        self.given_rate: Rate | None = None if price is None else FlatRate(*price)
+        self.given_rate: Rate | None = flat(price)
 
     @abstractmethod
     def body_of(self, request: Request, *, structured: bool) -> bytes:

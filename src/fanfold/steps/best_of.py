@@ -6,14 +6,16 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, total, unseen_call
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import FatalError, LoopError, QuorumError, UsageError
 from fanfold.folds.collect import Collect, Collected, OnError, check_quorum
 from fanfold.folds.picking import Choice, Pick, by_matches, by_orders, by_points
+from fanfold.steps.affording import limited
 from fanfold.steps.collecting import CollectingStep, Policy
 from fanfold.steps.fences import Fence
 from fanfold.steps.prompt import prompt
@@ -22,6 +24,10 @@ from fanfold.steps.running import follow
 from fanfold.steps.scoring import NO_VERDICT, Scale, Score, score_answer
 from fanfold.steps.step import Function, Step, as_step
 from fanfold.steps.templates import render
+
+if TYPE_CHECKING:
+    from fanfold.calls.amounts import Budget
+    from fanfold.calls.budget import IfUnaffordable
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -90,6 +96,7 @@ class BestOf(CollectingStep[In]):
         self,
         branches: Sequence[tuple[str, Step[In, Any], int, int]],
         choose: Callable[[Any, Sequence[Any]], Awaitable[Choice]],
+        foresee_judges: Callable[[int, Outlook], Estimate],
         policy: Policy,
         name: str,
         timeout: float | None,
@@ -97,6 +104,12 @@ class BestOf(CollectingStep[In]):
         super().__init__(policy, name, timeout, None)
         self.branches = branches
         self.choose = choose
+        self.foresee_judges = foresee_judges
+
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """The candidates, and the judges unless all candidates are the same."""
+        candidates = total(outlook.foresee(step, given) for _, step, _, _ in self.branches)
+        return candidates + self.foresee_judges(len(self.branches), outlook)
 
     async def execute(self, given: In) -> Any:
         """Draw the candidates, judge each distinct one once, give the best."""
@@ -105,7 +118,8 @@ class BestOf(CollectingStep[In]):
             for name, step, ordinal, repeats in self.branches
         ]
         total = self.total()
-        collected = await self.collect(branches, total)
+        sizes = [(step, given) for _, step, _, _ in self.branches]
+        collected = await self.collect(branches, total, sizes, shrinks="by count", counts=self._fewer())
         distinct, counts = _distinct(collected.values)
         async with total.remaining():
             pick = await self._pick(given, distinct, counts, collected.missing)
@@ -113,6 +127,11 @@ class BestOf(CollectingStep[In]):
         if scope is not None:
             scope.detail = pick
         return distinct[pick.chosen]
+
+    def _fewer(self) -> range:
+        """The smaller numbers of candidates that will do, where all are of one step."""
+        alike = len({id(step) for _, step, _, _ in self.branches}) == 1
+        return range(len(self.branches) - 1, (self.policy.quorum or 1) - 1, -1) if alike else range(0)
 
     async def _pick(self, given: In, distinct: list[Any], counts: list[int], missing: dict[str, str]) -> Pick:
         if len(distinct) == 1:
@@ -225,6 +244,8 @@ def best_of(
     on_error: OnError = "skip",
     quorum: int | None = None,
     timeout: float | None = None,
+    budget: Budget | None = None,
+    if_unaffordable: IfUnaffordable = "refuse",
     name: str = "best_of",
 ) -> Step[In, Out]:
     """Draw `n` candidates of a step (or one of each of several steps) at once, and give the best.
@@ -237,24 +258,41 @@ def best_of(
     says `undecided` and the first candidate is the output. A judge is never the only gate for safety.
 
     `on_error` and `quorum` are for the candidates, as in `sample`. `timeout` (seconds) covers candidates and judging:
-    the candidates leave a fifth of it.
+    the candidates leave a fifth of it. All of it spends at most `budget`. Where that, or one around it, does not cover
+    the worst case of all candidates it is refused before the first call; with ``if_unaffordable="shrink"`` a step drawn
+    `n` times is drawn less often. What judges may take is not known before the candidates are there; each of their
+    calls is paid when it comes to it.
     """
     branches = _branches(candidates, n)
     policy = Policy(on_error, quorum)
     check_quorum(quorum, len(branches))
-    return BestOf(branches, _way(judge, how, criteria), policy, name, timeout)
+    made = BestOf(branches, *_way(judge, how, criteria), policy, name, timeout)
+    return limited(made, budget, if_unaffordable)
 
 
-def _way(judge: Any, how: str, criteria: str) -> Callable[[Any, Sequence[Any]], Awaitable[Choice]]:
+def _way(
+    judge: Any, how: str, criteria: str
+) -> tuple[Callable[[Any, Sequence[Any]], Awaitable[Choice]], Callable[[int, Outlook], Estimate]]:
+    """How to choose among candidates, and what that will take."""
     ways = {"listwise": _listwise, "pairwise": _pairwise, "pointwise": _pointwise}
     if how not in ways:
         raise UsageError(f"how={how!r}: it is 'listwise', 'pairwise' or 'pointwise'")
     if isinstance(judge, Step) or (callable(judge) and not hasattr(judge, "send") and not hasattr(judge, "open")):
-        return partial(_checked, as_step(judge))
+        checker = as_step(judge)
+        return partial(_checked, checker), partial(_foresee_checker, checker)
     models = list(judge) if isinstance(judge, list | tuple) else [judge]
     if not models:
         raise UsageError("judge=[] is a jury of nobody: give at least one model")
-    return partial(ways[how], models, criteria)
+    return partial(ways[how], models, criteria), partial(_foresee_judges, models, how)
+
+
+def _foresee_checker(checker: Step[Any, Any], candidates: int, outlook: Outlook) -> Estimate:
+    return outlook.foresee(checker, UNSEEN).times(0, candidates if candidates > 1 else 0)
+
+
+def _foresee_judges(models: Sequence[Any], how: str, candidates: int, outlook: Outlook) -> Estimate:
+    calls = {"listwise": 2, "pairwise": candidates * (candidates - 1), "pointwise": candidates}[how]
+    return total(unseen_call(outlook.session.quote(model)).times(0, calls if candidates > 1 else 0) for model in models)
 
 
 def _branches(candidates: Any, n: int | None) -> list[tuple[str, Step[Any, Any], int, int]]:

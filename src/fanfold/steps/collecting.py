@@ -9,10 +9,11 @@ import msgspec
 from fanfold.core.fan import fan
 from fanfold.core.timeouts import Total
 from fanfold.folds.collect import Collect, Collected, OnError, check_policy
+from fanfold.steps.affording import Shrinks, Size, affording
 from fanfold.steps.step import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from fanfold.core.records import Branch
 
@@ -47,8 +48,22 @@ class CollectingStep(Step[In, Any]):
         """Its timeout, for one execution."""
         return Total(self.timeout, f"{self.kind} {self.name!r}", self.rest)
 
-    async def collect(self, branches: Sequence[Branch[Any]], total: Total) -> Collected[Any]:
-        """Run the branches together; gives their values and what is missing, or raises what the policy says."""
+    async def collect(
+        self,
+        branches: Sequence[Branch[Any]],
+        total: Total,
+        sizes: Iterable[Size],
+        *,
+        shrinks: Shrinks = "never",
+        counts: Sequence[int] = (),
+    ) -> Collected[Any]:
+        """Run the branches together; gives their values and what is missing, or raises what the policy says.
+
+        `sizes` are the branches as an estimate sees them; `shrinks` and `counts` are as in `affording`.
+        """
         seconds = total.begin()
         fold = Collect[Any](self.policy.on_error, self.policy.quorum, seconds)
-        return await fan(branches, fold, timeout=seconds)
+        async with affording(self, sizes, seconds, shrinks=shrinks, counts=counts) as money:
+            collected = await fan(money.paid(branches), fold, timeout=money.seconds)
+        left = {branch.name: money.left_out for branch in branches[money.count :]}
+        return Collected(collected.values, {**collected.missing, **left}) if left else collected

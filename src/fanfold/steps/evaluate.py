@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from statistics import fmean
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import msgspec
 
+from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, total
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import LoopError, QuorumError, UsageError
 from fanfold.folds.collect import Collect, Collected, OnError
+from fanfold.steps.affording import Limits, limited
 from fanfold.steps.collecting import CollectingStep, Policy
 from fanfold.steps.fences import Fence
 from fanfold.steps.prompt import prompt
@@ -21,6 +23,10 @@ from fanfold.steps.running import follow
 from fanfold.steps.scoring import Scale, Score, check_scale, score_answer
 from fanfold.steps.step import Step
 from fanfold.steps.templates import fields_of, render
+
+if TYPE_CHECKING:
+    from fanfold.calls.amounts import Budget
+    from fanfold.calls.budget import IfUnaffordable
 
 JUDGE = """You judge one thing only: {criterion}.
 {rubric}
@@ -81,8 +87,15 @@ class JudgeStep(Step[Any, Score]):
         scope = current()
         if scope is None:
             raise LoopError("a judge needs a run around it: await evaluate(...), or its .run()")
-        fence = Fence(scope)
-        fields = {
+        score: Score = await follow(self.ask, self._fields(Fence(scope), given), name="judge")
+        return score
+
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """One call; its fence is as long as any."""
+        return outlook.foresee(self.ask, given if given is UNSEEN else self._fields(Fence.unused(), given))
+
+    def _fields(self, fence: Fence, given: Any) -> dict[str, str]:
+        return {
             "criterion": self.name,
             "rubric": self.criterion.rubric,
             "rule": fence.rule,
@@ -90,8 +103,6 @@ class JudgeStep(Step[Any, Score]):
             "low": f"{self.scale[0]:g}",
             "high": f"{self.scale[1]:g}",
         }
-        score: Score = await follow(self.ask, fields, name="judge")
-        return score
 
 
 class EvaluateStep(CollectingStep[Any]):
@@ -111,10 +122,15 @@ class EvaluateStep(CollectingStep[Any]):
         self.judges = judges
         self.merge = merge
 
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """Every judge of every criterion."""
+        return total(outlook.foresee(Panel(panel), given) for panel in self.judges.values())
+
     async def execute(self, given: Any) -> Any:
         """Ask all judges at once; give the scores, or the one number."""
         branches = [Branch(name, partial(_panel, panel, given)) for name, panel in self.judges.items()]
-        collected: Collected[Collected[Score]] = await self.collect(branches, self.total())
+        sizes = [(Panel(panel), given) for panel in self.judges.values()]
+        collected: Collected[Collected[Score]] = await self.collect(branches, self.total(), sizes)
         panels = {name: panel.values for name, panel in collected.values.items()}
         scores = {name: _mean(panel) for name, panel in panels.items()}
         merged = None if self.merge is None else merged_score(scores, self.merge)
@@ -161,6 +177,19 @@ async def _panel(panel: Mapping[str, JudgeStep], given: Any) -> Collected[Score]
     return await fan(branches, Collect[Score]("skip"))
 
 
+class Panel:
+    """The judges of one criterion, as an estimate sees them."""
+
+    budget = None
+
+    def __init__(self, judges: Mapping[str, JudgeStep]) -> None:
+        self.judges = judges
+
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """All of them."""
+        return total(outlook.foresee(judge, given) for judge in self.judges.values())
+
+
 def _mean(panel: Mapping[str, Score]) -> Score:
     if len(panel) == 1:
         return next(iter(panel.values()))
@@ -184,8 +213,7 @@ def evaluate(
     model: Any = ...,
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[Any, dict[str, float]]: ...
 @overload
 def evaluate(
@@ -196,8 +224,7 @@ def evaluate(
     model: Any = ...,
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[Any, float]: ...
 def evaluate(
     criteria: Any,
@@ -208,6 +235,8 @@ def evaluate(
     on_error: OnError = "fail",
     quorum: int | None = None,
     timeout: float | None = None,
+    budget: Budget | None = None,
+    if_unaffordable: IfUnaffordable = "refuse",
     name: str = "evaluate",
 ) -> Step[Any, Any]:
     """Judge the input by several criteria at once, one call each; the output maps each criterion to its score.
@@ -217,7 +246,8 @@ def evaluate(
     judge in a fence, as data. With `merge` the output is one number: ``"mean"``, ``"min"``, or weights by criterion.
     Scores are on `scale` (lowest, highest); one off it is no score. Explanations are in `run.detail`, a `Scorecard`.
 
-    `on_error`, `quorum` and `timeout` are as in `sections`. Raises `BranchError`, `QuorumError`, `StepTimeout`.
+    `on_error`, `quorum`, `timeout`, `budget` and `if_unaffordable` are as in `sections`. Raises
+    `BranchError`, `QuorumError`, `StepTimeout`.
     """
     check_scale(scale)
     named = criteria if isinstance(criteria, Mapping) else dict.fromkeys(criteria, "")
@@ -226,7 +256,8 @@ def evaluate(
     made = {key: one if isinstance(one, Criterion) else Criterion(one) for key, one in named.items()}
     _check_merge(merge, set(made))
     judges = {key: _judges(key, one, model, scale) for key, one in made.items()}
-    return EvaluateStep(judges, merge, Policy(on_error, quorum), name, timeout)
+    step = EvaluateStep(judges, merge, Policy(on_error, quorum), name, timeout)
+    return limited(step, budget, if_unaffordable)
 
 
 def _judges(name: str, one: Criterion, model: Any, scale: Scale) -> dict[str, JudgeStep]:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from fanfold.calls.estimates import NO_CALLS, UNSEEN, Estimate, Outlook
 from fanfold.core.scope import current
 from fanfold.errors import GateError, UsageError
+from fanfold.steps.affording import limited
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
 from fanfold.steps.step import Step, as_step
@@ -15,6 +17,8 @@ from fanfold.steps.templates import fields_of, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fanfold.calls.amounts import Budget
 
 T = TypeVar("T")
 
@@ -44,6 +48,14 @@ class Gate(Step[T, T]):
     def after(self, before: Step[Any, Any]) -> Step[Any, Any]:
         """A gate judges what the link before it gave, so that it can ask that one again."""
         return Gatekept(before, self)
+
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """The check, and the other way if it comes to that."""
+        return outlook.foresee(self.check, given) + self.foresee_other(outlook)
+
+    def foresee_other(self, outlook: Outlook) -> Estimate:
+        """The other way, taken or not."""
+        return NO_CALLS if self.otherwise is None else outlook.foresee(self.otherwise, UNSEEN).times(0, 1)
 
     async def execute(self, given: T) -> T:
         """Alone, there is nobody to ask again: the input passes, takes the other way, or is refused."""
@@ -94,6 +106,15 @@ class Gatekept(Step[Any, Any]):
         self.before = before
         self.gate = gate
         self.choices = before.choices
+        self.budget = gate.budget
+
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """The first try is known; a prompt that is asked again is also told its last answer."""
+        again = UNSEEN if isinstance(self.before, Prompt) else given
+        check = outlook.foresee(self.gate.check, UNSEEN)
+        first = outlook.foresee(self.before, given) + check
+        others = (outlook.foresee(self.before, again) + check).times(0, self.gate.retries)
+        return first + others + self.gate.foresee_other(outlook)
 
     async def execute(self, given: Any) -> Any:
         """Ask, check, ask again; nothing of an answer is heard before it has passed."""
@@ -116,6 +137,7 @@ def gate(
     *,
     otherwise: Step[Any, Any] | Callable[[Any], Any] | None = None,
     retries: int = 0,
+    budget: Budget | None = None,
     name: str = "gate",
 ) -> Step[Any, Any]:
     """Let only what passes a check go on.
@@ -124,11 +146,12 @@ def gate(
     `check` gives True where the answer may pass; else False, or ``(False, reason)``. A prompt sees the answer as
     ``{input}`` and what the step was asked as ``{original}``, and its reply is the reason. What does not pass is asked
     for again `retries` times: a prompt is told its last answer and the reason, any other step just runs again. Then
-    it takes the other way (`otherwise` gets the answer), or raises `GateError`. `run.detail` is the `Gated`.
+    it takes the other way (`otherwise` gets the answer), or raises `GateError`. `run.detail` is the `Gated`. The
+    step before it and all of this together spend at most `budget`.
     """
     if retries < 0:
         raise UsageError(f"retries={retries}: it is how often to ask again, 0 or more")
-    return Gate(as_step(check), None if otherwise is None else as_step(otherwise), retries, name)
+    return limited(Gate(as_step(check), None if otherwise is None else as_step(otherwise), retries, name), budget)
 
 
 def _reason(said: str | None) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from fanfold.calls.estimates import NO_CALLS, UNSEEN, Estimate, Outlook, one_of, total
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch, Cost
 from fanfold.core.scope import Scope, current, place_in
@@ -17,11 +18,16 @@ from fanfold.errors import LoopError, UsageError
 from fanfold.folds.ballots import Said
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.guarding import Checked, Guarding, On, OnCheckError, Outcome, Terms, trips
+from fanfold.steps.affording import Size, affording, limited
 from fanfold.steps.buffer import Buffer
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
 from fanfold.steps.step import Function, Step, as_step
 from fanfold.steps.templates import fields_of, render
+
+if TYPE_CHECKING:
+    from fanfold.calls.amounts import Budget
+    from fanfold.calls.budget import IfUnaffordable
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -81,6 +87,19 @@ class GuardStep(Step[In, Any]):
         self.otherwise = otherwise
         self.buffer = buffer
 
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """The answer and the checks; a check that trips ends it all, but for the refusal."""
+        checks = [self._foresee_check(one, given, outlook) for one in self.checks.values()]
+        other = self.otherwise
+        refusal = outlook.foresee(other, given).times(0, 1) if isinstance(other, Step) else NO_CALLS
+        whole = total([outlook.foresee(self.step, given), *checks, refusal])
+        return whole.from_least(one_of(checks))
+
+    def _foresee_check(self, one: Check, given: Any, outlook: Outlook) -> Estimate:
+        if one.terms.on == "input":
+            return outlook.foresee(one.step, given)
+        return outlook.foresee(one.step, UNSEEN).times(0, 1 if one.terms.on == "answer" else None)
+
     async def execute(self, given: In) -> Any:
         """Start all together; give the answer, or the refusal."""
         scope = current()
@@ -91,14 +110,20 @@ class GuardStep(Step[In, Any]):
         branches = [Branch[Any](ANSWER, partial(watch.answer, self.step), held=True, tail=True)]
         for name, one in self.checks.items():
             branches.append(Branch(name, partial(watch.check, name, one), held=one.terms.on != "input"))
+        fold = Guarding(list(terms.values()), self.timeout)
         total = Total(self.timeout, f"guard {self.name!r}")
-        outcome = await fan(branches, Guarding(list(terms.values()), self.timeout), timeout=total.begin())
+        async with affording(self, self._sizes(given), total.begin()) as money:
+            outcome = await fan(money.paid(branches), fold, timeout=money.seconds)
         output: Any = outcome.answer
         if outcome.tripped is not None:
             async with total.remaining():
                 output = await self._refusal(given, scope, watch.buffer)
         scope.detail = _detail(outcome, terms, _answer_cost(scope) if outcome.tripped is not None else Cost())
         return output
+
+    def _sizes(self, given: In) -> list[Size]:
+        checks = [(one.step, given if one.terms.on == "input" else UNSEEN) for one in self.checks.values()]
+        return [(self.step, given), *checks]
 
     def _buffer(self, scope: Scope) -> Buffer:
         buffer = Buffer(scope, self.buffer, [name for name, one in self.checks.items() if one.terms.on == "stream"])
@@ -242,6 +267,8 @@ def guard(
     buffer: int = 1_000_000,
     name: str = "guard",
     timeout: float | None = None,
+    budget: Budget | None = None,
+    if_unaffordable: IfUnaffordable = "refuse",
 ) -> Step[In, Out | str]:
     """Start `step` and its `checks` together; give the answer, or, when a check trips, the refusal `otherwise`.
 
@@ -250,7 +277,7 @@ def guard(
     events and error are held back, then flushed, and live from there. With a check on the stream, text gets out as
     far as that has read it. At most `buffer` characters of text wait; an answer that outgrows them fails. Side
     effects of plain functions cannot be held back: they happen. `otherwise` is a text, or a step on the same input.
-    `run.detail` is the `Guarded`.
+    `run.detail` is the `Guarded`. `budget` and `if_unaffordable` are as in `sections`.
     """
     if not checks:
         raise UsageError("a guard without checks guards nothing: give checks={name: step}")
@@ -259,4 +286,5 @@ def guard(
     if buffer < 1:
         raise UsageError(f"buffer={buffer}: it is how many characters of the answer may wait, at least 1")
     named = {name: one if isinstance(one, Check) else check(one) for name, one in checks.items()}
-    return GuardStep(as_step(step), named, otherwise, buffer=buffer, name=name, timeout=timeout)
+    made = GuardStep(as_step(step), named, otherwise, buffer=buffer, name=name, timeout=timeout)
+    return limited(made, budget, if_unaffordable)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
+from fanfold.calls.estimates import NOT_KNOWN, UNSEEN, Estimate, Outlook, total
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import UsageError
 from fanfold.folds.collect import Collect, Collected, OnError
+from fanfold.steps.affording import Limits, limited
 from fanfold.steps.collecting import CollectingStep, Policy
 from fanfold.steps.merging import MERGE, Merge, as_merge
 from fanfold.steps.running import follow
@@ -18,6 +20,10 @@ from fanfold.steps.sections import Sections
 from fanfold.steps.splitting import estimated_tokens
 from fanfold.steps.step import Function, Step, as_step
 from fanfold.steps.templates import fields_of, render
+
+if TYPE_CHECKING:
+    from fanfold.calls.amounts import Budget
+    from fanfold.calls.budget import IfUnaffordable
 
 In = TypeVar("In")
 Item = TypeVar("Item")
@@ -48,12 +54,25 @@ class MapOver(CollectingStep[Any]):
         self.merge = merge
         self.merge_fits = merge_fits
 
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """A branch an item, and the merges: a tree of them has fewer than there are items."""
+        if given is UNSEEN:
+            return NOT_KNOWN
+        items = _items_of(given, self.items)
+        branches = total(outlook.foresee(self.step, item) for item in items)
+        if self.merge is None:
+            return branches
+        return branches + Merge(self.merge).foresee(outlook).times(1, 1 if self.merge_fits is None else len(items) + 1)
+
     async def execute(self, given: Any) -> Any:
         """Launch one branch an item, keep what comes in the order of the items, merge it."""
         items = _items_of(given, self.items)
         branches = [Branch(str(at), partial(self.step.timed, item)) for at, item in enumerate(items)]
         total = self.total()
-        collected = await self.collect(branches, total) if branches else Collected[Any]({}, {})
+        sizes = [(self.step, item) for item in items]
+        collected = Collected[Any]({}, {})
+        if branches:
+            collected = await self.collect(branches, total, sizes, shrinks="in order")
         output: Any = list(collected.values.values())
         if self.merge is not None:
             async with total.remaining():
@@ -135,13 +154,21 @@ def _items_of(given: Any, items: Items) -> list[Any]:
 
 @overload
 def map_over(
-    step: Step[Item, Out] | Callable[[Item], Out],
+    step: Step[Item, Out],
     *,
     items: None = ...,
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
+) -> Step[Sequence[Item], list[Out]]: ...
+@overload
+def map_over(
+    step: Callable[[Item], Out],
+    *,
+    items: None = ...,
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    **limits: Unpack[Limits],
 ) -> Step[Sequence[Item], list[Out]]: ...
 @overload
 def map_over(
@@ -150,8 +177,7 @@ def map_over(
     items: str | Callable[[In], Iterable[Any]],
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, list[Out]]: ...
 @overload
 def map_over(
@@ -162,8 +188,7 @@ def map_over(
     merge_fits: int | None = ...,
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[Any, Out]: ...
 def map_over(
     step: Any,
@@ -174,6 +199,8 @@ def map_over(
     on_error: OnError = "fail",
     quorum: int | None = None,
     timeout: float | None = None,
+    budget: Budget | None = None,
+    if_unaffordable: IfUnaffordable = "refuse",
     name: str = "map_over",
 ) -> Step[Any, Any]:
     """Run `step` on every item of a list at the same time; the output is the list of values, in the items' order.
@@ -183,13 +210,17 @@ def map_over(
     gets ``{parts}`` and ``{input}`` as in sections. Where the parts together exceed `merge_fits` (estimated tokens),
     neighbours are merged in groups that fit, all groups at once, and their results again, up to one (a tree merge).
 
+    It spends at most `budget`. Where that, or one around it, does not cover the worst case of all items it is refused
+    before the first call; with ``if_unaffordable="shrink"`` items are begun in order, as long as there is money, also
+    such as comes back from those before, and the others are missing.
+
     `on_error`, `quorum` and `timeout` are as in `sections`; the list leaves out what is missing, and `run.detail` (a
     `Sections`) has every value by its item's number. Raises `BranchError`, `QuorumError`, `StepTimeout`, `UsageError`.
     """
     as_merge(merge)
     if merge_fits is not None and (merge_fits < 1 or not isinstance(merge, Step)):
         raise UsageError("merge_fits= is a number of tokens, for a merge by a step")
-    return MapOver(
+    made = MapOver(
         as_step(step),
         items=items,
         merge=merge,
@@ -198,3 +229,4 @@ def map_over(
         name=name,
         timeout=timeout,
     )
+    return limited(made, budget, if_unaffordable)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
+from fanfold.calls.estimates import NO_CALLS, NOT_KNOWN, UNSEEN, Estimate, Outlook
 from fanfold.errors import TemplateError, UsageError
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
-from fanfold.steps.step import Function, Step
+from fanfold.steps.step import Function, Step, calls_nothing
 from fanfold.steps.templates import fields_of, missing_field, render
 
 if TYPE_CHECKING:
@@ -58,6 +59,12 @@ class Merge:
             there = {**fields_of(given), **dict.fromkeys(branches), "parts": None}
             for field in sorted(self.by.needs - set(there)):
                 raise TemplateError(f"merge: {missing_field(field, there)}")
+
+    def foresee(self, outlook: Outlook) -> Estimate:
+        """A merge's input is what the branches give."""
+        if isinstance(self.by, Step):
+            return outlook.foresee(self.by, UNSEEN)
+        return NO_CALLS if calls_nothing(self.by) else NOT_KNOWN
 
     async def __call__(self, given: Any, values: Mapping[str, Any], missing: Mapping[str, str]) -> Any:
         """Merge `values`; the merge's text is the pattern's text."""

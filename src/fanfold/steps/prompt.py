@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import msgspec
 
+from fanfold.calls.amounts import check_budget
+from fanfold.calls.budget import ceiling
+from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, one_call, unseen_call
 from fanfold.calls.hedging import Hedge
 from fanfold.core.records import Message, Reply, Request
 from fanfold.core.scope import Scope, current
@@ -21,6 +24,8 @@ from fanfold.steps.templates import Template, fields_of
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
+
+    from fanfold.calls.amounts import Budget
 
 
 T = TypeVar("T")
@@ -60,9 +65,20 @@ class Prompt(Step[Any, Out_co]):
         self.returns = None if isinstance(returns, Answer) else returns
         self.options = options
 
-    async def timed(self, given: Any) -> Out_co:
+    async def bounded(self, given: Any) -> Out_co:
         """A prompt's timeout is its call's: it starts when the call has its slot."""
         return await self.execute(given)
+
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """One call, or as many as its retries allow."""
+        quote = outlook.session.quote(self.options.model)
+        tries = 1 + self.options.retries
+        if given is UNSEEN:
+            return unseen_call(quote).times(1, tries)
+        fields = fields_of(given)
+        # Whether the model takes a schema shows when it is opened.
+        requests = [self.request(fields, structured=ways, ceiling=outlook.ceiling) for ways in (True, False)]
+        return one_call(requests, quote).times(1, tries)
 
     async def execute(self, given: Any) -> Out_co:
         """Ask; a reply that does not parse is asked for again, `retries` times."""
@@ -88,7 +104,7 @@ class Prompt(Step[Any, Out_co]):
     async def _ask(self, fields: Mapping[str, Any], scope: Scope) -> Out_co:
         session = scope.run.session
         line = session.line(self.options.model)
-        request = self._request(fields, structured=line.model.structured)
+        request = self.request(fields, structured=line.model.structured, ceiling=ceiling(scope.purse))
         read = scope.run.streaming or (scope.hold is not None and scope.hold.watched)
         stream = self.answer.is_text and scope.tail and read
         try:
@@ -104,8 +120,11 @@ class Prompt(Step[Any, Out_co]):
         value: Out_co = self.answer.read(reply.text)
         return value
 
-    def _request(self, fields: Mapping[str, Any], *, structured: bool) -> Request:
-        """The request; what the model cannot be told by a schema is said in words at the prompt's end."""
+    def request(self, fields: Mapping[str, Any], *, structured: bool, ceiling: int | None) -> Request:
+        """The request; what the model cannot be told by a schema is said in words at the prompt's end.
+
+        `ceiling` is the `max_tokens` of one that names none.
+        """
         options = self.options
         wished = structured if options.structured is None else options.structured
         by_schema = wished and self.answer.schema is not None
@@ -115,7 +134,7 @@ class Prompt(Step[Any, Out_co]):
         return Request(
             tuple(messages),
             options.temperature,
-            options.max_tokens,
+            ceiling if options.max_tokens is None else options.max_tokens,
             self.answer.schema if by_schema else None,
             self.answer.name,
             options.structured,
@@ -188,6 +207,7 @@ def prompt(
     timeout: float | None = None,
     idle_timeout: float | None = None,
     hedge: Hedge | Literal[False] | None = None,
+    budget: Budget | None = None,
     name: str = "prompt",
 ) -> Prompt[str]: ...
 @overload
@@ -208,6 +228,7 @@ def prompt(
     timeout: float | None = None,
     idle_timeout: float | None = None,
     hedge: Hedge | Literal[False] | None = None,
+    budget: Budget | None = None,
     name: str = "prompt",
 ) -> Prompt[T]: ...
 def prompt(
@@ -227,6 +248,7 @@ def prompt(
     timeout: float | None = None,
     idle_timeout: float | None = None,
     hedge: Hedge | Literal[False] | None = None,
+    budget: Budget | None = None,
     name: str = "prompt",
 ) -> Step[Any, Any]:
     """Ask a model; `template` is the user message, with ``{field}`` for what the input has.
@@ -241,7 +263,7 @@ def prompt(
     sends the type as a JSON Schema or does not; by default it is sent where the model honours it. `extra_body` goes
     into the request as it is. `retries` asks again that often when the reply does not parse. `timeout` is seconds a
     call, with all its sends and backoffs; `idle_timeout` and `hedge` replace the session's, and ``hedge=False`` is
-    none.
+    none. One execution, with its retries, spends at most `budget`.
 
     Raises (when run) `ParseError`, `CallError`, `StepTimeout`, `TemplateError`, `ModelError`.
     """
@@ -253,7 +275,9 @@ def prompt(
     check_seconds(idle_timeout, "idle_timeout")
     frames = _frames(template, system, messages, context)
     options = Options(model, temperature, max_tokens, extra_body, structured, retries, idle_timeout, hedge)
-    return Prompt(name, timeout, frames, returns, options)
+    made: Prompt[Any] = Prompt(name, timeout, frames, returns, options)
+    made.budget = None if budget is None else check_budget(budget)
+    return made
 
 
 def _frames(

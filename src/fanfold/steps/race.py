@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from fanfold.calls.estimates import Estimate, Outlook, least_of
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import UsageError
 from fanfold.folds.first import First
+from fanfold.steps.affording import affording, limited
 from fanfold.steps.step import Step, as_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from fanfold.calls.amounts import Budget
+    from fanfold.calls.budget import IfUnaffordable
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -44,11 +49,17 @@ class RaceStep(Step[In, Out]):
         self.steps = named_apart(steps)
         self.stagger = stagger
 
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """One of them, or all."""
+        return least_of([outlook.foresee(step, given) for step in self.steps.values()])
+
     async def execute(self, given: In) -> Out:
         """Launch them, hold back what each says, release the winner's."""
         branches = [Branch(name, partial(step.timed, given), held=True, tail=True) for name, step in self.steps.items()]
         fold = First[Out](self.together, self.timeout)
-        won = await fan(branches, fold, timeout=self.timeout, stagger=self.stagger)
+        sizes = [(step, given) for step in self.steps.values() if self.together is None]
+        async with affording(self, sizes, self.timeout) as money:
+            won = await fan(money.paid(branches), fold, timeout=money.seconds, stagger=self.stagger)
         scope = current()
         if scope is not None:
             scope.detail = Raced(won.name, won.failed)
@@ -56,7 +67,7 @@ class RaceStep(Step[In, Out]):
 
 
 class FallbackStep(RaceStep[In, Out]):
-    """A race in which one runs at a time."""
+    """A race in which one runs at a time, so that each is paid when it comes to that."""
 
     kind = "fallback"
     together = 1
@@ -67,27 +78,33 @@ def race(
     stagger: float | None = None,
     name: str = "race",
     timeout: float | None = None,
+    budget: Budget | None = None,
+    if_unaffordable: IfUnaffordable = "refuse",
 ) -> Step[In, Out]:
     """Run `steps` on one input at the same time; the first success is the output, and the others are cancelled.
 
     With `stagger` (seconds) each starts that much after the one before it, or at once when one fails. The text of
     each is held back until it has won. `timeout` (seconds) is for the whole race. `run.detail` is the `Raced`.
+    `budget` and `if_unaffordable` are as in `sections`.
 
     Raises `QuorumError` when all have failed, `StepTimeout` when none succeeded in time.
     """
     check_seconds(stagger)
-    return RaceStep(_several(steps, "race"), stagger, name, timeout)
+    return limited(RaceStep(_several(steps, "race"), stagger, name, timeout), budget, if_unaffordable)
 
 
 def fallback(
-    *steps: Step[In, Out] | Callable[[In], Any], name: str = "fallback", timeout: float | None = None
+    *steps: Step[In, Out] | Callable[[In], Any],
+    name: str = "fallback",
+    timeout: float | None = None,
+    budget: Budget | None = None,
 ) -> Step[In, Out]:
     """Try `steps` one after another on the same input: the next only when one fails.
 
     The text of each is held back until it has succeeded. A fatal error (a wrong key, no credit) ends the run. `timeout`
-    (seconds) is for all of them. Raises `QuorumError` when all have failed.
+    (seconds) is for all of them, and all of them spend at most `budget`. Raises `QuorumError` when all have failed.
     """
-    return FallbackStep(_several(steps, "fallback"), None, name, timeout)
+    return limited(FallbackStep(_several(steps, "fallback"), None, name, timeout), budget)
 
 
 def named_apart(steps: Sequence[Step[In, Out]]) -> dict[str, Step[In, Out]]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fanfold.errors import FatalError, ScopeEnded, UsageError
+from fanfold.steps.affording import limited
 from fanfold.steps.running import follow
 from fanfold.steps.step import Step, as_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fanfold.calls.amounts import Budget
+    from fanfold.calls.estimates import Estimate, Outlook
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -29,6 +33,10 @@ class Retry(Step[In, Out]):
         self.on = on
         self.choices = step.choices
 
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """Once, or as often as it may."""
+        return outlook.foresee(self.step, given).times(1, 1 + self.retries)
+
     async def execute(self, given: In) -> Out:
         """Run it until it does not raise, or the tries are used up."""
         for _ in range(self.retries):
@@ -47,14 +55,16 @@ def retry(
     retries: int = 1,
     on: type[Exception] | tuple[type[Exception], ...] = Exception,
     timeout: float | None = None,
+    budget: Budget | None = None,
 ) -> Step[In, Out]:
     """Run `step` again when it raises one of `on`, `retries` times at most; then its last error is raised.
 
     A model asked again draws a new sample. Fatal errors, errors of the program (`UsageError`), cancellations and the
-    `timeout` (seconds, for all tries together) end it at once. Its text is not streamed, for a try that fails must
-    not have been heard.
+    `timeout` (seconds, for all tries together, as is `budget`) end it at once. Its text is not streamed, for a try that
+    fails must not have been heard.
     """
     if retries < 0:
         raise UsageError(f"retries={retries}: it is how often to run again, 0 or more")
     inner = as_step(step)
-    return Retry(inner, retries, on if isinstance(on, tuple) else (on,), inner.name, timeout)
+    made = Retry(inner, retries, on if isinstance(on, tuple) else (on,), inner.name, timeout)
+    return limited(made, budget)

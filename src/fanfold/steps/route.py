@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from fanfold.calls.estimates import Estimate, Outlook, one_of
 from fanfold.core.scope import current
 from fanfold.errors import RouteError, UsageError
 from fanfold.folds.canonical import ballot_key
+from fanfold.steps.affording import limited
 from fanfold.steps.running import follow
 from fanfold.steps.step import Step, as_step
 from fanfold.steps.templates import render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from fanfold.calls.amounts import Budget
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -50,6 +54,11 @@ class Route(Step[In, Out]):
         self.otherwise = otherwise
         self._labels = {ballot_key(label): label for label in paths}
 
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """The decision, and one of the paths."""
+        paths = [*self.paths.values(), *([] if self.otherwise is None else [self.otherwise])]
+        return outlook.foresee(self.by, given) + one_of([outlook.foresee(path, given) for path in paths])
+
     async def execute(self, given: In) -> Out:
         """Decide, then take the path; its text is the route's text."""
         said = await follow(self.by, given, name="by")
@@ -76,12 +85,14 @@ def route(
     otherwise: Step[In, Out] | None = None,
     name: str = "route",
     timeout: float | None = None,
+    budget: Budget | None = None,
 ) -> Step[In, Out]:
     """Let the step `by` say which path the input takes; the chosen path gets the input and gives the output.
 
     What `by` gives is compared with the labels as ballots are: case, markdown and punctuation do not matter; True and
     False are the labels "true" and "false". A label without a path goes to `otherwise`, or raises `RouteError`. Where
-    `by` declares its choices, each must have a path. `run.detail` is the `Routed`. `timeout` (seconds) covers all.
+    `by` declares its choices, each must have a path. `run.detail` is the `Routed`. `timeout` (seconds) covers all,
+    and all of it spends at most `budget`.
     """
     if not paths:
         raise UsageError("a route needs at least one path: {label: step}")
@@ -90,7 +101,7 @@ def route(
     named = {str(label): as_step(path) for label, path in paths.items()}
     if declared is not None:
         _check_labels(declared, set(named), whole=otherwise is not None)
-    return Route(decider, named, None if otherwise is None else as_step(otherwise), name, timeout)
+    return limited(Route(decider, named, None if otherwise is None else as_step(otherwise), name, timeout), budget)
 
 
 def label_text(said: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fanfold.calls.budget import purse_of
 from fanfold.core.clock import now
 from fanfold.core.scope import Scope, current, enter, leave, segment
 from fanfold.core.timeouts import within
@@ -13,6 +14,7 @@ from fanfold.runs.state import RunState
 from fanfold.session import Session, session_for
 
 if TYPE_CHECKING:
+    from fanfold.calls.amounts import Budget
     from fanfold.steps.step import Step
 
 In = TypeVar("In")
@@ -28,9 +30,12 @@ async def new_state(step: Step[Any, Any], session: Session | None, *, streaming:
     return RunState(chosen, step.name, chosen.on_event, streaming=streaming)
 
 
-async def run_alone(state: RunState, step: Step[In, Out], given: In, timeout: float | None) -> Run[Out]:
+async def run_alone(
+    state: RunState, step: Step[In, Out], given: In, timeout: float | None, budget: Budget | None = None
+) -> Run[Out]:
     """Run `step` as the run of `state`; whatever escapes carries the run so far."""
     root = Scope(state, segment(step.name))
+    root.purse = purse_of(budget, state.session.purse)
     token = enter(root)
     root.emit("run.started", step.kind)
     output: Any = None
@@ -52,11 +57,14 @@ async def run_alone(state: RunState, step: Step[In, Out], given: In, timeout: fl
     return run
 
 
-async def run_within(step: Step[In, Out], given: In, timeout: float | None, scope: Scope) -> Run[Out]:
+async def run_within(
+    step: Step[In, Out], given: In, timeout: float | None, scope: Scope, budget: Budget | None = None
+) -> Run[Out]:
     """Run `step` inside the run of `scope`, and give the record of its part."""
     state: RunState = scope.run
     since, began = len(state.events), now()
     inner = scope.inside(step.name, tail=False)
+    inner.purse = purse_of(budget, inner.purse)
     failure: BaseException | None = None
     output: Any = None
     try:

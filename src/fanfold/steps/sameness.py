@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from fanfold.calls.estimates import NO_CALLS, UNSEEN, Estimate, Outlook, unseen_call
 from fanfold.core.scope import current
 from fanfold.errors import FatalError, LoopError, UsageError
 from fanfold.folds.counting import Elects, MayElect, Rule
@@ -57,6 +58,11 @@ class Same:
 
     seconds: float | None = 0.0
 
+    def foresee(self, voters: int, outlook: Outlook) -> Estimate:
+        """What it takes beside the voters."""
+        del voters, outlook
+        return NO_CALLS
+
     async def counted(self, given: Any, make_fold: MakeFold, ask: Ask, total: Total) -> VoteResult[Any]:
         """The result of the vote; `total` is its timeout, begun."""
         del given, total
@@ -70,6 +76,10 @@ class SameKey(Same):
     def __init__(self, by: Step[Any, Any], known: Sequence[Any]) -> None:
         self.by = by
         self.known = known
+
+    def foresee(self, voters: int, outlook: Outlook) -> Estimate:
+        """Once a ballot at most, and once for what the rule counts."""
+        return outlook.foresee(self.by, UNSEEN).times(0, voters + len(self.known))
 
     async def counted(self, given: Any, make_fold: MakeFold, ask: Ask, total: Total) -> VoteResult[Any]:
         """Every answer gets its key before it is counted, so the count is as certain as under any other key."""
@@ -97,6 +107,10 @@ class SameMeaning(Same):
 
     def __init__(self, model: Any) -> None:
         self.model = model
+
+    def foresee(self, voters: int, outlook: Outlook) -> Estimate:
+        """One call of the judge, unless all say the same in the same words."""
+        return unseen_call(outlook.session.quote(self.model)).times(0, 1 if voters > 1 else 0)
 
     async def counted(self, given: Any, make_fold: MakeFold, ask: Ask, total: Total) -> VoteResult[Any]:
         """Hear the voters, then let the judge group the spellings: voter order, so no order of arrival shows in it."""

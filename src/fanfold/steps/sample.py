@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
@@ -11,11 +11,16 @@ from fanfold.core.timeouts import Total
 from fanfold.errors import UsageError
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.collect import OnError, Samples, check_policy, check_quorum
+from fanfold.steps.affording import Limits, affording, limited
 from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.step import Step, as_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+
+    from fanfold.calls.amounts import Budget
+    from fanfold.calls.budget import IfUnaffordable
+    from fanfold.calls.estimates import Estimate, Outlook
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -51,13 +56,20 @@ class SampleStep(Step[In, Any]):
         """Its timeout, for one execution."""
         return Total(self.timeout, f"sample {self.name!r}", 0.0 if self.merge is None else self.merge.seconds)
 
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """Every draw, and those again that may be asked for."""
+        draws = outlook.foresee(self.step, given).times(self.make_fold().n, self.at_most)
+        return draws if self.merge is None else draws + self.merge.foresee(outlook)
+
     async def execute(self, given: In) -> Any:
         """Launch n, and one more for every answer that was there already."""
         run = partial(self.step.timed, given)
         branches = [Branch(str(at), run, ordinal=at, repeats=self.at_most) for at in range(self.at_most)]
         fold = self.make_fold()
         total = self.total()
-        answers = await fan(branches, fold, timeout=total.begin())
+        sizes = [(self.step, given)] * self.at_most
+        async with affording(self, sizes, total.begin(), shrinks="in order") as money:
+            answers = await fan(money.paid(branches), fold, timeout=money.seconds)
         if self.merge is None:
             return answers
         failed = {f"draw {index}": f"{type(error).__name__}: {error}" for index, error in fold.errors.items()}
@@ -74,8 +86,7 @@ def sample(
     at_most: int | None = ...,
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, list[Out]]: ...
 @overload
 def sample(
@@ -87,8 +98,7 @@ def sample(
     at_most: int | None = ...,
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, Merged]: ...
 def sample(
     step: Step[Any, Any],
@@ -100,6 +110,8 @@ def sample(
     on_error: OnError = "skip",
     quorum: int | None = None,
     timeout: float | None = None,
+    budget: Budget | None = None,
+    if_unaffordable: IfUnaffordable = "refuse",
     name: str = "sample",
 ) -> Step[Any, Any]:
     """One step `n` times at once; the output is the list of answers, in the order of the draws.
@@ -110,6 +122,7 @@ def sample(
     fewer answers than `quorum` (default 1) are a `QuorumError`. At `timeout` (seconds) it goes on with what is there,
     in time for a merging call.
     With `merge` (a step or a function, as in `sections`) the output is what it makes of the answers.
+    `budget` and `if_unaffordable` are as in `map_over`: a sample that shrinks has fewer answers.
     """
     if n < 1:
         raise UsageError(f"n={n}: at least one sample has to be drawn")
@@ -120,4 +133,5 @@ def sample(
     check_policy(on_error, quorum)
     check_quorum(quorum, n)
     make_fold = partial(Samples, n, key=key, on_error=on_error, quorum=quorum)
-    return SampleStep(as_step(step), most, make_fold, as_merge(merge), name, timeout)
+    made = SampleStep(as_step(step), most, make_fold, as_merge(merge), name, timeout)
+    return limited(made, budget, if_unaffordable)

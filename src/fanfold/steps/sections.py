@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import msgspec
 
+from fanfold.calls.estimates import NO_CALLS, NOT_KNOWN, Estimate, Outlook, total
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import FanfoldError, TemplateError, UsageError
 from fanfold.folds.collect import Collected, OnError, check_quorum
+from fanfold.steps.affording import Limits, limited
 from fanfold.steps.answers.structures import adapter_of
 from fanfold.steps.collecting import CollectingStep, Policy
 from fanfold.steps.merging import Merge, as_merge
@@ -22,6 +24,9 @@ from fanfold.steps.templates import fields_of, missing_field
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
+
+    from fanfold.calls.amounts import Budget
+    from fanfold.calls.budget import IfUnaffordable
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -62,6 +67,13 @@ class SectionsStep(CollectingStep[In]):
         if not callable(branches):
             self._steps(branches)
 
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """All branches and the merge; branches that a function makes of the input are not known."""
+        if callable(self.branches):
+            return NOT_KNOWN
+        branches = [outlook.foresee(step, given) for step in self._steps(self.branches).values()]
+        return total([*branches, NO_CALLS if self.merge is None else self.merge.foresee(outlook)])
+
     async def execute(self, given: In) -> Any:
         """Launch every branch, keep what comes, merge it."""
         made = self.branches
@@ -75,7 +87,7 @@ class SectionsStep(CollectingStep[In]):
             self.merge.check_fields(given, steps)
         total = self.total()
         branches = [Branch(name, partial(step.timed, given)) for name, step in steps.items()]
-        collected = await self.collect(branches, total)
+        collected = await self.collect(branches, total, [(step, given) for step in steps.values()])
         scope = current()
         if self.merge is not None:
             async with total.remaining():
@@ -108,8 +120,7 @@ def sections(
     *,
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, dict[str, Any]]: ...
 @overload
 def sections(
@@ -117,8 +128,7 @@ def sections(
     *,
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, list[Out]]: ...
 @overload
 def sections(
@@ -127,8 +137,7 @@ def sections(
     merge: Step[Any, Out],
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, Out]: ...
 @overload
 def sections(
@@ -137,8 +146,7 @@ def sections(
     merge: Callable[..., Out],
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, Out]: ...
 @overload
 def sections(
@@ -147,8 +155,7 @@ def sections(
     returns: TypeForm[Out],
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, Out]: ...
 @overload
 def sections(
@@ -156,8 +163,7 @@ def sections(
     *,
     on_error: OnError = ...,
     quorum: int | None = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, Any]: ...
 def sections(
     branches: Any,
@@ -167,6 +173,8 @@ def sections(
     on_error: OnError = "fail",
     quorum: int | None = None,
     timeout: float | None = None,
+    budget: Budget | None = None,
+    if_unaffordable: IfUnaffordable = "refuse",
     name: str = "sections",
 ) -> Step[Any, Any]:
     """Different tasks on one input at the same time.
@@ -180,12 +188,15 @@ def sections(
     (seconds) covers the branches and the merge. With skip or a quorum the step goes on with what is there, in time
     for a merging call (which has its own `timeout=`, else a fifth of the whole); without, it raises.
 
+    It spends at most `budget`; where that, or one around it, does not cover the worst case of all branches, it is
+    refused before the first call, also under ``if_unaffordable="shrink"``: it needs them all.
+
     Raises `BranchError`, `QuorumError`, `StepTimeout`, each with the values of the branches that finished;
     `UsageError` for no branches, and for a branch that names a sibling (that is a chain).
     """
     if merge is not None and returns is not None:
         raise UsageError("give returns= to the merging prompt: where there is a merge, its value is the output")
-    return SectionsStep(
+    made = SectionsStep(
         branches,
         merge=as_merge(merge),
         returns=returns,
@@ -193,6 +204,7 @@ def sections(
         name=name,
         timeout=timeout,
     )
+    return limited(made, budget, if_unaffordable)
 
 
 class Record:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from types import BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, overload
 
+from fanfold.calls.amounts import Budget, check_budget
+from fanfold.calls.budget import ceiling, paying
+from fanfold.calls.estimates import NO_CALLS, NOT_KNOWN, UNSEEN, Outlook, total
 from fanfold.core.door import run_sync
 from fanfold.core.scope import current
 from fanfold.core.timeouts import check_seconds, within
 from fanfold.errors import UsageError
+from fanfold.session import session_now
 from fanfold.steps.listening import Events, Text, Updates
 from fanfold.steps.running import follow, new_state, run_alone, run_within
 from fanfold.steps.start import Handle, abandon, finish, start
@@ -17,10 +22,14 @@ from fanfold.steps.start import Handle, abandon, finish, start
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from fanfold.calls.budget import IfUnaffordable
+    from fanfold.calls.estimates import Estimate, Unseen
     from fanfold.runs.run import Run
     from fanfold.session import Session
     from fanfold.steps.listening import SyncListening
     from fanfold.steps.runnable import StepRunnable
+
+BUILT_IN = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -43,6 +52,10 @@ class Step(Generic[In_contra, Out_co]):
     """The declared values of its output, in order, where there are such; ties go by it."""
     returns: Any = None
     """The declared type of its output, where there is one; of a record a vote tallies the fields."""
+    budget: Budget | None = None
+    """What one execution of it may spend, with all that is under it."""
+    if_unaffordable: IfUnaffordable = "refuse"
+    """What becomes of it where the budget does not cover the worst case of its branches."""
 
     def __init__(self, name: str, timeout: float | None = None) -> None:
         check_seconds(timeout)
@@ -57,34 +70,67 @@ class Step(Generic[In_contra, Out_co]):
         raise NotImplementedError
 
     async def timed(self, given: In_contra) -> Out_co:
-        """`execute` within the step's own timeout; raises `StepTimeout`."""
+        """`execute` within the step's own timeout and budget; raises `StepTimeout`, `BudgetError`."""
+        if self.budget is not None:
+            with paying(self.budget):
+                return await self.bounded(given)
+        return await self.bounded(given)
+
+    async def bounded(self, given: In_contra) -> Out_co:
+        """`execute` within the step's own timeout."""
         if self.timeout is None or self.fans:
             return await self.execute(given)
         async with within(self.timeout, f"{self.kind} {self.name!r}"):
             return await self.execute(given)
+
+    def estimate(self, given: In_contra, *, session: Session | None = None) -> Estimate:
+        """What running the step on this input will take: calls, tokens, cost, each at least and at most, or unknown.
+
+        Nothing is sent, and no key is needed. A budget of the session gives prompts without `max_tokens` a ceiling; one
+        without a ceiling has no most. Raises `TemplateError`, `ModelError`.
+        """
+        chosen = session_now(session)
+        around = current()
+        purse = chosen.purse if around is None or around.run.session is not chosen else around.purse
+        return Outlook(chosen, ceiling(purse)).foresee(self, given)
+
+    def foresee(self, given: In_contra | Unseen, outlook: Outlook) -> Estimate:
+        """What `estimate` says of the step's own work. Override this where it is known; `UNSEEN` is any input."""
+        del given, outlook
+        return NOT_KNOWN
 
     async def __call__(self, given: In_contra) -> Out_co:
         """Run the step and give its value; inside another step it becomes a part of that one's run."""
         return await follow(self, given)
 
     async def run(
-        self, given: In_contra, *, session: Session | None = None, timeout: float | None = None
+        self,
+        given: In_contra,
+        *,
+        session: Session | None = None,
+        timeout: float | None = None,
+        budget: Budget | None = None,
     ) -> Run[Out_co]:
         """Run the step and give the whole record: output, detail, calls, usage, cost, times.
 
-        `timeout` (seconds) covers the whole run. Raises what the step raises; a `FanfoldError` carries the run so
-        far in its `.run`.
+        `timeout` (seconds) covers the whole run, and it spends at most `budget`. Raises what the step
+        raises; a `FanfoldError` carries the run so far in its `.run`.
         """
         around = current()
         if around is not None and session in {None, around.run.session}:
-            return await run_within(self, given, timeout, around)
-        return await run_alone(await new_state(self, session), self, given, timeout)
+            return await run_within(self, given, timeout, around, budget)
+        return await run_alone(await new_state(self, session), self, given, timeout, budget)
 
     def run_sync(
-        self, given: In_contra, *, session: Session | None = None, timeout: float | None = None
+        self,
+        given: In_contra,
+        *,
+        session: Session | None = None,
+        timeout: float | None = None,
+        budget: Budget | None = None,
     ) -> Run[Out_co]:
         """`run` from a script or a notebook cell. Raises `LoopError` inside a step."""
-        return run_sync(self.run(given, session=session, timeout=timeout), f"{self.name}.run_sync()")
+        return run_sync(self.run(given, session=session, timeout=timeout, budget=budget), f"{self.name}.run_sync()")
 
     def updates(self, given: In_contra, *, session: Session | None = None) -> Updates[Out_co]:
         """Each branch as it finishes, as ``(name, value)``, then the merge.
@@ -163,6 +209,11 @@ class Chain(Step[In_contra, Out_co]):
         last: Out_co = await follow(self.links[-1], value, tail=True)
         return last
 
+    def foresee(self, given: In_contra | Unseen, outlook: Outlook) -> Estimate:
+        """All links; only the first one's input is known."""
+        first, *others = self.links
+        return total([outlook.foresee(first, given), *(outlook.foresee(link, UNSEEN) for link in others)])
+
 
 class Function(Step[In_contra, Out_co]):
     """A plain Python function as a step. One that is not async runs in a thread if `thread` says so."""
@@ -187,6 +238,11 @@ class Function(Step[In_contra, Out_co]):
             if scope is not None and scope.started:
                 await abandon(scope)
         return result
+
+    def foresee(self, given: In_contra | Unseen, outlook: Outlook) -> Estimate:
+        """Nobody knows what a function calls, unless it is one of Python's own."""
+        del given, outlook
+        return NO_CALLS if calls_nothing(self.function) else NOT_KNOWN
 
     async def _call(self, given: In_contra) -> Out_co:
         value: Any = await asyncio.to_thread(self.function, given) if self.thread else self.function(given)
@@ -233,23 +289,36 @@ def as_step(thing: Any) -> Step[Any, Any]:
     return Function(thing, getattr(thing, "__name__", "function").strip("<>"), thread=False)
 
 
+class Bounded(TypedDict, total=False):
+    """What every pattern takes that launches nothing beside another."""
+
+    name: str
+    timeout: float | None
+    budget: Budget | None
+
+
 @overload
-def chain(first: Step[In, Out], /, *, name: str = ..., timeout: float | None = ...) -> Step[In, Out]: ...
+def chain(first: Step[In, Out], /, **limits: Unpack[Bounded]) -> Step[In, Out]: ...
 @overload
+def chain(first: Step[In, Out], second: Step[Out, Next], /, **limits: Unpack[Bounded]) -> Step[In, Next]: ...
+@overload
+def chain(first: Step[In, Any] | Callable[[In], Any], /, *rest: Any, **limits: Unpack[Bounded]) -> Step[In, Any]: ...
 def chain(
-    first: Step[In, Out], second: Step[Out, Next], /, *, name: str = ..., timeout: float | None = ...
-) -> Step[In, Next]: ...
-@overload
-def chain(
-    first: Step[In, Any] | Callable[[In], Any], /, *rest: Any, name: str = ..., timeout: float | None = ...
-) -> Step[In, Any]: ...
-def chain(first: Any, /, *rest: Any, name: str = "chain", timeout: float | None = None) -> Step[Any, Any]:
+    first: Any, /, *rest: Any, name: str = "chain", timeout: float | None = None, budget: Budget | None = None
+) -> Step[Any, Any]:
     """Steps one after another, each on what the one before gave; ``a | b`` is the same.
 
     After a link only what came out of it is there. The last link's text is the chain's text. `timeout` (seconds)
-    covers all of it. Plain functions may be links.
+    covers all of it, and all of it spends at most `budget`. Plain functions may be links.
     """
-    return Chain([as_step(link) for link in (first, *rest)], name, timeout)
+    made: Chain[Any, Any] = Chain([as_step(link) for link in (first, *rest)], name, timeout)
+    made.budget = None if budget is None else check_budget(budget)
+    return made
+
+
+def calls_nothing(function: Callable[..., Any]) -> bool:
+    """Whether a function is one that is not written in Python, as ``str.upper``: those call no model."""
+    return isinstance(function, BUILT_IN) or (isinstance(function, type) and function.__module__ == "builtins")
 
 
 def _joined(links: Sequence[Step[Any, Any]]) -> tuple[Step[Any, Any], ...]:
@@ -264,8 +333,8 @@ def _joined(links: Sequence[Step[Any, Any]]) -> tuple[Step[Any, Any], ...]:
 
 
 def _links(step: Step[Any, Any]) -> tuple[Step[Any, Any], ...]:
-    """The links of a chain written with ``|``; one that has a name or a timeout of its own stays whole."""
-    plain = isinstance(step, Chain) and step.timeout is None and step.name == "chain"
+    """The links of a chain written with ``|``; one that has a name, a timeout or a budget of its own stays whole."""
+    plain = isinstance(step, Chain) and step.timeout is None and step.budget is None and step.name == "chain"
     return step.links if isinstance(step, Chain) and plain else (step,)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 import msgspec
 
+from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, total
 from fanfold.core.clock import now
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch, Model
@@ -23,6 +24,7 @@ from fanfold.folds.spellings import WHICHEVER
 from fanfold.folds.vote import VoteFold
 from fanfold.models.names import Openable
 from fanfold.rules import Rule, Stop, decided, plurality
+from fanfold.steps.affording import Limits, Unpaid, affording, limited
 from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.running import follow
 from fanfold.steps.sameness import Place, Same, SameBy, as_same
@@ -30,6 +32,8 @@ from fanfold.steps.step import Step, as_step
 from fanfold.steps.templates import fields_of
 
 if TYPE_CHECKING:
+    from fanfold.calls.amounts import Budget
+    from fanfold.calls.budget import IfUnaffordable
     from fanfold.folds.collect import OnError
     from fanfold.folds.counting import Elects, MayElect
 
@@ -68,6 +72,8 @@ class VoteStep(Step[In, Any]):
         self.tie_step = tie_step
         self.merge = merge
         self.total()
+        if merge is not None:
+            merge.check(voters)
         make_fold()  # a rule that these voters cannot satisfy shows here, not at the first run
         asked = Counter(id(step) for step in voters.values())
         seen: Counter[int] = Counter()
@@ -82,14 +88,28 @@ class VoteStep(Step[In, Any]):
         rests += [self.tie_step.timeout] if self.tie_step is not None else []
         return Total(self.timeout, f"vote {self.name!r}", None if None in rests else sum(filter(None, rests)))
 
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """All voters, or the fewest that can decide; what tells the same apart, what breaks a tie, and the merge."""
+        asked = sorted((outlook.foresee(step, given) for step in self.voters.values()), key=_least)
+        found = total(asked).from_least(total(asked[: self.make_fold().fewest()]))
+        found += self.same.foresee(len(self.voters), outlook)
+        if self.tie_step is not None:
+            found += outlook.foresee(self.tie_step, UNSEEN).times(0, 1)
+        return found if self.merge is None else found + self.merge.foresee(outlook)
+
     async def execute(self, given: In) -> Any:
         """Ask all voters at once, count as they answer, break a tie where a step was given for it."""
         if self.merge is not None:
             self.merge.check_fields(given, self.voters)
         total = self.total()
         seconds = total.begin()
-        ask = partial(self._ask, given, None if seconds is None else now() + seconds)
-        result = await self.same.counted(given, self.make_fold, ask, total)
+        until = None if seconds is None else now() + seconds
+        sizes = [(step, given) for step in self.voters.values()]
+        async with affording(self, sizes, seconds, shrinks="by count", counts=self._fewer()) as money:
+            make_fold = partial(self.make_fold, names=list(self.voters)[: money.count])
+            result = await self.same.counted(given, make_fold, partial(self._ask, given, until, money), total)
+        if money.count < len(self.voters):
+            result = _shrunk(result, len(self.voters))
         async with total.remaining():
             if result.tied and self.tie_step is not None:
                 result = await self._broken(self.tie_step, given, result)
@@ -99,13 +119,21 @@ class VoteStep(Step[In, Any]):
             scope.detail = result
         return output
 
-    async def _ask(self, given: In, until: float | None, fold: Any, place: Place | None) -> Any:
+    async def _ask(self, given: In, until: float | None, money: Unpaid, fold: Any, place: Place | None) -> Any:
         """What the fold makes of all voters, asked at once and heard `until` then."""
         branches = [
             Branch(voter, partial(_ballot, step, given, place), ordinal=ordinal, repeats=repeats)
             for (voter, step), (ordinal, repeats) in zip(self.voters.items(), self._repetitions.values(), strict=True)
         ]
-        return await fan(branches, fold, timeout=None if until is None else max(until - now(), LEAST))
+        try:
+            return await fan(money.paid(branches), fold, timeout=None if until is None else max(until - now(), LEAST))
+        finally:
+            money.close()  # a judge may follow, and pays for itself
+
+    def _fewer(self) -> list[int]:
+        """The smaller votes that this one may shrink to: none, where the voters differ."""
+        alike = len({id(step) for step in self.voters.values()}) == 1
+        return self.make_fold().fewer() if alike else []
 
     async def _merged(self, merge: Merge, given: In, result: VoteResult[Any]) -> Any:
         """One answer of all ballots; a voter without a valid one is missing, and the merge is told why."""
@@ -124,6 +152,15 @@ class VoteStep(Step[In, Any]):
             )
         why = f"{result.why}; a tie of {len(result.tied)}, broken by {by.name!r}"
         return msgspec.structs.replace(result, winner=chosen[0], why=why)
+
+
+def _shrunk(result: VoteResult[Any], voters: int) -> VoteResult[Any]:
+    why = f"{result.why}; shrunk from {voters} to {result.n} voters, for the budget covers no more"
+    return msgspec.structs.replace(result, why=why, shrunk_from=voters)
+
+
+def _least(estimate: Estimate) -> tuple[int, int]:
+    return estimate.calls.at_least, estimate.tokens.at_least
 
 
 async def _ballot(step: Step[In, Any], given: In, place: Place | None) -> Said[Any]:
@@ -148,8 +185,7 @@ def vote(
     same: SameBy[Any] = ...,
     judge: Judge = ...,
     on_error: OnError = ...,
-    timeout: float | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, R]: ...
 @overload
 def vote(
@@ -163,9 +199,8 @@ def vote(
     same: SameBy[T] = ...,
     judge: Judge = ...,
     on_error: OnError = ...,
-    timeout: float | None = ...,
     wave: int | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, T]: ...
 @overload
 def vote(
@@ -179,9 +214,8 @@ def vote(
     same: SameBy[T] = ...,
     judge: Judge = ...,
     on_error: OnError = ...,
-    timeout: float | None = ...,
     wave: int | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, T | None]: ...
 @overload
 def vote(
@@ -195,9 +229,8 @@ def vote(
     same: SameBy[T] = ...,
     judge: Judge = ...,
     on_error: OnError = ...,
-    timeout: float | None = ...,
     wave: int | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, T | None]: ...
 @overload
 def vote(
@@ -211,9 +244,8 @@ def vote(
     same: SameBy[T] = ...,
     judge: Judge = ...,
     on_error: OnError = ...,
-    timeout: float | None = ...,
     wave: int | None = ...,
-    name: str = ...,
+    **limits: Unpack[Limits],
 ) -> Step[In, R]: ...
 def vote(
     voters: Any,
@@ -229,6 +261,8 @@ def vote(
     timeout: float | None = None,
     wave: int | None = None,
     merge: Any = None,
+    budget: Budget | None = None,
+    if_unaffordable: IfUnaffordable = "refuse",
     name: str = "vote",
 ) -> Step[Any, Any]:
     """One task several times, or different steps on one input, folded by `rule` (default `rules.plurality()`).
@@ -254,26 +288,24 @@ def vote(
 
     With `merge` (a step or a function, as in `sections`) the output is what it makes of all valid ballots (mixture of
     agents), told which are missing; then every voter is heard, and the rule's outcome stands in `run.detail`.
+    It spends at most `budget`. What no budget covers is refused before the first call; ``if_unaffordable="shrink"``
+    asks one step less often, an odd number that quorum and rule allow.
 
     Raises `QuorumError`, `TieError`, `BranchError`, `RecordError`; `UsageError` for what cannot be.
     """
-    named, merging = _named(voters, n), as_merge(merge)
+    named = _named(voters, n)
     counted = _rule(rule, list(named.values()), whole=merge is not None or same is not None)
+    breaker = ties if isinstance(ties, Step) else None
+    counting = partial(VoteFold, counted, names=list(named), quorum=quorum, on_error=on_error, wave=wave)
     make_fold = partial(
-        VoteFold,
-        counted,
-        names=list(named),
+        counting,
         ties="step" if isinstance(ties, Step) else ties,
-        quorum=quorum,
         stop=None if merge is not None else WHICHEVER if same == "meaning" and stop is not None else stop,
         declared=_declared(list(named.values())) if same is None else None,
-        on_error=on_error,
-        wave=wave,
     )
-    if merging is not None:
-        merging.check(named)
-    breaker = ties if isinstance(ties, Step) else None
-    return VoteStep(named, make_fold, as_same(same, judge, counted), breaker, merging, name=name, timeout=timeout)
+    alike = as_same(same, judge, counted)
+    made = VoteStep(named, make_fold, alike, breaker, as_merge(merge), name=name, timeout=timeout)
+    return limited(made, budget, if_unaffordable)
 
 
 def _rule(given: Rule[Any, Any] | None, steps: Sequence[Step[Any, Any]], *, whole: bool) -> Rule[Any, Any]:

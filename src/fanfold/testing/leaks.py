@@ -23,7 +23,9 @@ class Leak(AssertionError):
 
 @asynccontextmanager
 async def no_leaks(session: Session | None = None) -> AsyncIterator[None]:
-    """Raise `Leak` if tasks that the block started, or slots and sockets of `session`, are left 100 ms after it.
+    """Raise `Leak` if tasks that the block started, or slots, sockets and reserved money of `session`, are left.
+
+    They have 100 ms to go after it.
 
     What a `ModelServer` on the same loop still works on counts; a connection that it merely keeps open does not.
     """
@@ -43,7 +45,15 @@ def _left(before: set[asyncio.Task[object]], session: Session | None) -> list[st
     left = [f"task {name} ({coroutine!r})" for name, coroutine in started if not _idle_connection(coroutine)]
     if session is not None:
         held = session.statistics()
-        taken = {"slots": held.slots.in_use, "waiting calls": held.slots.waiting, "sockets": held.sockets}
+        taken: dict[str, float] = {
+            "slots": held.slots.in_use,
+            "waiting calls": held.slots.waiting,
+            "sockets": held.sockets,
+        }
+        if held.budget is not None:
+            taken["waiting for money"] = held.budget.waiting
+            units = {"dollars": held.budget.usd, "tokens": held.budget.tokens, "budgeted calls": held.budget.calls}
+            taken |= {f"reserved {name}": unit.reserved for name, unit in units.items() if unit is not None}
         left += [f"{count} {what}" for what, count in taken.items() if count]
     return left
 
