@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fanfold import errors, rules
+    from fanfold.calls.allowance import RateLimit
     from fanfold.calls.amounts import Budget
     from fanfold.calls.hedging import Hedge
     from fanfold.core.records import Call, Cost, Event, Reply, Request, Usage
@@ -48,6 +49,7 @@ __all__ = [
     "Hedge",
     "OpenAI",
     "Pick",
+    "RateLimit",
     "Reply",
     "Request",
     "Run",
@@ -93,6 +95,7 @@ _ROOMS = {
     "Hedge": "calls.hedging",
     "OpenAI": "models.openai",
     "Pick": "folds.picking",
+    "RateLimit": "calls.allowance",
     "Reply": "core.records",
     "Request": "core.records",
     "Run": "runs.run",

@@ -15,9 +15,11 @@ from fanfold.calls.amounts import check_budget
 from fanfold.calls.budget import BudgetStatistics, Purse
 from fanfold.calls.estimates import Quote
 from fanfold.calls.hedging import RetryStatistics
+from fanfold.calls.lanes import PATIENCE, Lanes
+from fanfold.calls.levels import LaneStatistics
 from fanfold.calls.policy import ATTEMPTS, policy
 from fanfold.calls.road import Road
-from fanfold.calls.slots import Slots, SlotStatistics
+from fanfold.calls.turnstile import SlotStatistics, Turnstile
 from fanfold.core import door
 from fanfold.core.scope import current
 from fanfold.core.timeouts import check_seconds
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from contextvars import Token
     from types import TracebackType
 
+    from fanfold.calls.allowance import RateLimit
     from fanfold.calls.amounts import Budget
     from fanfold.calls.hedging import Hedge
     from fanfold.core.records import Event
@@ -42,12 +45,14 @@ DEFAULT_TIMEOUT = 600.0
 class SessionStatistics(msgspec.Struct, frozen=True):
     """What a session holds now: its slots, how many calls it has seen, sockets taken by a request, and its budget.
 
-    `retries` has an entry for each model under each key: what it may still send beyond first sends, and its hedges.
+    `lanes` has one entry for each model under each key: its limits, its pauses, what waits, and why; `retries` says of
+    each what it may still send beyond first sends, and its hedges.
     """
 
     slots: SlotStatistics
     calls: int
     sockets: int
+    lanes: tuple[LaneStatistics, ...] = ()
     retries: tuple[RetryStatistics, ...] = ()
     budget: BudgetStatistics | None = None
 
@@ -58,8 +63,14 @@ class Session:
     `model` is ``provider:model`` or a model object; `api_key` and `base_url` are for its provider, `providers` maps
     the names of others to theirs (``{"groq": {"api_key": ...}}``). At most `max_in_flight` calls are on the wire at
     once, each for at most `timeout` seconds (None: no end), backoffs included. All its runs together spend at most
-    `budget`. `on_event` gets every `Event` of every run. `allow_http` lets plain HTTP leave this machine. Limits hold
-    within this process: eight processes on one key have eight times as many.
+    `budget`. `on_event` gets every `Event` of every
+    run. `allow_http` lets plain HTTP leave this machine.
+
+    `rate_limits` says what providers grant: a `RateLimit` for every model, or a mapping from ``provider:model``, or
+    from a provider for all its models together; what servers tell in their headers is heard all the same. More than
+    `max_queued` calls that wait are refused (None: no bound). A server that has failed for `patience` seconds
+    (None: without an end) fails the calls to it unsent, until a probe succeeds. Limits hold within this process:
+    eight processes on one key have eight times as many.
 
     A call is sent at most `attempts` times: again where a failure may pass (no connection, 408, 409, 429, 5xx, a broken
     reply nobody has read of), after the wait that the server asks for or a random one, never past its timeout. 1 is no
@@ -77,6 +88,9 @@ class Session:
         base_url: str | None = None,
         providers: Mapping[str, Mapping[str, Any]] | None = None,
         max_in_flight: int = 64,
+        max_queued: int | None = None,
+        rate_limits: RateLimit | Mapping[str, RateLimit] | None = None,
+        patience: float | None = PATIENCE,
         timeout: float | None = DEFAULT_TIMEOUT,
         idle_timeout: float | None = None,
         attempts: int = ATTEMPTS,
@@ -88,7 +102,8 @@ class Session:
         check_seconds(timeout)
         self.settings = Settings(model, api_key, base_url, dict(providers or {}), allow_http)
         self.on_event = on_event
-        self.road = Road(Slots(max_in_flight), timeout, policy(attempts, hedge, idle_timeout))
+        self.gate = Turnstile(max_in_flight, max_queued)
+        self.road = Road(Lanes(self.gate, rate_limits, patience), timeout, policy(attempts, hedge, idle_timeout))
         self.purse = None if budget is None else Purse(check_budget(budget))
         self.closed = False
         self._warmed = False
@@ -177,7 +192,10 @@ class Session:
         """What it holds, now; at rest all of it is 0 but what is counted: calls, `retries`, what was charged."""
         sockets = 0 if self._transport is None else self._transport.sockets()
         budget = None if self.purse is None else self.purse.statistics()
-        return SessionStatistics(self.road.slots.statistics(), self.road.calls, sockets, self.road.retries(), budget)
+        lanes = self.road.lanes
+        return SessionStatistics(
+            self.gate.statistics(), self.road.calls, sockets, lanes.statistics(), lanes.retries(), budget
+        )
 
     async def close(self) -> None:
         """Close its connections; it cannot be used again."""

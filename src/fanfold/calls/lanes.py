@@ -4,36 +4,109 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fanfold.calls.hedging import Hedging
+from fanfold.calls.allowance import Given
+from fanfold.calls.condition import Condition
+from fanfold.calls.hedging import Hedging, RetryStatistics
+from fanfold.calls.pause import Account
 from fanfold.calls.quota import Quota
+from fanfold.calls.traffic import Traffic
+from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
-    from fanfold.calls.passage import Sending
-    from fanfold.calls.slots import Slots
-    from fanfold.core.records import Limits, Model, Rate
+    from collections.abc import Mapping
+
+    from fanfold.calls.allowance import Allowance, RateLimit
+    from fanfold.calls.levels import LaneStatistics
+    from fanfold.calls.turnstile import Turnstile
+    from fanfold.core.records import Model, Rate
+
+PATIENCE = 60.0
+"""Seconds that a server may be down before calls to it fail without being sent."""
 
 
 class Lane:
-    """One model under one key, open: the way of all calls to it."""
+    """One model, open, and its traffic: the way of all calls to it.
 
-    def __init__(self, model: Model, rate: Rate | None, slots: Slots) -> None:
+    `await lane.enter(sending)` waits for the turn of one send, `lane.leave(sending)` ends it, and `lane.hear(limits)`
+    takes what its server told.
+    """
+
+    def __init__(self, model: Model, rate: Rate | None, traffic: Traffic, quota: Quota, hedging: Hedging) -> None:
         self.model = model
         self.rate = rate
-        self.slots = slots
-        self.quota = Quota()
-        self.hedging = Hedging()
-        self.down = False
-        """Whether its server is out of order, so that its calls wait in the queue while one at a time tries."""
+        self.traffic = traffic
+        self.quota = quota
+        self.hedging = hedging
+        self.enter = traffic.enter
+        self.leave = traffic.leave
+        self.hear = traffic.hear
 
-    async def enter(self, sending: Sending) -> None:
-        """Wait for the turn of one send; who enters leaves."""
-        del sending
-        await self.slots.enter()
+    @property
+    def down(self) -> bool:
+        """Whether its server fails again and again, so that one call at a time tries it and all others wait."""
+        return self.traffic.condition.health.down
 
-    def leave(self, sending: Sending) -> None:
-        """One send is over."""
-        del sending
-        self.slots.leave()
 
-    def hear(self, told: Limits) -> None:
-        """The server told of its limits."""
+class Lanes:
+    """The lanes of a session. Those with one key and model share all but the price, and all with one key its pauses."""
+
+    def __init__(
+        self,
+        gate: Turnstile,
+        rate_limits: RateLimit | Mapping[str, RateLimit] | None = None,
+        patience: float | None = PATIENCE,
+    ) -> None:
+        if patience is not None and not patience > 0:
+            raise UsageError(f"patience={patience!r}: give a positive number of seconds, or None to wait for ever")
+        self.gate = gate
+        self.given = Given(rate_limits)
+        self.patience = patience
+        self._lanes: dict[int, Lane] = {}
+        self._accounts: dict[object, Account] = {}
+        self._first: dict[tuple[object, str], Lane] = {}
+        self._sharing: dict[int, list[Traffic]] = {}
+
+    def of(self, model: Model, rate: Rate | None) -> Lane:
+        """The lane of an open model; the session keeps its models, so an identity is not used twice."""
+        found = self._lanes.get(id(model))
+        if found is None:
+            account = getattr(model, "account", None) or id(model)
+            first = self._first.get((account, model.label))
+            if first is None:
+                found = Lane(model, rate, self._traffic(model, account), Quota(), Hedging())
+                self._first[account, model.label] = found
+            else:
+                found = Lane(model, rate, first.traffic, first.quota, first.hedging)
+            self._lanes[id(model)] = found
+        return found
+
+    def statistics(self) -> tuple[LaneStatistics, ...]:
+        """How each stands, in order of first use."""
+        return tuple(lane.traffic.statistics() for lane in self._first.values())
+
+    def retries(self) -> tuple[RetryStatistics, ...]:
+        """What each may still send beyond first sends, and how its hedges went."""
+        return tuple(
+            RetryStatistics(lane.model.label, lane.quota.statistics(), lane.hedging.statistics())
+            for lane in self._first.values()
+        )
+
+    def _traffic(self, model: Model, account: object) -> Traffic:
+        allowances: list[Allowance] = [self.given.own(model.label)]
+        shared = self.given.shared(model.label)
+        if shared is not None:
+            allowances.append(shared)
+        condition = Condition(
+            model.label,
+            self.gate.limit,
+            self._accounts.setdefault(account, Account()),
+            allowances,
+            self.patience,
+            by_ceiling=getattr(model, "meters_ceiling", False),
+        )
+        traffic = Traffic(condition, self.gate)
+        if shared is not None:
+            kin = self._sharing.setdefault(id(shared), [])
+            kin.append(traffic)
+            traffic.kin = kin
+        return traffic

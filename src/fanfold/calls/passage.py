@@ -11,6 +11,7 @@ from fanfold.core.clock import now
 from fanfold.core.records import Attempt, Call, CallState, Cost, Limits, Rate, Reply, Request, Usage
 
 if TYPE_CHECKING:
+    from fanfold.calls.condition import Turn
     from fanfold.calls.lanes import Lane
     from fanfold.calls.policy import Policy
     from fanfold.core.scope import Scope
@@ -172,6 +173,7 @@ class Sending:
         "rate_wait",
         "reply",
         "sent_at",
+        "turn",
     )
 
     def __init__(self, passage: Passage, number: int, *, hedge: bool) -> None:
@@ -191,6 +193,7 @@ class Sending:
         """Whether it had its turn; one that had none was refused by the lane, and no send helps."""
         self.pieces: list[str] = []
         self.listener: Listener | None = None
+        self.turn: Turn | None = None
         self._cost = Cost()
 
     def sent(self) -> None:

@@ -14,42 +14,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fanfold.calls.attempts import attempts
-from fanfold.calls.hedging import RetryStatistics
-from fanfold.calls.lanes import Lane
 from fanfold.calls.passage import Passage
 from fanfold.core.scope import current
 from fanfold.core.timeouts import within
 from fanfold.errors import CallError, LoopError
 
 if TYPE_CHECKING:
+    from fanfold.calls.lanes import Lanes
     from fanfold.calls.policy import Policy
-    from fanfold.calls.slots import Slots
     from fanfold.core.records import Model, Rate, Reply, Request
 
 
 class Road:
     """The stages that the calls of one session share."""
 
-    def __init__(self, slots: Slots, timeout: float | None, policy: Policy) -> None:
-        self.slots = slots
+    def __init__(self, lanes: Lanes, timeout: float | None, policy: Policy) -> None:
+        self.lanes = lanes
         self.timeout = timeout
         self.policy = policy
         self.calls = 0
-        self.lanes: dict[int, Lane] = {}
-
-    def lane(self, model: Model, rate: Rate | None) -> Lane:
-        """The lane of an open model; the session keeps its models, so an identity is not used twice."""
-        found = self.lanes.get(id(model))
-        if found is None:
-            found = self.lanes[id(model)] = Lane(model, rate, self.slots)
-        return found
-
-    def retries(self) -> tuple[RetryStatistics, ...]:
-        """What each lane may still send beyond first sends, and how its hedges went."""
-        return tuple(
-            RetryStatistics(lane.model.label, lane.quota.statistics(), lane.hedging.statistics())
-            for lane in self.lanes.values()
-        )
 
     async def call(
         self,
@@ -68,7 +51,7 @@ class Road:
         if scope is None:
             raise LoopError("a call needs a run around it: await the step, or its .run()")
         scope.check()
-        passage = Passage(scope, self.lane(model, rate), request, policy or self.policy)
+        passage = Passage(scope, self.lanes.of(model, rate), request, policy or self.policy)
         self.calls += 1
         seconds = self.timeout if timeout is None else timeout
         try:

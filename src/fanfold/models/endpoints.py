@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from hashlib import blake2b
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
@@ -60,6 +61,9 @@ PROVIDERS: Mapping[str, Provider] = {
 }
 """Providers by the name that stands before the colon; all but Anthropic speak OpenAI's dialect."""
 
+KEYS = frozenset({"authorization", "api-key", "x-api-key"})
+"""Headers that carry a key."""
+
 PUBLIC = frozenset({"content-type", "anthropic-version"})
 """Headers whose values are no secrets."""
 
@@ -81,6 +85,14 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     def __rich_repr__(self) -> list[tuple[str, str]]:
         return [("url", shown(self.url))]
+
+    def account(self) -> str:
+        """Who asks there: the origin and a digest of its keys, which cannot be turned back into these."""
+        parts = urlsplit(self.url)
+        keys = "".join(
+            f"{name.lower()}={value};" for name, value in sorted(self.headers.items()) if name.lower() in KEYS
+        )
+        return f"{parts.scheme}://{parts.netloc}#{blake2b(keys.encode(), digest_size=8).hexdigest()}"
 
     def hide(self, text: str) -> str:
         """The text without the secrets that were sent: a server may repeat them in what it says."""
@@ -121,7 +133,7 @@ def endpoint(  # these are the settings a user may give, each by name
         raise ModelError(f"{provider}:{name}: set {vendor.url_name} or give base_url=")
     loopback = _check_url(base, allow_http=allow_http)
     key, withheld = (api_key, "") if api_key else _key_for(vendor, base, beside)
-    own_header = {"authorization", "api-key", "x-api-key"} & {name.lower() for name in headers or ()}
+    own_header = KEYS & {name.lower() for name in headers or ()}
     expected = provider == "azure" or (vendor.key and not vendor.local and base == vendor.url)
     if expected and not key and not withheld and not own_header:
         raise ModelError(

@@ -71,6 +71,8 @@ class OpenAI(Named, frozen=True, kw_only=True):
 class ChatWire(Wire):
     """An open way to one model of OpenAI's dialect."""
 
+    meters_ceiling = True
+
     def __init__(self, spec: OpenAI, target: Endpoint, transport: Transport) -> None:
         super().__init__(spec.label, target, transport, structured=_structured(spec), price=spec.price)
         self.name = spec.name

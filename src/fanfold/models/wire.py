@@ -17,6 +17,7 @@ from fanfold.errors import (
     StatusError,
     StreamCut,
 )
+from fanfold.models.limits import limits_in
 from fanfold.models.prices import flat
 from fanfold.models.refusals import error_code, error_text, retry_after, should_retry
 
@@ -73,11 +74,16 @@ class Wire(ABC):
 
     made_up = False
 
+    meters_ceiling = False
+    """Whether the server takes the ceiling of a reply off the token limit when it admits a request."""
+
     def __init__(
         self, label: str, target: Endpoint, transport: Transport, *, structured: bool, price: tuple[float, float] | None
     ) -> None:
         self.label = label
         self.target = target
+        self.account = target.account()
+        """Whose limits the requests count towards: the host and a digest of the key."""
         self.transport = transport
         self.structured = structured
         self.given_rate: Rate | None = flat(price)
@@ -110,6 +116,9 @@ class Wire(ABC):
         try:
             async with self.transport.post(self.target.url, headers, body) as exchange:
                 watch.alive()
+                told = limits_in(exchange.headers)
+                if told is not None:
+                    watch.limits(told)
                 if exchange.status != 200:
                     refusal = await self._refusal(exchange)
                 elif request.stream and "event-stream" in exchange.headers.get("Content-Type", ""):

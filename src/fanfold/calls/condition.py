@@ -1,0 +1,259 @@
+"""What a lane knows of its server, and so when a send may leave: what comes back tells each of its parts.
+
+A send leaves when all of these allow: the server is there (`health`), its key is not paused (`account`), it bears one
+more (`window`), the way back from a pause or an outage is not overrun (`ramp`), and its limits: the `allowances`, or a
+`guess` where nobody told them. The slot of the session is not its business.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from fanfold.calls.allowance import Need
+from fanfold.calls.appetite import Appetite
+from fanfold.calls.guess import Guess
+from fanfold.calls.health import Health
+from fanfold.calls.pulse import Pulse
+from fanfold.calls.ramp import Ramp
+from fanfold.calls.window import Window
+from fanfold.core.clock import chance
+from fanfold.errors import CallError, ConnectError, ServerDown, StatusError
+
+if TYPE_CHECKING:
+    from fanfold.calls.allowance import Allowance, Taken
+    from fanfold.calls.passage import Sending
+    from fanfold.calls.pause import Account
+    from fanfold.core.records import Limits, Request
+
+AT_ONCE = 1e-6
+"""Seconds of a wait that are none: what rounding leaves over."""
+
+LOAD = 2
+"""Failures in a row that are load: one alone is an accident, and not worth half of the throughput."""
+
+AGAIN = 10.0
+"""Seconds within which a second refusal says that a known limit is wrong."""
+
+NOTHING = Need()
+
+
+class Turn:
+    """What a send holds while it is out."""
+
+    __slots__ = ("at", "probe", "taken")
+
+    def __init__(self, at: float, taken: list[tuple[Allowance, Taken]] | None, *, probe: bool) -> None:
+        self.at = at
+        self.taken = taken
+        self.probe = probe
+
+
+class Condition:
+    """The state of one model under one key; every moment is told to it, and it waits for nothing."""
+
+    def __init__(
+        self,
+        label: str,
+        limit: int,
+        account: Account,
+        allowances: list[Allowance],
+        patience: float | None,
+        *,
+        by_ceiling: bool,
+    ) -> None:
+        self.label = label
+        self.account = account
+        self.allowances = allowances
+        """Its own first, then that of its provider."""
+        self.patience = inf if patience is None else patience
+        self.appetite = Appetite(by_ceiling=by_ceiling)
+        self.health = Health()
+        self.window = Window(limit)
+        self.pulse = Pulse()
+        self.guess = Guess(self.pulse)
+        self.ramp = Ramp()
+        self.in_use = self.sends = self.refusals = self.failures = self.unsent = 0
+        self.why = ""
+        """The reason for the last change, in words."""
+        self._overdue = False
+        self._refused_at = -inf
+        self._usual: float | None = None
+        account.lanes.append(self)
+
+    # -- before a send ---------------------------------------------------------------------------------------------
+
+    def need(self, request: Request) -> Need:
+        """What it will take; nothing is estimated where nothing asks for it."""
+        if any(allowance.tokens for allowance in self.allowances):
+            return self.appetite.estimate(request)
+        return NOTHING
+
+    def lack(self, need: Need, at: float) -> tuple[float, bool]:
+        """Seconds until a send may leave, but for a slot (endless: until one comes back); and whether for its rate."""
+        if self.health.since is not None:
+            wait = self.health.wait(at)
+        elif self.in_use >= self.window.room:
+            wait = inf
+        else:
+            wait = self.ramp.wait(at)
+        rated = self._rated(need, at)
+        return (rated, True) if rated > wait else (wait, False)
+
+    def _rated(self, need: Need, at: float) -> float:
+        pause = self.account.until - at
+        if pause > 0:
+            return pause
+        if self.guess.resume(at):
+            self.why = f"nobody told the limit: {self.guess.rate * 60:.3g} requests a minute, by what was refused"
+        if self._overdue:
+            return 0.0  # the server said to come now; whatever else it said must not keep us longer
+        wait = self.guess.wait(at)
+        for allowance in self.allowances:
+            wait = max(wait, allowance.wait(need, at))
+        return wait
+
+    def take(self, need: Need, at: float) -> Turn:
+        """A send leaves."""
+        self.in_use += 1
+        self.sends += 1
+        taken = [(allowance, allowance.take(need, at)) for allowance in self.allowances if allowance.buckets] or None
+        self.health.probing = self.health.down
+        self._overdue = False
+        self.pulse.count(at)
+        self.guess.take(at)
+        self.ramp.take(at, self.window.room, self.pulse.latency)
+        return Turn(at, taken, probe=self.health.down)
+
+    def undo(self, turn: Turn) -> None:
+        """It was never sent: nothing of it counts."""
+        self.in_use -= 1
+        self.sends -= 1
+        self.pulse.uncount(turn.at)
+        self.guess.untake()
+        for allowance, taken in turn.taken or ():
+            allowance.correct(taken, None)
+        if turn.probe:
+            self.health.probing = False
+
+    # -- after it --------------------------------------------------------------------------------------------------
+
+    def hear(self, told: Limits, at: float) -> None:
+        """The server told of its limits."""
+        for news in self.allowances[0].hear(told, at):
+            self.why = news
+
+    def judge(self, sending: Sending, turn: Turn, at: float) -> None:
+        """A send is over: learn from how it ended."""
+        out = self.in_use
+        self.in_use -= 1
+        if turn.probe:
+            self.health.probing = False
+        error = sending.error
+        if sending.reply is not None:
+            self._went_well(sending, turn, out, at)
+        elif isinstance(error, StatusError) and error.status == 429:
+            self._refused(error, turn, at)
+        elif error is not None and is_failure(error):
+            self._failed(error, turn, out, at)
+        elif isinstance(error, CallError) or _spoke(sending):
+            self._answered(turn, at)
+        elif turn.probe:
+            self.health.unknown(at, chance().random())
+
+    def _went_well(self, sending: Sending, turn: Turn, out: int, at: float) -> None:
+        self._answered(turn, at)
+        self.window.succeeded(turn.at, out)
+        self.pulse.took(at - turn.at)
+        if turn.taken is not None and sending.usage is not None:
+            needed = self.appetite.learn(sending.passage.request, sending.usage)
+            if not self.appetite.by_ceiling:
+                for allowance, taken in turn.taken:
+                    allowance.correct(taken, needed)
+
+    def _answered(self, turn: Turn, at: float) -> None:
+        self.account.accepted(turn.at)
+        since = self.health.failing_since
+        if since is not None and self.health.alive():
+            self.window.close(at)
+            self.ramp.begin(at, self._usual)
+            self.why = f"the server answers again, after {at - since:.3g} s"
+
+    def _refused(self, error: StatusError, turn: Turn, at: float) -> None:
+        """Too many requests: pause all that use the key, and go on slower."""
+        self.refusals += 1
+        self.pulse.uncount(turn.at)
+        if self.health.failing_since is not None:
+            self._answered(turn, at)
+        told = error.retry_after
+        pause = self.account.refused(turn.at, told, at, chance().random())
+        if told is not None:
+            self._overdue = True
+            for allowance in self.allowances:
+                allowance.relent(self.account.until)
+        known = any(allowance.buckets for allowance in self.allowances)
+        doubtful = False
+        if turn.at > self._refused_at:  # no echo of the refusal before
+            doubtful = not known or at - self._refused_at < AGAIN
+            self._refused_at = at
+            for allowance in self.allowances:
+                allowance.calm(at)
+            said = "as the server asked" if told is not None else "for it said no time"
+            self.why = f"too many requests (429): all calls with this key paused for {pause:.3g} s, {said}"
+        if doubtful or self.guess.active:
+            self.guess.refused(turn.at, at)
+        for lane in self.account.lanes:
+            lane.rest(at)
+
+    def rest(self, at: float) -> None:
+        """Its key is paused: what waits until then leaves one by one."""
+        if not self.guess.active and not any(allowance.buckets for allowance in self.allowances):
+            self.ramp.begin(self.account.until, self.pulse.usual(at))
+
+    def _failed(self, error: BaseException, turn: Turn, out: int, at: float) -> None:
+        self.failures += 1
+        self.pulse.uncount(turn.at)
+        went_down = self.health.failed(error, at, probe=turn.probe, luck=chance().random())
+        if self.health.row >= LOAD and self.window.failed(turn.at, out, at):
+            self.why = f"{_kind(error)}: at most {self.window.room} calls at once"
+        if went_down:
+            self._usual = self.pulse.usual(self.health.failing_since or at)
+            self.why = f"the server is down ({_kind(error)}): one call at a time tries it"
+
+    # -- an outage -------------------------------------------------------------------------------------------------
+
+    def hopeless(self, at: float) -> bool:
+        """Whether it has been down for so long that nobody should wait for it."""
+        return at >= self.hopeless_at() - AT_ONCE
+
+    def hopeless_at(self) -> float:
+        """When that will be, if nothing changes."""
+        since = self.health.failing_since
+        return inf if since is None or not self.health.down else since + self.patience
+
+    def gone(self, at: float) -> ServerDown:
+        """The error of a call that is not sent, because the server is down."""
+        since = self.health.failing_since or at
+        error = ServerDown(
+            f"{self.label} has failed for {at - since:.0f} s, so that {self.unsent} calls were not sent; "
+            f"the last error: {self.health.error}",
+            model=self.label,
+        )
+        error.__cause__ = self.health.error
+        return error
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether it says that the server is away or overloaded, rather than that this request is wrong."""
+    if isinstance(error, StatusError):
+        return error.status >= 500
+    return isinstance(error, ConnectError | TimeoutError)
+
+
+def _spoke(sending: Sending) -> bool:
+    return sending.alive_at is not None and sending.sent_at is not None and sending.alive_at > sending.sent_at
+
+
+def _kind(error: BaseException | None) -> str:
+    status = getattr(error, "status", None)
+    return f"status {status}" if status is not None else type(error).__name__

@@ -1,0 +1,49 @@
+"""The pause that all calls with one key share after a 429. Pure."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fanfold.calls.condition import Condition
+
+FIRST = 2.0
+"""Seconds of a pause, at most, where the server did not say how long."""
+
+LONGEST = 15.0
+"""Seconds to which such a pause grows while nothing is accepted in between."""
+
+
+class Account:
+    """One key at one host: the lanes that use it, and until when none of them may send."""
+
+    __slots__ = ("_began", "_row", "lanes", "until")
+
+    def __init__(self) -> None:
+        self.lanes: list[Condition] = []
+        self.until = -inf
+        self._began = -inf
+        self._row = 0
+
+    def refused(self, left_at: float, retry_after: float | None, now: float, luck: float) -> float:
+        """A 429 came for what left at `left_at`; gives the seconds of pause that it makes.
+
+        What left before the pause began is refused for the same reason: it makes no longer pause unless it says so.
+        """
+        if retry_after is not None:
+            pause = retry_after
+        elif left_at < self._began:
+            return 0.0
+        else:
+            pause = min(LONGEST, FIRST * 3**self._row) * (0.5 + luck / 2)
+            self._row += 1
+        if now >= self.until:
+            self._began = now
+        self.until = max(self.until, now + pause)
+        return pause
+
+    def accepted(self, left_at: float) -> None:
+        """Something that left after the last pause began was not refused."""
+        if left_at >= self._began:
+            self._row = 0

@@ -1,0 +1,56 @@
+"""How many calls a lane has out at once: less when the server is overloaded, more again while it is well. Pure."""
+
+from __future__ import annotations
+
+from math import inf
+
+FEW = 4
+"""How many may be out when a server has just come back."""
+
+
+class Window:
+    """The concurrency that a server bears, found as TCP finds it.
+
+    It starts open at `limit`, for that is what the user allows. A failure for load halves what is out, once a round
+    trip (a failure of what left before the last cut is no news). Successes widen it again: by one each up to half of
+    where it failed last, slowly beyond, and only while all of it is used.
+    """
+
+    __slots__ = ("_bend", "_cut_at", "limit", "size")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.size = float(limit)
+        self._bend = inf
+        self._cut_at = -inf
+
+    @property
+    def open(self) -> bool:
+        """Whether it is no tighter than the session's own limit."""
+        return self.size >= self.limit
+
+    @property
+    def room(self) -> int:
+        """The most that may be out."""
+        return int(self.size)
+
+    def failed(self, left_at: float, out: int, now: float) -> bool:
+        """What left at `left_at` failed for load while `out` were out; gives whether that was a cut."""
+        if left_at < self._cut_at:
+            return False
+        self._cut_at = now
+        self.size = max(1.0, min(self.size, out) / 2)
+        self._bend = self.size
+        return True
+
+    def close(self, now: float) -> None:
+        """Begin again with a few: the server was away."""
+        self._cut_at = now
+        self._bend = inf
+        self.size = float(min(FEW, self.limit))
+
+    def succeeded(self, left_at: float, out: int) -> None:
+        """What left at `left_at` came back well while `out` were out."""
+        if self.size >= self.limit or left_at < self._cut_at or out < int(self.size):
+            return
+        self.size = min(float(self.limit), self.size + (1.0 if self.size < self._bend else 1.0 / self.size))

@@ -1,0 +1,306 @@
+"""A server that is away, or overloaded: it is not stormed, it is found when it is back, nobody waits for ever."""
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+
+from fanfold.calls.health import Health
+from fanfold.calls.lanes import Lane
+from fanfold.calls.ramp import Ramp
+from fanfold.calls.window import Window
+from fanfold.core.clock import now, sleep
+from fanfold.errors import AccessError, CallError, ReplyError, ServerDown, StatusError, UsageError
+from fanfold.testing import run_virtual
+from tests.calls.limited import Sent, Server, lane_to, send, within
+
+RATE = 20
+BEGAN, BACK = 30.0, 90.0
+
+
+class Away(Server):
+    """It is away from 30 to 90 s of the test; calls come 20 a second until 120."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"latency": (0.4, 0.6)} | options)
+        self.down = lambda at: BEGAN <= at < BACK
+        self.done: list[float] = []
+        self.lost: list[ServerDown] = []
+
+
+def outage(server: Away, until: float = 120.0, seed: int = 0, **options: Any) -> Any:
+    """Calls arrive evenly and are sent until they are answered; gives the lane's statistics at the end."""
+
+    async def call(lane: Lane) -> None:
+        while True:
+            try:
+                await send(lane, server)
+                server.done.append(now())
+                return
+            except ServerDown as error:
+                server.lost.append(error)
+                return
+            except CallError:
+                if not lane.down:
+                    await sleep(0.1)
+
+    async def main() -> Any:
+        lane = lane_to(server, **options)
+        async with asyncio.TaskGroup() as group:
+            while now() < until:
+                group.create_task(call(lane))
+                await sleep(1 / RATE)
+        held = lane.traffic.gate.statistics()
+        assert (held.in_use, held.waiting) == (0, 0)
+        return lane.traffic.statistics()
+
+    return run_virtual(main(), seed=seed)
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in range(1, 6))])
+def test_an_outage_of_a_minute_is_not_stormed_and_is_over_within_ten_seconds(seed: int) -> None:
+    """Sends during it are at most 1.1 times what arrived; ten seconds after it as much is answered as arrives; and no
+    tenth of a second gets more than three times the mean of what arrives.
+    """
+    server = Away()
+    outage(server, seed=seed, patience=90.0)
+    arrived = RATE * (BACK - BEGAN)
+    assert within(server.came, BEGAN, BACK) <= 1.1 * arrived
+    assert within(server.done, BACK + 10, BACK + 20) >= 0.95 * RATE * 10
+    bins = [within(server.came, BACK + step / 10, BACK + step / 10 + 0.1) for step in range(300)]
+    assert max(bins) <= 3 * RATE / 10
+    assert len(server.done) == RATE * 120
+
+
+def test_while_a_server_is_down_one_call_at_a_time_tries_it() -> None:
+    """After what was under way, probes go out singly: about one every two seconds."""
+    server = Away()
+    outage(server, until=60.0, patience=90.0)
+    probes = [at for at in server.failed if at > BEGAN + 2]
+    gaps = [later - before for before, later in itertools.pairwise(probes)]
+    assert min(gaps) >= 0.9
+    assert max(gaps) <= 2.1
+
+
+def test_who_waits_for_a_server_that_stays_away_is_told_after_its_patience() -> None:
+    """Calls waiting then, and those that come later, fail at once and unsent; a due probe may still end it."""
+    server = Away()
+    stands = outage(server, patience=20.0)
+    assert len(server.lost) == stands.unsent > 0
+    first = server.lost[0]
+    assert "has failed for 20 s" in str(first)
+    assert "calls were not sent" in str(first)
+    assert isinstance(first.__cause__, CallError)
+    assert not first.retryable
+    assert within(server.failed, BEGAN + 21, BACK) >= 10
+    assert within(server.done, BACK + 3, 120) >= 0.95 * RATE * (120 - BACK - 3)
+
+
+def test_without_patience_calls_wait_for_as_long_as_it_takes() -> None:
+    """With patience=None nothing is given up."""
+    server = Away()
+    outage(server, patience=None)
+    assert not server.lost
+    assert len(server.done) == RATE * 120
+
+
+def test_patience_is_a_positive_time() -> None:
+    """Zero seconds of it are a mistake."""
+    with pytest.raises(UsageError, match="patience=0"):
+        lane_to(Server(), patience=0)
+
+
+# -- what counts as a failure -------------------------------------------------------------------------------------
+
+
+async def ended(lane: Lane, outcome: BaseException | None, *, sent: bool = True) -> None:
+    """One send that ends with this error, 10 ms later."""
+    sending = Sent()
+    await lane.enter(sending)  # type: ignore[arg-type]
+    sending.sent_at = sending.alive_at = now() if sent else None
+    await sleep(0.01)
+    sending.error = outcome
+    lane.leave(sending)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "down"),
+    [
+        (StatusError("x", status=500), True),
+        (StatusError("x", status=529), True),
+        (TimeoutError("silence"), True),
+        (StatusError("x", status=400), False),
+        (StatusError("x", status=404), False),
+        (AccessError("x"), False),
+        (ReplyError("x"), False),
+        (asyncio.CancelledError(), False),
+    ],
+    ids=["500", "529", "silence", "400", "404", "access", "reply", "cancelled"],
+)
+def test_five_failures_in_a_row_take_a_lane_down_and_other_errors_do_not(outcome: BaseException, down: bool) -> None:
+    """What says that this one request is wrong, or that somebody cancelled it, says nothing against the server."""
+
+    async def main() -> list[bool]:
+        lane = lane_to(Server())
+        seen = []
+        for _ in range(5):
+            await ended(lane, outcome)
+            seen.append(lane.down)
+        return seen
+
+    assert run_virtual(main()) == [False] * 4 + [down]
+
+
+def test_any_answer_ends_an_outage() -> None:
+    """A probe that is refused as wrong is a sign of life."""
+
+    async def main() -> list[bool]:
+        lane = lane_to(Server())
+        for _ in range(5):
+            await ended(lane, StatusError("x", status=503))
+        was = lane.down
+        await ended(lane, StatusError("x", status=400))
+        return [was, lane.down]
+
+    assert run_virtual(main()) == [True, False]
+
+
+def test_a_probe_that_is_cancelled_lets_another_try() -> None:
+    """Before it was sent at once, after it was sent when the next is due."""
+
+    async def main() -> float:
+        lane = lane_to(Server())
+        for _ in range(5):
+            await ended(lane, StatusError("x", status=503))
+        began = now()
+        await ended(lane, asyncio.CancelledError())
+        await ended(lane, asyncio.CancelledError(), sent=False)
+        await ended(lane, StatusError("x", status=503))
+        return now() - began
+
+    assert run_virtual(main()) <= 1.0
+
+
+# -- the parts ----------------------------------------------------------------------------------------------------
+
+
+def test_a_window_is_cut_once_a_round_trip() -> None:
+    """Of 32 sends that fail together only the first halves it; one that left after the cut halves it again."""
+    window = Window(64)
+    assert window.open
+    assert window.failed(0.0, 32, 1.0)
+    assert window.room == 16
+    assert not any(window.failed(0.5, 16, 1.1) for _ in range(31))
+    assert window.room == 16
+    assert window.failed(1.2, 16, 2.0)
+    assert window.room == 8
+
+
+def test_a_window_grows_only_while_it_is_used_and_never_beyond_the_limit() -> None:
+    """Successes with room to spare say nothing; with none to spare it comes back, by half a window at most a step."""
+    window = Window(16)
+    window.failed(0.0, 16, 1.0)
+    for _ in range(100):
+        window.succeeded(2.0, 3)
+    assert window.room == 8
+    for _ in range(1000):
+        window.succeeded(2.0, window.room)
+    assert (window.room, window.open) == (16, True)
+
+
+def test_a_window_never_closes() -> None:
+    """However much fails, one call may be out."""
+    window = Window(3)
+    for at in range(20):
+        window.failed(at + 0.5, 1, at + 1.0)
+    assert window.room == 1
+
+
+def test_one_failure_alone_costs_no_throughput() -> None:
+    """An accident among 64 calls halves nothing; two in a row do."""
+
+    async def main() -> list[int]:
+        lane = lane_to(Server())
+        seen = []
+        for outcome in (StatusError("x", status=500), StatusError("x", status=400), StatusError("x", status=500)):
+            await ended(lane, outcome)
+            seen.append(lane.traffic.statistics().window)
+        await ended(lane, StatusError("x", status=500))
+        return [*seen, lane.traffic.statistics().window]
+
+    assert run_virtual(main()) == [64, 64, 64, 1]
+
+
+def test_an_overloaded_server_is_asked_for_as_much_as_it_bears() -> None:
+    """Where at most 8 are served at once and more is a 529, about 8 are out, and few are refused."""
+
+    class Small(Server):
+        async def answer(self, request: Any, hear: Any) -> Any:
+            self.came.append(now())
+            await sleep(0.01)
+            if self.out >= 8:
+                self.failed.append(now())
+                raise StatusError("overloaded", status=529)
+            return await super().answer(request, hear)
+
+    server = Small(latency=(0.4, 0.6))
+
+    async def client(lane: Lane) -> None:
+        while now() < 120:
+            try:
+                await send(lane, server)
+            except CallError:
+                await sleep(0.2)
+
+    async def main() -> None:
+        lane = lane_to(server)
+        await asyncio.gather(*(client(lane) for _ in range(64)))
+
+    run_virtual(main())
+    assert within(server.accepted, 30, 120) >= 0.7 * 8 / 0.53 * 90
+    assert within(server.failed, 30, 120) <= 0.1 * within(server.accepted, 30, 120)
+
+
+def test_probes_come_at_growing_times() -> None:
+    """About 0.25, 0.5, 1 and then 2 s apart, each spread over half of that."""
+    health = Health()
+    for _ in range(4):
+        assert not health.failed(ValueError(), 0.0, probe=False, luck=1.0)
+    assert health.failed(ValueError(), 0.0, probe=False, luck=1.0)
+    waits = []
+    at = 0.0
+    for _ in range(5):
+        waits.append(health.wait(at))
+        at += health.wait(at)
+        health.failed(ValueError(), at, probe=True, luck=1.0)
+    assert waits == [0.25, 0.5, 1.0, 2.0, 2.0]
+    assert health.alive()
+    assert not health.alive()
+
+
+def test_a_ramp_is_twice_the_usual_rate_at_first() -> None:
+    """Ten a second usually: twenty a second after an outage, and faster only after a while."""
+    ramp = Ramp()
+    ramp.begin(0.0, 10.0)
+    at, many = 0.0, 0
+    while at < 10:
+        ramp.take(at, 64, 0.5)
+        many += 1
+        at += ramp.wait(at)
+    assert many == pytest.approx(200, abs=2)
+    ramp.end(-1.0)
+    assert ramp.active
+    ramp.end(at)
+    assert ramp.wait(at) == 0
+
+
+def test_a_ramp_without_a_history_goes_by_window_and_latency() -> None:
+    """Eight at once of half a second each are sixteen a second, and twice that is its pace."""
+    ramp = Ramp()
+    ramp.begin(0.0, None)
+    ramp.take(0.0, 8, 0.5)
+    assert ramp.wait(0.0) == pytest.approx(1 / 32)
+    ramp.begin(0.0, None)
+    ramp.take(0.0, 8, None)
+    assert ramp.wait(0.0) == 0
