@@ -218,7 +218,7 @@ def lane_to(server: Any, limit: int = 64, rate_limits: Any = None, patience: flo
 async def send(lane: Lane, server: Any, request: Request = ASKED) -> Sent:
     """One send through the lane; raises `CallError`."""
     sending = Sent(request)
-    await lane.enter(sending)  # type: ignore[arg-type]
+    await lane.enter(sending)
     try:
         sending.sent_at = now()
         sending.reply = await server.answer(request, lane.hear)
@@ -226,7 +226,7 @@ async def send(lane: Lane, server: Any, request: Request = ASKED) -> Sent:
         sending.error = error
         raise
     finally:
-        lane.leave(sending)  # type: ignore[arg-type]
+        lane.leave(sending)
     return sending
 
 

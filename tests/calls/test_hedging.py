@@ -253,7 +253,7 @@ def test_a_cancelled_call_takes_both_with_it(seconds):
 
 def quiet(session):
     """The lane of the session's only model."""
-    (lane,) = session.road.lanes.values()
+    (lane,) = session.road.lanes
     return lane
 
 
@@ -270,7 +270,7 @@ def overloaded(session):
 
 
 def down(session):
-    quiet(session).down = True
+    quiet(session).traffic.condition.health.since = 0.0
 
 
 def spent(session):

@@ -117,11 +117,11 @@ def test_patience_is_a_positive_time() -> None:
 async def ended(lane: Lane, outcome: BaseException | None, *, sent: bool = True) -> None:
     """One send that ends with this error, 10 ms later."""
     sending = Sent()
-    await lane.enter(sending)  # type: ignore[arg-type]
+    await lane.enter(sending)
     sending.sent_at = sending.alive_at = now() if sent else None
     await sleep(0.01)
     sending.error = outcome
-    lane.leave(sending)  # type: ignore[arg-type]
+    lane.leave(sending)
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,10 @@ def test_the_first_to_come_is_the_first_to_leave(limits: RateLimit | None) -> No
 
         async def call(number: int) -> None:
             sending = Sent()
-            await lane.enter(sending)  # type: ignore[arg-type]
+            await lane.enter(sending)
             left.append(number)
             await sleep(0.1)
-            lane.leave(sending)  # type: ignore[arg-type]
+            lane.leave(sending)
 
         await asyncio.gather(*(call(number) for number in range(40)))
 
@@ -80,10 +80,10 @@ def test_lanes_that_wait_for_a_slot_take_turns_by_arrival() -> None:
 
         async def call(lane: Lane, name: str) -> None:
             sending = Sent()
-            await lane.enter(sending)  # type: ignore[arg-type]
+            await lane.enter(sending)
             left.append(name)
             await sleep(0.1)
-            lane.leave(sending)  # type: ignore[arg-type]
+            lane.leave(sending)
 
         calls = [call(one, "1a"), call(one, "1b"), call(two, "2c"), call(one, "1d"), call(two, "2e"), call(two, "2f")]
         await asyncio.gather(*calls)
@@ -97,7 +97,7 @@ def test_a_call_that_need_not_wait_passes_without_giving_way() -> None:
 
     async def main() -> None:
         lane = Lanes(Turnstile(2)).of(plain(), None)
-        entering = lane.enter(Sent())  # type: ignore[arg-type]
+        entering = lane.enter(Sent())
         with pytest.raises(StopIteration):
             entering.send(None)
 
@@ -136,9 +136,9 @@ def test_a_bound_of_nothing_lets_nobody_wait() -> None:
 
     async def main() -> None:
         lane = Lanes(Turnstile(1, 0)).of(plain(), None)
-        await lane.enter(Sent())  # type: ignore[arg-type]
+        await lane.enter(Sent())
         with pytest.raises(QueueFull):
-            await lane.enter(Sent())  # type: ignore[arg-type]
+            await lane.enter(Sent())
 
     run_virtual(main())
     with pytest.raises(UsageError, match="max_queued=-1"):
@@ -160,7 +160,7 @@ def test_a_call_cancelled_at_any_tick_leaves_nothing_behind(limits: RateLimit | 
 
         async def call(number: int) -> None:
             sending = Sent()
-            await lane.enter(sending)  # type: ignore[arg-type]
+            await lane.enter(sending)
             try:
                 sending.sent_at = now()
                 await sleep(0)
@@ -168,7 +168,7 @@ def test_a_call_cancelled_at_any_tick_leaves_nothing_behind(limits: RateLimit | 
                 sending.reply = Reply(("x",), None)
                 done.append(number)
             finally:
-                lane.leave(sending)  # type: ignore[arg-type]
+                lane.leave(sending)
 
         tasks = [asyncio.create_task(call(number)) for number in range(6)]
         for _ in range(tick):
@@ -211,20 +211,20 @@ def test_those_who_step_back_are_in_their_old_order() -> None:
         lane = Lanes(Turnstile(4)).of(plain(), None)
         out = [Sent() for _ in range(4)]
         for sending in out:
-            await lane.enter(sending)  # type: ignore[arg-type]
+            await lane.enter(sending)
             sending.sent_at = now()
 
         async def call(number: int) -> None:
-            await lane.enter(Sent())  # type: ignore[arg-type]
+            await lane.enter(Sent())
             left.append(number)
 
         calls = [asyncio.create_task(call(number)) for number in range(4)]
         await sleep(0)
         for sending in out[:3]:
             sending.reply = Reply(("x",), None)
-            lane.leave(sending)  # type: ignore[arg-type]
+            lane.leave(sending)
         out[3].error = StatusError("x", status=429, retry_after=5.0)
-        lane.leave(out[3])  # type: ignore[arg-type]
+        lane.leave(out[3])
         await sleep(1)
         assert not left
         await asyncio.gather(*calls)
@@ -245,10 +245,10 @@ def test_what_was_taken_for_a_send_that_never_left_is_given_back() -> None:
 
         before = levels()
         sending = Sent()
-        await lane.enter(sending)  # type: ignore[arg-type]
+        await lane.enter(sending)
         assert levels() != before
-        lane.leave(sending)  # type: ignore[arg-type]
-        lane.leave(sending)  # type: ignore[arg-type]
+        lane.leave(sending)
+        lane.leave(sending)
         assert levels() == before == [0, 0]
         assert lane.traffic.statistics().sends == 0
 
@@ -291,7 +291,7 @@ class House:
     async def call(self, lane: int, number: int) -> None:
         """One send, which stays out until it is ended."""
         sending = Sent()
-        await self.lanes[lane].enter(sending)  # type: ignore[arg-type]
+        await self.lanes[lane].enter(sending)
         sending.sent_at = sending.alive_at = now()
         self.order[lane].append(number)
         self.out.append((self.lanes[lane], sending))
@@ -315,7 +315,7 @@ class House:
             if ENDS[how] is None:
                 sending.reply = Reply(("x",), None)
             sending.error = ENDS[how]
-            lane.leave(sending)  # type: ignore[arg-type]
+            lane.leave(sending)
 
     async def act(self, action: tuple[str, Any]) -> None:
         """Do one thing."""

@@ -13,7 +13,7 @@ from fanfold.calls.traffic import Traffic
 from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from fanfold.calls.allowance import Allowance, RateLimit
     from fanfold.calls.levels import LaneStatistics
@@ -79,6 +79,9 @@ class Lanes:
                 found = Lane(model, rate, first.traffic, first.quota, first.hedging)
             self._lanes[id(model)] = found
         return found
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes.values())
 
     def statistics(self) -> tuple[LaneStatistics, ...]:
         """How each stands, in order of first use."""
