@@ -38,12 +38,6 @@ async def leased(sending: Sending) -> Lease | None:
     return lease
 
 
-def spares(passage: Passage) -> bool:
-    """Whether the budget has, now, what one more send of the call may take."""
-    till: Till | None = passage.scope.purse
-    return till is None or till.spares(worst_case(passage, till))
-
-
 def settle(lease: Lease | None, sending: Sending) -> None:
     """Charge what an ended send came to, and give back the rest of its lease."""
     if lease is not None:
