@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fanfold.steps.evaluate import criterion, evaluate
     from fanfold.steps.gate import gate
     from fanfold.steps.gather import gather
-    from fanfold.steps.guard import Guarded, check, guard
+    from fanfold.steps.guard import check, guard
     from fanfold.steps.map_over import map_over
     from fanfold.steps.prompt import prompt
     from fanfold.steps.race import fallback, race
@@ -45,7 +45,6 @@ __all__ = [
     "Cost",
     "Event",
     "FanfoldError",
-    "Guarded",
     "Hedge",
     "OpenAI",
     "Pick",
@@ -91,7 +90,6 @@ _ROOMS = {
     "Cost": "core.records",
     "Event": "core.records",
     "FanfoldError": "errors",
-    "Guarded": "steps.guard",
     "Hedge": "calls.hedging",
     "OpenAI": "models.openai",
     "Pick": "folds.picking",

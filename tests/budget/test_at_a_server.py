@@ -71,7 +71,7 @@ def test_the_bill_of_256_calls_at_once_never_passes_the_budget(seed: int) -> Non
                 OpenAI("m", base_url=server.url, price=PRICE),
                 max_in_flight=256,
                 budget=Budget(usd=0.15),
-                on_event=lambda _: peaks.append(session.road.slots.in_use),
+                on_event=lambda _: peaks.append(session.gate.in_use),
             ) as session,
             no_leaks(session),
         ):

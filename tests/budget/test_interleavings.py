@@ -165,7 +165,7 @@ def test_the_bill_never_passes_a_budget_in_any_interleaving(monkeypatch: pytest.
     """Retries, hedges, cancellations, timeouts, failures of every kind, and budgets in budgets: overshoot 0."""
     calls, most = run_all(range(2000), monkeypatch)
     assert calls > 10_000
-    assert most > 100
+    assert most > 80
 
 
 @pytest.mark.long
