@@ -92,10 +92,11 @@ async def outcome(client: str, scenario: Scenario, seed: int) -> Outcome:
     """One run."""
     async with apart("--answers", "fake", "--seed", str(seed), *scenario.server) as url:
         work = {"url": url, "seed": seed, **scenario.work}
+        path = os.pathsep.join(filter(None, [str(HERE), os.environ.get("PYTHONPATH")]))
         process = await asyncio.create_subprocess_exec(
             *(python_of(client), "-m", "peers.workload", f"by_{client}", json.dumps(work)),
             cwd=HERE,
-            env={**os.environ, "PYTHONPATH": str(HERE), "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+            env={**os.environ, "PYTHONPATH": path, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
