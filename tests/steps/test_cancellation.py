@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from fanfold import (
+    Budget,
     Session,
     best_of,
     chain,
@@ -154,7 +155,13 @@ class Trial:
         model.given_rate = FlatRate(1.0, 1.0)
         slots = self.chance.choice([1, 2, 3, 64])
         # A pause before the next attempt takes half a million ticks, so those who count ticks send once.
-        self.session = Session(model, max_in_flight=slots, attempts=self.attempts, on_event=self.events.append)
+        self.session = Session(
+            model,
+            max_in_flight=slots,
+            attempts=self.attempts,
+            budget=Budget(usd=self.chance.choice([0.1, 1000.0])),
+            on_event=self.events.append,
+        )
 
     def _answer(self, request: Request) -> str | Exception:
         asked = str(request.messages)
@@ -194,6 +201,7 @@ class Trial:
         """Whatever began has ended, once."""
         held = self.session.statistics()
         assert (held.slots.in_use, held.slots.waiting, held.sockets) == (0, 0, 0)
+        assert (held.budget.usd.reserved, held.budget.waiting) == (0, 0)
         said = Counter(event.kind for event in self.events)
         ends = said["branch.ended"] + said["branch.late"] + said["branch.cancelled"]
         assert said["run.started"] == said["run.ended"]
