@@ -14,7 +14,6 @@
     │  │  └─ StreamCut                    x after text came; tried again only while nobody has read it; carries it
     │  ├─ AccessError (FatalError)      x wrong key, no permission: ends the run
     │  │  └─ BillingError                 x no credit or spend limit reached: ends the run
-    │  ├─ ServerDown                    x its server has failed for so long that it was not sent
     │  └─ QueueFull                     x more calls wait for their turn than `max_queued` allows
     ├─ BudgetError (FatalError)         the budget cannot cover what comes next: ends the run
     ├─ NotStarted                       a branch that a budget had no money for, under "shrink"
@@ -190,13 +189,6 @@ class AccessError(CallError, FatalError):
 
 class BillingError(AccessError):
     """No credit, or a spend limit is reached; waiting does not help."""
-
-
-class ServerDown(CallError):
-    """The server has failed for as long as `Session(patience=...)` allows, so that the call was not sent.
-
-    Its `__cause__` is the last error that the server, or its absence, gave.
-    """
 
 
 class QueueFull(CallError):

@@ -11,7 +11,7 @@ from fanfold.calls.lanes import Lane
 from fanfold.calls.ramp import Ramp
 from fanfold.calls.window import Window
 from fanfold.core.clock import now, sleep
-from fanfold.errors import AccessError, CallError, ReplyError, ServerDown, StatusError, UsageError
+from fanfold.errors import AccessError, CallError, ConnectError, ReplyError, StatusError, UsageError
 from fanfold.testing import run_virtual
 from tests.calls.limited import Sent, Server, lane_to, send, within
 
@@ -26,7 +26,7 @@ class Away(Server):
         super().__init__(**{"latency": (0.4, 0.6)} | options)
         self.down = lambda at: BEGAN <= at < BACK
         self.done: list[float] = []
-        self.lost: list[ServerDown] = []
+        self.lost: list[CallError] = []
 
 
 def outage(server: Away, until: float = 120.0, seed: int = 0, **options: Any) -> Any:
@@ -38,10 +38,10 @@ def outage(server: Away, until: float = 120.0, seed: int = 0, **options: Any) ->
                 await send(lane, server)
                 server.done.append(now())
                 return
-            except ServerDown as error:
-                server.lost.append(error)
-                return
-            except CallError:
+            except CallError as error:
+                if "not sent" in str(error):
+                    server.lost.append(error)
+                    return
                 if not lane.down:
                     await sleep(0.1)
 
@@ -91,10 +91,32 @@ def test_who_waits_for_a_server_that_stays_away_is_told_after_its_patience() -> 
     first = server.lost[0]
     assert "has failed for 20 s" in str(first)
     assert "calls were not sent" in str(first)
-    assert isinstance(first.__cause__, CallError)
-    assert not first.retryable
+    assert str(first).startswith("nobody there")
+    assert isinstance(first, ConnectError)
+    assert not first.reached
     assert within(server.failed, BEGAN + 21, BACK) >= 10
     assert within(server.done, BACK + 3, 120) >= 0.95 * RATE * (120 - BACK - 3)
+
+
+@pytest.mark.parametrize("status", [None, 503], ids=["nobody", "503"])
+def test_a_server_that_never_answered_is_given_up_after_five_seconds(status: int | None) -> None:
+    """More likely its address is wrong: the error is of the kind of its own, and tells what the server said."""
+    server = Away()
+    server.down = lambda _at: True
+    last = ConnectError("nobody there") if status is None else StatusError("busy", status=status)
+
+    async def refuse(_request: Any, _hear: Any) -> Any:
+        server.came.append(now())
+        await sleep(0.01)
+        raise last
+
+    server.answer = refuse
+    outage(server, until=20.0)
+    assert len(server.came) <= 25
+    assert server.came[-1] > 15
+    assert {type(error) for error in server.lost} == {type(last)}
+    assert {getattr(error, "status", None) for error in server.lost} == {status}
+    assert "has failed for 5 s: " in str(server.lost[0])
 
 
 def test_without_patience_calls_wait_for_as_long_as_it_takes() -> None:

@@ -153,11 +153,11 @@ def test_what_waited_for_the_end_of_a_pause_leaves_no_herd() -> None:
 
 def test_without_a_word_the_pauses_are_short_and_grow_while_nothing_is_accepted() -> None:
     """Closed for a minute without Retry-After: a handful of tries, each pause longer than the last, up to 15 s."""
-    server = Refusing((0.0, 60.0), wait=None)
+    server = Refusing((0.1, 60.0), wait=None, latency=(0.1, 0.1))
 
     async def main() -> None:
         lane = lane_to(server, limit=1)
-        while not server.accepted:
+        while len(server.accepted) < 2:
             try:
                 await send(lane, server)
             except CallError:
@@ -165,10 +165,38 @@ def test_without_a_word_the_pauses_are_short_and_grow_while_nothing_is_accepted(
 
     run_virtual(main())
     gaps = [later - before for before, later in zip(server.refused, server.refused[1:], strict=False)]
-    assert 4 <= len(server.refused) <= 9
-    assert 1.0 <= gaps[0] <= 2.1
+    assert 4 <= len(server.refused) <= 10
+    assert 0.5 <= gaps[0] <= 1.1
     assert gaps[1] > gaps[0]
     assert max(gaps) <= 15.1
+
+
+@pytest.mark.parametrize(("known", "seconds"), [(False, 5.0), (True, 90.0)], ids=["a stranger", "known"])
+def test_a_server_that_refuses_everything_without_a_word_is_given_up(known: bool, seconds: float) -> None:
+    """Calls that wait are told after 5 s if it never took any, else after its patience and half a minute."""
+    server = Refusing((0.1 if known else 0.0, 1e9), wait=None, latency=(0.1, 0.1))
+    lost: list[tuple[float, StatusError]] = []
+
+    async def call(lane: Lane) -> None:
+        while True:
+            try:
+                await send(lane, server)
+            except StatusError as error:
+                if "not sent" in str(error):
+                    lost.append((now(), error))
+                    return
+
+    async def main() -> None:
+        lane = lane_to(server)
+        if known:
+            await send(lane, server)
+        await asyncio.gather(*(call(lane) for _ in range(10)))
+
+    run_virtual(main())
+    assert lost[0][0] == pytest.approx(seconds, abs=1.0)
+    assert len(lost) == 10
+    assert {error.status for _, error in lost} == {429}
+    assert str(lost[0][1]).startswith("slow down (test:model has failed for")
 
 
 # -- the account itself -------------------------------------------------------------------------------------------
@@ -195,4 +223,4 @@ def test_what_is_accepted_makes_pauses_short_again() -> None:
     account.accepted(39.0)
     assert account.refused(60.0, None, 60.1, luck=1.0) == 15
     account.accepted(80.0)
-    assert account.refused(81.0, None, 81.1, luck=1.0) == 2
+    assert account.refused(81.0, None, 81.1, luck=1.0) == 1

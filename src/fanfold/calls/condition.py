@@ -18,7 +18,7 @@ from fanfold.calls.pulse import Pulse
 from fanfold.calls.ramp import Ramp
 from fanfold.calls.window import Window
 from fanfold.core.clock import chance
-from fanfold.errors import CallError, ConnectError, ServerDown, StatusError
+from fanfold.errors import CallError, ConnectError, StatusError
 
 if TYPE_CHECKING:
     from fanfold.calls.allowance import Allowance, Taken
@@ -34,6 +34,12 @@ LOAD = 2
 
 AGAIN = 10.0
 """Seconds within which a second refusal says that a known limit is wrong."""
+
+STRANGER = 5.0
+"""Seconds of patience with a server that never answered: more likely the address is wrong than that it is away."""
+
+A_WINDOW_MORE = 30.0
+"""Seconds more of it where all is refused as too much, and no time told: the window of a minute may have to pass."""
 
 NOTHING = Need()
 
@@ -77,6 +83,7 @@ class Condition:
         self.why = ""
         """The reason for the last change, in words."""
         self._overdue = False
+        self._refusal: StatusError | None = None
         self._refused_at = -inf
         self._usual: float | None = None
         account.lanes.append(self)
@@ -173,6 +180,7 @@ class Condition:
 
     def _answered(self, turn: Turn, at: float) -> None:
         self.account.accepted(turn.at)
+        self.health.known = True
         since = self.health.failing_since
         if since is not None and self.health.alive():
             self.window.close(at)
@@ -182,6 +190,7 @@ class Condition:
     def _refused(self, error: StatusError, turn: Turn, at: float) -> None:
         """Too many requests: pause all that use the key, and go on slower."""
         self.refusals += 1
+        self._refusal = error
         self.pulse.uncount(turn.at)
         if self.health.failing_since is not None:
             self._answered(turn, at)
@@ -228,18 +237,26 @@ class Condition:
 
     def hopeless_at(self) -> float:
         """When that will be, if nothing changes."""
-        since = self.health.failing_since
-        return inf if since is None or not self.health.down else since + self.patience
+        since, more = self.health.failing_since, 0.0
+        if since is None or not self.health.down:
+            since, more = self.account.refusing_since, A_WINDOW_MORE
+        if since is None:
+            return inf
+        return since + (self.patience + more if self.health.known else min(self.patience, STRANGER))
 
-    def gone(self, at: float) -> ServerDown:
-        """The error of a call that is not sent, because the server is down."""
-        since = self.health.failing_since or at
-        error = ServerDown(
-            f"{self.label} has failed for {at - since:.0f} s, so that {self.unsent} calls were not sent; "
-            f"the last error: {self.health.error}",
-            model=self.label,
+    def gone(self, at: float) -> CallError:
+        """The error of a call that is not sent, because the server fails all: of the kind of its last failure."""
+        since = (self.health.failing_since if self.health.down else self.account.refusing_since) or at
+        last = self.health.error if self.health.down else self._refusal
+        words = (
+            f"{last or 'refused'} ({self.label} has failed for {at - since:.0f} s: {self.unsent} calls were not sent)"
         )
-        error.__cause__ = self.health.error
+        if isinstance(last, StatusError):
+            error: CallError = StatusError(words, status=last.status, code=last.code, model=self.label)
+        else:
+            error = ConnectError(words, model=self.label)
+            error.reached = False
+        error.__cause__ = last
         return error
 
 

@@ -17,7 +17,7 @@ LONGEST = 2.0
 class Health:
     """A circuit: closed while the server answers, whatever it says; open, with probes, while it does not."""
 
-    __slots__ = ("_pause", "error", "failing_since", "probe_at", "probing", "row", "since")
+    __slots__ = ("_pause", "error", "failing_since", "known", "probe_at", "probing", "row", "since")
 
     def __init__(self) -> None:
         self.since: float | None = None
@@ -30,6 +30,8 @@ class Health:
         """The last failure."""
         self.row = 0
         """Failures in a row."""
+        self.known = False
+        """Whether it ever answered."""
         self._pause = FIRST
 
     @property
@@ -66,6 +68,7 @@ class Health:
     def alive(self) -> bool:
         """The server answered; gives whether that was the end of an outage."""
         was = self.down
+        self.known = True
         self.since = self.failing_since = None
         self.row = 0
         return was

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fanfold.calls.condition import Condition
 
-FIRST = 2.0
+FIRST = 1.0
 """Seconds of a pause, at most, where the server did not say how long."""
 
 LONGEST = 15.0
@@ -18,11 +18,13 @@ LONGEST = 15.0
 class Account:
     """One key at one host: the lanes that use it, and until when none of them may send."""
 
-    __slots__ = ("_began", "_row", "lanes", "until")
+    __slots__ = ("_began", "_row", "lanes", "refusing_since", "until")
 
     def __init__(self) -> None:
         self.lanes: list[Condition] = []
         self.until = -inf
+        self.refusing_since: float | None = None
+        """Since when it refuses everything without saying for how long; None: it does not."""
         self._began = -inf
         self._row = 0
 
@@ -33,11 +35,14 @@ class Account:
         """
         if retry_after is not None:
             pause = retry_after
+            self.refusing_since = None
         elif left_at < self._began:
             return 0.0
         else:
             pause = min(LONGEST, FIRST * 3**self._row) * (0.5 + luck / 2)
             self._row += 1
+            if self.refusing_since is None:
+                self.refusing_since = now
         if now >= self.until:
             self._began = now
         self.until = max(self.until, now + pause)
@@ -47,3 +52,4 @@ class Account:
         """Something that left after the last pause began was not refused."""
         if left_at >= self._began:
             self._row = 0
+            self.refusing_since = None

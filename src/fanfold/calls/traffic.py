@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fanfold.calls.passage import Sending
     from fanfold.calls.turnstile import Turnstile
     from fanfold.core.records import Limits
-    from fanfold.errors import ServerDown
+    from fanfold.errors import CallError
 
 
 class Waiter:
@@ -35,10 +35,10 @@ class Waiter:
         self.blocked = blocked
         """What the queue's clock of rate waits stood at when it came."""
         self.need: Need = NOTHING
-        self.future: asyncio.Future[ServerDown | None] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[CallError | None] = asyncio.get_running_loop().create_future()
 
     async def called(self) -> None:
-        """Wait for the turn; raises `ServerDown` where it never comes."""
+        """Wait for the turn; raises `CallError` where it never comes."""
         gone = await self.future
         if gone is not None:
             raise gone
@@ -63,7 +63,7 @@ class Traffic:
     # -- in and out ------------------------------------------------------------------------------------------------
 
     async def enter(self, sending: Sending) -> None:
-        """Wait for the turn of one send; who enters leaves. Raises `QueueFull`, or `ServerDown`."""
+        """Wait for the turn of one send; who enters leaves. Raises `QueueFull`, or that the server is down."""
         at, condition, gate = now(), self.condition, self.gate
         need = condition.need(sending.passage.request)
         if not self.queue and gate.in_use < gate.limit and condition.lack(need, at)[0] <= AT_ONCE:
