@@ -108,7 +108,7 @@ class Condition:
         return (rated, True) if rated > wait else (wait, False)
 
     def _rated(self, need: Need, at: float) -> float:
-        pause = self.account.until - at
+        pause = self.account.wait(at)
         if pause > 0:
             return pause
         if self.guess.resume(at):
@@ -127,6 +127,7 @@ class Condition:
         taken = [(allowance, allowance.take(need, at)) for allowance in self.allowances if allowance.buckets] or None
         self.health.probing = self.health.down
         self._overdue = False
+        self.account.take(at)
         self.pulse.count(at)
         self.guess.take(at)
         self.ramp.take(at, self.window.room, self.pulse.latency)

@@ -11,14 +11,17 @@ if TYPE_CHECKING:
 FIRST = 1.0
 """Seconds of a pause, at most, where the server did not say how long."""
 
-LONGEST = 15.0
+AHEAD = 0.5
+"""Seconds that the first after such a pause goes ahead: a refusal comes at once."""
+
+LONGEST = 12.0
 """Seconds to which such a pause grows while nothing is accepted in between."""
 
 
 class Account:
     """One key at one host: the lanes that use it, and until when none of them may send."""
 
-    __slots__ = ("_began", "_row", "lanes", "refusing_since", "until")
+    __slots__ = ("_ahead_until", "_began", "_row", "_silent", "lanes", "refusing_since", "until")
 
     def __init__(self) -> None:
         self.lanes: list[Condition] = []
@@ -27,6 +30,8 @@ class Account:
         """Since when it refuses everything without saying for how long; None: it does not."""
         self._began = -inf
         self._row = 0
+        self._silent = False
+        self._ahead_until = -inf
 
     def refused(self, left_at: float, retry_after: float | None, now: float, luck: float) -> float:
         """A 429 came for what left at `left_at`; gives the seconds of pause that it makes.
@@ -36,17 +41,29 @@ class Account:
         if retry_after is not None:
             pause = retry_after
             self.refusing_since = None
+            self._silent = False
         elif left_at < self._began:
             return 0.0
         else:
-            pause = min(LONGEST, FIRST * 3**self._row) * (0.5 + luck / 2)
+            pause = min(LONGEST, FIRST * 4**self._row) * (0.5 + luck / 2)
             self._row += 1
+            self._silent = True
             if self.refusing_since is None:
                 self.refusing_since = now
         if now >= self.until:
             self._began = now
         self.until = max(self.until, now + pause)
         return pause
+
+    def wait(self, now: float) -> float:
+        """Seconds until a send may leave."""
+        return max(self.until, self._ahead_until) - now
+
+    def take(self, now: float) -> None:
+        """One leaves. After a pause that nobody asked for it goes ahead alone, to see whether it is over."""
+        if self._silent:
+            self._silent = False
+            self._ahead_until = now + AHEAD
 
     def accepted(self, left_at: float) -> None:
         """Something that left after the last pause began was not refused."""
