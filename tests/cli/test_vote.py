@@ -175,3 +175,24 @@ def test_too_few_valid_ballots_are_an_error() -> None:
     assert (done.code, done.out) == (1, "")
     assert done.told.startswith("fanfold: QuorumError: 1 of 3 ballots are valid")
     assert "who knows" in done.told
+
+
+def test_rates_pace_the_calls() -> None:
+    """`--rpm 120` sends two a second: three voters take a second and more; without it they take none."""
+    with ModelServer(["spam"]) as server:
+        took = []
+        for rates in ((), ("--rpm", "120"), ("--tpm", "1e9")):
+            common = ("vote", SPAM, "--choices", "spam,ham", "-n", "3", "--all", "--model", "openai:m", "x", "--json")
+            done = fanfold(*common, "--base-url", server.url, *rates)
+            assert done.code == 0
+            took.append(done.document["wall"])
+    assert took[1] >= 0.98
+    assert max(took[0], took[2]) < took[1]
+
+
+@pytest.mark.parametrize("option", ["--rpm", "--tpm"])
+def test_a_rate_of_nothing_is_wrong_usage(option: str) -> None:
+    """It names what is wrong, and sends nothing."""
+    done = fanfold("vote", SPAM, "--choices", "spam,ham", "--model", "fake:", option, "0", "x")
+    assert done.code == 2
+    assert "above 0" in done.told

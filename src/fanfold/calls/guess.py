@@ -41,8 +41,11 @@ CYCLE = 60.0
 SOON = 5.0
 """A pause up to here is that of a bucket that refills, a longer one that of a window that has to pass."""
 
+ENOUGH = 20
+"""Accepted sends in the minute before a refusal from which they are a measure of it."""
+
 DOUBLING = 3.0
-"""Seconds in which the first search doubles the rate."""
+"""Seconds in which a search doubles the rate."""
 
 
 class Guess:
@@ -82,7 +85,7 @@ class Guess:
         """Sends a second."""
         if self._searching:
             return self._base * 2 ** min(64.0, self._grown / DOUBLING)
-        cycle = max(CYCLE, CYCLE / self._base)
+        cycle = min(3 * CYCLE, max(CYCLE, CYCLE / self._base))
         return self._base * (1 + GROWTH * (self._grown / cycle) ** 3)
 
     def refused(self, left_at: float, now: float) -> bool:
@@ -133,15 +136,18 @@ class Guess:
     def _found(self, before: float, now: float) -> float:
         """The rate to go on with, in sends a second, after the refusal at `_event_at` and the one at `before`."""
         pause, spell = now - self._event_at, self._event_at - before
-        minute = max(1.0, self.pulse.a_minute(self._event_at)) / 60
-        if before == -inf:
-            self._searching = pause <= SOON
-            return max(minute, 1 / max(pause, 0.1)) if self._searching else minute * BELOW
+        many = self.pulse.a_minute(self._event_at)
+        minute = many / 60
+        closed = before > -inf and self._since <= 0
         searched, self._searching = self._searching, False
-        rate = self._event_rate
-        if self._since <= 0:
+        if before == -inf or closed:
             # Nothing was accepted after a pause: no bucket that refills, but a window that is full.
-            return min(rate, minute)
+            if many >= ENOUGH and (closed or pause > SOON):
+                return min(self._event_rate, minute * BELOW)
+            # Too few to measure by, as when others used up the key: it says that there is a limit, not which.
+            self._searching = True
+            return min(self._event_rate, max(minute, 1 / min(1.0, max(pause, 0.1))))
+        rate = self._event_rate
         if spell >= QUIET or searched:
             found = JUST_BELOW * rate
         else:

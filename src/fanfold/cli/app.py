@@ -51,6 +51,14 @@ Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="Seconds for the whole run; at their end it fails.")
 ]
 MaxInFlight = Annotated[int, typer.Option(metavar="N", help="The most calls on the wire at once.")]
+Rpm = Annotated[
+    float | None,
+    typer.Option("--rpm", metavar="N", help="The requests a minute that each model grants; default: what it says."),
+]
+Tpm = Annotated[
+    float | None,
+    typer.Option("--tpm", metavar="N", help="The tokens a minute that each model grants; default: what it says."),
+]
 TimelinePath = Annotated[
     str | None,
     typer.Option(
@@ -97,10 +105,16 @@ def _executed(build: Any, options: dict[str, Any], **told: Any) -> typer.Exit:
 
 
 def _options(
-    model: str | None, base_url: str | None, budget: float | None, *, allow_http: bool, max_in_flight: int
+    model: str | None,
+    base_url: str | None,
+    budget: float | None,
+    rates: tuple[float | None, float | None],
+    *,
+    allow_http: bool,
+    max_in_flight: int,
 ) -> dict[str, Any]:
     """The options of a command's session."""
-    limits = {"budget": budget, "max_in_flight": max_in_flight}
+    limits = {"budget": budget, "max_in_flight": max_in_flight, "rates": rates}
     return {"model": model, "base_url": base_url, "allow_http": allow_http, **limits}
 
 
@@ -168,6 +182,8 @@ def vote(
     budget: Money = None,
     dry_run: DryRun = False,
     max_in_flight: MaxInFlight = 64,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
     input_json: InputJson = False,
     timeline: TimelinePath = None,
     json: Json = False,
@@ -179,7 +195,7 @@ def vote(
     """
     models = model or []
     first = models[0] if models else None
-    options = _options(first, base_url, budget, allow_http=allow_http, max_in_flight=max_in_flight)
+    options = _options(first, base_url, budget, (rpm, tpm), allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         loading.check_model(models)
@@ -230,6 +246,8 @@ def sections(
     budget: Money = None,
     dry_run: DryRun = False,
     max_in_flight: MaxInFlight = 64,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
     input_json: InputJson = False,
     timeline: TimelinePath = None,
     json: Json = False,
@@ -239,7 +257,7 @@ def sections(
 
     Each section is a prompt of its own; a further prompt may merge what they give.
     """
-    options = _options(model, base_url, budget, allow_http=allow_http, max_in_flight=max_in_flight)
+    options = _options(model, base_url, budget, (rpm, tpm), allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         step = loading.build_sections(section or [], merge, on_error, quorum)
@@ -269,6 +287,8 @@ def run(
     budget: Money = None,
     dry_run: DryRun = False,
     max_in_flight: MaxInFlight = 64,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
     input_json: InputJson = False,
     timeline: TimelinePath = None,
     json: Json = False,
@@ -278,7 +298,7 @@ def run(
 
     A step is a prompt, a pattern made of steps, or a function marked @step.
     """
-    options = _options(model, base_url, budget, allow_http=allow_http, max_in_flight=max_in_flight)
+    options = _options(model, base_url, budget, (rpm, tpm), allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         step = loading.load_step(target)

@@ -8,6 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fanfold.calls.allowance import RateLimit
 from fanfold.calls.amounts import Budget
 from fanfold.cli import reports
 from fanfold.cli.drawing import drew, picture_path
@@ -39,14 +40,14 @@ def execute(
 ) -> int:
     """Build the step and its input, run it, print what came of it; gives the exit code.
 
-    `options` are those of a session; its budget is in dollars. `models` must be there before anything is sent. The
-    picture of the run goes to `timeline`. With `dry_run` nothing is sent, and what it would take is printed. Raises
-    `UsageError` where it comes to nothing before the run.
+    `options` are those of a session; its budget is in dollars, and `rates` are the requests and tokens that each model
+    grants a minute. `models` must be there before anything is sent. The picture of the run goes to `timeline`. With
+    `dry_run` nothing is sent, and what it would take is printed. Raises `UsageError` where it comes to nothing before
+    the run.
     """
     check_seconds(timeout)
     target = None if timeline is None else picture_path(timeline)
-    usd = options.get("budget")
-    options = {**options, "budget": None if usd is None else Budget(usd=usd)}
+    options = _limited(**options)
     if dry_run:
         return _foretell(build, options, json=json)
     job = _Job(options, models, timeout, target, json=json, quiet=quiet)
@@ -61,6 +62,16 @@ def execute(
     drawn = drew(run, job.timeline)
     job.print(run)
     return DONE if drawn else FAILED
+
+
+def _limited(
+    budget: float | None = None, rates: tuple[float | None, float | None] = (None, None), **options: Any
+) -> dict[str, Any]:
+    """The options of a session, with what bounds it as records; raises `UsageError`."""
+    options["budget"] = None if budget is None else Budget(usd=budget)
+    if rates != (None, None):
+        options["rate_limits"] = RateLimit(requests=rates[0], tokens=rates[1])
+    return options
 
 
 def _foretell(build: Callable[[], tuple[Step[Any, Any], Any]], options: Mapping[str, Any], *, json: bool) -> int:

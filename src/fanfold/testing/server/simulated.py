@@ -59,6 +59,8 @@ class SimulatedModel:
         spec = vendor(name=name, base_url=f"{ORIGIN}/v1", api_key=key, structured=True)
         self._wire = spec.open(cast("Transport", _Direct(self.service, spoken)))
         self.label = self._wire.label
+        self.account = self._wire.account
+        self.meters_ceiling = self._wire.meters_ceiling
         self.made_up = self.service.answerer.kind == "made-up"
         self.structured = True
 
