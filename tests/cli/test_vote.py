@@ -178,7 +178,7 @@ def test_too_few_valid_ballots_are_an_error() -> None:
 
 
 def test_rates_pace_the_calls() -> None:
-    """`--rpm 120` sends two a second: three voters take a second and more; without it they take none."""
+    """`--rpm 120` sends two at once and then two a second: a third voter waits half a second, without it none does."""
     with ModelServer(["spam"]) as server:
         took = []
         for rates in ((), ("--rpm", "120"), ("--tpm", "1e9")):
@@ -186,8 +186,8 @@ def test_rates_pace_the_calls() -> None:
             done = fanfold(*common, "--base-url", server.url, *rates)
             assert done.code == 0
             took.append(done.document["wall"])
-    assert took[1] >= 0.98
-    assert max(took[0], took[2]) < took[1]
+    assert took[1] >= 0.5
+    assert max(took[0], took[2]) < 0.4
 
 
 @pytest.mark.parametrize("option", ["--rpm", "--tpm"])
