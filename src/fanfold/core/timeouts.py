@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from fanfold.core.clock import now
 from fanfold.core.scope import Scope, current
-from fanfold.errors import StepTimeout, UsageError
+from fanfold.errors import LoopError, StepTimeout, UsageError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -62,7 +62,18 @@ class within:  # noqa: N801  # reads as a word: `async with within(seconds, what
     runs inside finds its end as its scope's `deadline`.
     """
 
-    __slots__ = ("_later", "_outer", "_scope", "_seconds", "_timer", "_until", "_what")
+    __slots__ = (
+        "_cancelling",
+        "_expired",
+        "_later",
+        "_outer",
+        "_scope",
+        "_seconds",
+        "_task",
+        "_timer",
+        "_until",
+        "_what",
+    )
 
     def __init__(self, seconds: float | None, what: str, *, later: bool = False, until: float | None = None) -> None:
         check_seconds(seconds)
@@ -70,40 +81,48 @@ class within:  # noqa: N801  # reads as a word: `async with within(seconds, what
         self._what = what
         self._later = later
         self._until = until
-        self._timer: asyncio.Timeout | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._scope: Scope | None = None
         self._outer: float | None = None
+        self._expired = False
 
     async def __aenter__(self) -> Self:
         if self._seconds is not None:
+            task = asyncio.current_task()
+            if task is None:
+                raise LoopError("a timeout needs a task around it")
+            self._task = task
+            self._cancelling = task.cancelling()
             self._scope = current()
             self._outer = None if self._scope is None else self._scope.deadline
-            self._timer = asyncio.timeout(None)
-            await self._timer.__aenter__()
             if not self._later:
                 self.start()
         return self
 
     def start(self) -> None:
         """Begin to count, unless that was done before."""
-        if self._timer is None or self._seconds is None or self._timer.when() is not None:
+        if self._timer is not None or self._expired or self._seconds is None:
             return
-        end = now() + self._seconds if self._until is None else self._until
-        self._timer.reschedule(end)
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._seconds if self._until is None else self._until
+        self._timer = loop.call_at(end, self._expire)
         if self._scope is not None:
             self._scope.until(end)
 
+    def _expire(self) -> None:
+        self._expired = True
+        self._task.cancel()
+
+    # Cancellations are counted as by `asyncio.timeout`, which takes twice the time: one was asked for here, and only
+    # where no other is outstanding did the block end because of it.
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._timer is None or self._seconds is None:
-            return
+        if self._timer is not None:
+            self._timer.cancel()
         if self._scope is not None:
             self._scope.deadline = self._outer
-        try:
-            await self._timer.__aexit__(kind, error, trace)
-        except TimeoutError:
-            # Only our own timer's end gets here: a TimeoutError from inside is passed on by the timer as it is.
+        if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise StepTimeout(
-                f"{self._what} took longer than its timeout of {self._seconds:g} s", seconds=self._seconds
+                f"{self._what} took longer than its timeout of {self._seconds:g} s", seconds=self._seconds or 0.0
             ) from None
