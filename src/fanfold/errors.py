@@ -17,6 +17,10 @@
     │  └─ QueueFull                     x more calls wait for their turn than `max_queued` allows
     ├─ BudgetError (FatalError)         the budget cannot cover what comes next: ends the run
     ├─ NotStarted                       a branch that a budget had no money for, under "shrink"
+    ├─ JournalError (FatalError)        the journal cannot keep or give what it must: ends the run
+    │  ├─ JournalLocked                   x another process has it open; carries its pid
+    │  ├─ JournalCorrupt                  x its file is damaged
+    │  └─ ReplayMiss                      x a replay needs what was not recorded
     ├─ ParseError                       a reply that is not of the type asked for; carries the text
     ├─ StepTimeout (TimeoutError)       the time given is over; it covered every attempt
     ├─ BranchError                      a branch failed; carries what the others finished
@@ -228,6 +232,29 @@ class NotStarted(FanfoldError):
     def __init__(self, refused: BudgetError) -> None:
         super().__init__(f"not started: {refused}")
         self.refused = refused
+
+
+class JournalError(FatalError):
+    """The journal cannot keep or give what it must: no space, no permission, no journal.
+
+    Nothing goes on without it.
+    """
+
+
+class JournalLocked(JournalError):
+    """Another process has the journal open; `pid` is that process (0: it could not be told)."""
+
+    def __init__(self, message: str, *, pid: int = 0) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class JournalCorrupt(JournalError):
+    """The journal's file is damaged: a record does not match its checksum, or SQLite cannot read the file."""
+
+
+class ReplayMiss(JournalError):
+    """A replay needs a run or a call that was not recorded; nothing was sent."""
 
 
 class ParseError(FanfoldError):

@@ -1,0 +1,99 @@
+"""What the road, the fans and the steps see of a journal: the book of one run, and what stands in it.
+
+The journal itself lies in a room that these cannot enter; they reach it through the protocols here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from fanfold.core.records import Call, Reply, Why
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from fanfold.core.records import Draw
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A call that was made before: its record, and the reply it brought, or the error it ended with.
+
+    Neither is there for a call that was cut off under way.
+    """
+
+    call: Call
+    reply: Reply | None = None
+    error: Exception | None = None
+
+
+class Folded(msgspec.Struct, frozen=True):
+    """How a fan ended: which branches were folded, in which order, and why it ended.
+
+    `flying` says for each of them how many others were out when it was folded. `begun` counts the branches that were
+    launched, `late` those that came after *enough*. `failed` says that the fold's answer was an error.
+    """
+
+    order: tuple[int, ...]
+    flying: tuple[int, ...]
+    why: Why
+    begun: int
+    branches: int
+    late: tuple[int, ...] = ()
+    failed: bool = False
+
+
+class Book(Protocol):
+    """What the journal holds of one run, and where the run writes.
+
+    `secret` makes the run's fences. Where it `replays`, what is not in it is not asked for but an error. `settled`
+    says of a look-up that it happens under a fan that had ended: there, errors are part of what happened.
+    """
+
+    secret: bytes
+    replays: bool
+
+    def digest(self, model: str, key: bytes) -> bytes:
+        """Name a request to a model for good."""
+        ...
+
+    def found(self, digest: bytes, draw: Draw, *, settled: bool) -> Found | None:
+        """The call as it was made before in this run; raises `ReplayMiss`."""
+        ...
+
+    async def shared(self, digest: bytes, draw: Draw) -> Found | None:
+        """The same request as any run made it, where the journal is a cache."""
+        ...
+
+    def keep(self, digest: bytes, key: bytes, call: Call, reply: Reply) -> asyncio.Future[None]:
+        """Keep a reply; the future is done when it is on the disk, and raises `JournalError` where it cannot be."""
+        ...
+
+    def note(self, digest: bytes, key: bytes, call: Call, error: BaseException | None) -> None:
+        """Keep how a call ended that brought no reply."""
+        ...
+
+    def bill(self, digest: bytes, call: Call) -> None:
+        """Keep the last record of a call whose reply was kept before its other sends had ended."""
+        ...
+
+    def folded(self, place: str, branches: int, *, settled: bool) -> tuple[int, Folded | None]:
+        """The number of the fan that begins at `place`, and how it ended before."""
+        ...
+
+    def keep_fan(self, place: str, nth: int, folded: Folded) -> None:
+        """Keep how a fan ended."""
+        ...
+
+    def value(self, place: str, digest: bytes) -> tuple[int, msgspec.Raw | None]:
+        """The number of the value that is made next at `place`, and its JSON where it was kept before."""
+        ...
+
+    def keep_value(self, place: str, nth: int, digest: bytes, value: Any) -> asyncio.Future[None]:
+        """Keep a value; the future is done when it is on the disk."""
+        ...
+
+    def end(self, error: BaseException | None) -> None:
+        """The run is over."""
+        ...

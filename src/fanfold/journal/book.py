@@ -1,0 +1,213 @@
+"""The book of one run: what was recorded of it, and the way of what happens in it to the writer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fanfold.core.clock import wall
+from fanfold.core.journaling import Folded, Found
+from fanfold.errors import FatalError, JournalError, ReplayMiss, UsageError
+from fanfold.journal.entries import NOTHING, Again, Begun, Bill, Draft, Ended, Entry, Kept, Value, digest_of
+from fanfold.journal.failures import error_of, failure_of
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterable
+
+    from fanfold.core.records import Call, Draw, Reply
+    from fanfold.journal.journal import Journal
+
+_begun = msgspec.json.Decoder(Begun).decode
+_again = msgspec.json.Decoder(Again).decode
+_kept = msgspec.json.Decoder(Kept).decode
+_bill = msgspec.json.Decoder(Bill).decode
+_folded = msgspec.json.Decoder(Folded).decode
+_value = msgspec.json.Decoder(Value).decode
+
+
+class History:
+    """What a journal holds of one run, by what it is looked up by.
+
+    `step` is the fingerprint of the step that runs now: what an earlier version of it folded is left out, for another
+    rule would have folded something else. `changed` says that the last one to run was another.
+    """
+
+    def __init__(self, entries: Iterable[Entry], step: str) -> None:
+        self.secret = b""
+        self.calls: dict[tuple[str, int, bytes], Entry] = {}
+        self.bills: dict[tuple[str, int, bytes], Entry] = {}
+        self.fans: dict[tuple[str, int], Entry] = {}
+        self.values: dict[tuple[str, int, bytes], Entry] = {}
+        self.changed = False
+        for entry in entries:
+            if entry.kind in {"run", "again"}:
+                self._begin(entry, step)
+            else:
+                self._add(entry)
+
+    def _begin(self, entry: Entry, step: str) -> None:
+        if entry.kind == "run":
+            self.secret = bytes.fromhex(_begun(entry.body).fences)
+        self.changed = _again(entry.body).step != step
+
+    def _add(self, entry: Entry) -> None:
+        key = (entry.place, entry.nth, entry.digest)
+        if entry.kind == "call":
+            self.calls[key] = entry
+            self.bills.pop(key, None)
+        elif entry.kind == "bill":
+            self.bills[key] = entry
+        elif entry.kind == "fan" and not self.changed:
+            self.fans[entry.place, entry.nth] = entry
+        elif entry.kind == "value" and not self.changed:
+            self.values[key] = entry
+
+    def call(self, key: tuple[str, int, bytes]) -> Found | None:
+        """A call, taken out: each is given once."""
+        entry = self.calls.pop(key, None)
+        if entry is None:
+            return None
+        bill = self.bills.pop(key, None)
+        return found_in(entry, bill)
+
+
+def found_in(entry: Entry, bill: Entry | None = None) -> Found:
+    """A call's entry as what a call finds."""
+    kept = _kept(entry.body)
+    call = kept.call if bill is None else _bill(bill.body).call
+    error = None if kept.failure is None else error_of(kept.failure, model=call.model)
+    return Found(call, kept.reply, error)
+
+
+class RunBook:
+    """One run in a journal; see `Book` in `core/journaling.py`, whose words these are."""
+
+    def __init__(
+        self, journal: Journal, run: int, secret: bytes, history: History | None, *, key: str | None, replays: bool
+    ) -> None:
+        self.journal = journal
+        self.run = run
+        self.secret = secret
+        self.history = history
+        self.key = key
+        self.replays = replays
+        self._fans: dict[str, int] = {}
+        self._values: dict[tuple[str, bytes], int] = {}
+
+    def digest(self, model: str, key: bytes) -> bytes:
+        """Name a request to a model for good."""
+        return digest_of(model.encode(), key)
+
+    def found(self, digest: bytes, draw: Draw, *, settled: bool) -> Found | None:
+        """The call as it was made before; an error of then is given only where it is `settled`, or in a replay."""
+        if self.history is None:
+            return None
+        found = self.history.call((self.journal.clean(draw.place), draw.nth, digest))
+        if self.replays and found is None:
+            why = "its step has changed since" if self.history.changed else "a model, a prompt or an input is another"
+            raise ReplayMiss(
+                f"no such call was recorded at {draw.place!r} (request {digest.hex()[:8]}, number {draw.nth}): {why}; "
+                "nothing was sent; record it again"
+            )
+        if found is not None and found.reply is None and not (settled or self.replays):
+            return None  # it failed or was cut off: asked again
+        if found is not None:
+            self.journal.found_one()
+        return found
+
+    async def shared(self, digest: bytes, draw: Draw) -> Found | None:
+        """The newest answer to the same request and ordinal, whichever run asked; None where that is too old."""
+        return await self.journal.cached(digest, draw.ordinal)
+
+    def keep(self, digest: bytes, key: bytes, call: Call, reply: Reply) -> asyncio.Future[None]:
+        """Keep a reply; no await lies between the wire's last byte and the writer's queue."""
+        full = self.journal.content == "full"
+        kept = Kept(
+            call,
+            msgspec.Raw(key) if full else NOTHING,
+            reply if full else None,
+            replied=None if full else digest_of(*(text.encode() for text in reply.texts)).hex(),
+        )
+        return self._write_call("call", digest, call, kept)
+
+    def note(self, digest: bytes, key: bytes, call: Call, error: BaseException | None) -> None:
+        """Keep how a call ended without a reply; what ends the run, as a wrong key, is not an outcome to replay."""
+        full = self.journal.content == "full"
+        failure = None
+        if isinstance(error, Exception) and not isinstance(error, FatalError):
+            failure = failure_of(error, full=full)
+        if not full:
+            call = msgspec.structs.replace(call, error=call.error and call.error.partition(":")[0])
+        kept = Kept(call, msgspec.Raw(key) if full else NOTHING, None, failure)
+        self._tell(lambda: self._write_call("call", digest, call, kept))
+
+    def bill(self, digest: bytes, call: Call) -> None:
+        """Keep a call's last record."""
+        self._tell(lambda: self._write_call("bill", digest, call, Bill(call)))
+
+    def folded(self, place: str, branches: int, *, settled: bool) -> tuple[int, Folded | None]:
+        """Which fan this is at its place, and how it ended then."""
+        nth = self._fans.get(place, 0)
+        self._fans[place] = nth + 1
+        if self.history is None:
+            return nth, None
+        entry = self.history.fans.get((self.journal.clean(place), nth))
+        folded = None if entry is None else _folded(entry.body)
+        if folded is None or folded.branches != branches or (folded.failed and not (settled or self.replays)):
+            return nth, None
+        return nth, folded
+
+    def keep_fan(self, place: str, nth: int, folded: Folded) -> None:
+        """Keep how a fan ended; raises `JournalError`."""
+        if self.replays:
+            return
+        _ = self._write("fan", place, nth, folded)  # not waited for: what follows stands behind it in the queue
+
+    def value(self, place: str, digest: bytes) -> tuple[int, msgspec.Raw | None]:
+        """Which value of this input this is at its place, and what it was."""
+        nth = self._values.get((place, digest), 0)
+        self._values[place, digest] = nth + 1
+        entry = None
+        if self.history is not None:
+            entry = self.history.values.get((self.journal.clean(place), nth, digest))
+        return nth, None if entry is None else _value(entry.body).value
+
+    def keep_value(self, place: str, nth: int, digest: bytes, value: Any) -> asyncio.Future[None]:
+        """Keep a value; raises `UsageError` where it is no plain data, for then it could not be given back."""
+        try:
+            data = msgspec.json.encode(value)
+            same = msgspec.json.decode(data) == value
+        except (TypeError, ValueError, msgspec.MsgspecError):
+            same = False
+        if not same:
+            raise UsageError(
+                f"the step at {place!r} keeps its result in the journal, and gave a {type(value).__name__} that JSON "
+                "cannot give back as it is: let it return text, numbers, lists and dicts, or leave out journal=True"
+            )
+        return self._write("value", place, nth, Value(msgspec.Raw(data)), digest)
+
+    def end(self, error: BaseException | None) -> None:
+        """The run is over; a journal that fails here has failed its calls before."""
+        self.journal.ended(self)
+        how = "ok" if error is None else "error" if isinstance(error, Exception) else "cancelled"
+        said = None
+        if isinstance(error, Exception):
+            said = f"{type(error).__name__}: {error}" if self.journal.content == "full" else type(error).__name__
+        self._tell(lambda: self._write("end", self.key or "", 0, Ended(how, said)))
+
+    def _write_call(self, kind: Any, digest: bytes, call: Call, content: Any) -> asyncio.Future[None]:
+        draw = call.draw
+        draft = Draft(kind, self.run, draw.place, draw.nth, draw.ordinal, digest, wall(), content)
+        return self.journal.write(draft)
+
+    def _write(self, kind: Any, place: str, nth: int, content: Any, digest: bytes = b"") -> asyncio.Future[None]:
+        return self.journal.write(Draft(kind, self.run, place, nth, 0, digest, wall(), content))
+
+    def _tell(self, write: Callable[[], object]) -> None:
+        """Write where nobody could be told that it cannot be: the next call is."""
+        try:
+            write()
+        except JournalError:
+            return

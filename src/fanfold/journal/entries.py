@@ -1,0 +1,134 @@
+"""What stands in a journal: entries, what each kind of them says, and the checksum that each carries."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from fanfold.core.records import Call, Reply
+from fanfold.errors import JournalCorrupt
+
+Kind = Literal["run", "again", "end", "call", "bill", "fan", "value", "row"]
+
+Content = Literal["full", "hash"]
+"""Whether prompts and replies are kept, or their digests only."""
+
+
+class Entry(NamedTuple):
+    """One line of the log, as it stands in the database; `body` is JSON and `checksum` covers all the rest."""
+
+    kind: str
+    run: int
+    place: str
+    nth: int
+    ordinal: int
+    digest: bytes
+    at: float
+    body: str
+    checksum: bytes = b""
+
+    def signed(self) -> Entry:
+        """The entry with its checksum."""
+        return self._replace(checksum=_checksum(self))
+
+    def check(self) -> Entry:
+        """Itself; raises `JournalCorrupt` where it is not what was written."""
+        if self.checksum != _checksum(self):
+            raise JournalCorrupt(
+                f"an entry of the journal is damaged ({self.kind} of run {self.run} at {self.place!r}): what it says "
+                "cannot be trusted; restore the file, or let `fanfold journal verify` say what is left"
+            )
+        return self
+
+
+class Draft(NamedTuple):
+    """An entry on its way to the writer, which encodes, redacts and signs it."""
+
+    kind: Kind
+    run: int
+    place: str
+    nth: int
+    ordinal: int
+    digest: bytes
+    at: float
+    content: Any
+
+
+class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The error of a call: its kind, its words, and what the kinds of the tree carry."""
+
+    kind: str
+    message: str
+    status: int | None = None
+    text: str | None = None
+    seconds: float | None = None
+    code: str = ""
+
+
+class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run: the fingerprint of its `step`, the digest of what it was `given`, and the secret that makes its `fences`."""
+
+    name: str
+    step: str
+    given: str
+    fences: str
+    mode: str = ""
+
+
+class Again(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run that is taken up again, by a step with this fingerprint."""
+
+    step: str
+
+
+class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a run ended: ok, error or cancelled."""
+
+    how: str
+    error: str | None = None
+
+
+NOTHING = msgspec.Raw(b"null")
+
+
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A call: its record, and what was asked and answered; or `NOTHING`, and the digest of the answer."""
+
+    call: Call
+    request: msgspec.Raw
+    reply: Reply | None = None
+    failure: Failure | None = None
+    replied: str | None = None
+
+
+class Bill(msgspec.Struct, frozen=True):
+    """The last record of a call whose reply was kept before."""
+
+    call: Call
+
+
+class Value(msgspec.Struct, frozen=True):
+    """The result of a step that keeps its own."""
+
+    value: msgspec.Raw
+
+
+def body_of(content: Any) -> str:
+    """The JSON of an entry's content."""
+    return msgspec.json.encode(content).decode()
+
+
+def digest_of(*parts: bytes) -> bytes:
+    """Sixteen bytes that name these parts for good; where one ends and the next begins matters."""
+    named = blake2b(digest_size=16)
+    for part in parts:
+        named.update(len(part).to_bytes(8, "big"))
+        named.update(part)
+    return named.digest()
+
+
+def _checksum(entry: Entry) -> bytes:
+    covered = msgspec.msgpack.encode(entry[:-1])
+    return blake2b(covered, digest_size=16).digest()

@@ -1,0 +1,284 @@
+"""The journal: one SQLite file that is cache, resume log, recording and audit trail at once."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import msgspec
+
+from fanfold.core.clock import chance, wall
+from fanfold.errors import JournalError, ReplayMiss, UsageError
+from fanfold.journal import store as stores
+from fanfold.journal.book import History, RunBook, found_in
+from fanfold.journal.entries import Again, Begun, Content, Draft, Entry, Kind, digest_of
+from fanfold.journal.redaction import Redactor
+from fanfold.journal.worker import Worker, WorkerStatistics, Writer
+
+if TYPE_CHECKING:
+    import os
+    import sqlite3
+    from collections.abc import Callable, Iterable
+
+    from fanfold.core.journaling import Book, Found
+
+Mode = Literal["off", "record", "resume", "cache", "replay"]
+MODES: tuple[Mode, ...] = ("off", "record", "resume", "cache", "replay")
+
+NEWEST = "SELECT run FROM entries WHERE kind = 'run' AND digest = ? AND nth = ? ORDER BY seq DESC LIMIT 1"
+SITTING = "SELECT count(*) FROM entries WHERE kind IN ('run', 'again') AND digest = ? AND seq > ?"
+
+
+class JournalStatistics(msgspec.Struct, frozen=True):
+    """What an open journal holds and has done: runs under way, what was found instead of asked, its two threads."""
+
+    runs: int = 0
+    found: int = 0
+    writer: WorkerStatistics = WorkerStatistics()
+    reader: WorkerStatistics = WorkerStatistics()
+
+
+class Journal:
+    """The record of runs in one SQLite file, for ``Session(journal=...)``.
+
+    `mode` says what it is used for:
+
+    - ``"resume"`` (default): a run with the same key goes on where it ended; what was answered is not asked again.
+    - ``"record"``: always ask, and keep.
+    - ``"cache"``: an equal request of any run is answered from the journal, if that is at most `max_age` seconds old.
+    - ``"replay"``: no network at all; what was not recorded raises `ReplayMiss`.
+    - ``"off"``: as if there were none.
+
+    A run's key is its step's name and its input, and the how-manieth such run of this sitting it is; or the `key` that
+    ``step.run(..., key=...)`` gives. ``content="hash"`` keeps digests of prompts and replies only: an audit trail,
+    which can be recorded but not resumed from.
+
+    One process owns a journal; a second one is refused (`JournalLocked`). Replays only read, and any number may.
+    A reply is on the disk before its call returns. Raises `JournalError` when it cannot be kept: nothing goes on
+    without it.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        mode: Mode = "resume",
+        content: Content = "full",
+        max_age: float | None = None,
+    ) -> None:
+        _check(mode, content, max_age)
+        self.path = Path(path)
+        self.mode = mode
+        self.content = content
+        self.max_age = max_age
+        self.redactor = Redactor()
+        self.clean = self.redactor.clean
+        self._users = 0
+        self._door = asyncio.Lock()
+        self._writer: Writer | None = None
+        self._reader: Worker | None = None
+        self._open_runs: set[int] = set()
+        self._keys: set[str | None] = set()
+        self._since = 0
+        self._replayed: dict[bytes, int] = {}
+        self._found = 0
+
+    def __repr__(self) -> str:
+        return f"Journal({str(self.path)!r}, mode={self.mode!r})"
+
+    # -- open and close -------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Open the file; each `open` has a `close`, and the last one closes it.
+
+        Raises `JournalLocked`, `JournalCorrupt`, `JournalError`.
+        """
+        if not self._users:
+            self._door = asyncio.Lock()  # of this loop: the journal may have been open in another before
+        self._users += 1
+        try:
+            async with self._door:
+                if self.mode != "off" and self._reader is None:
+                    await self._open()
+        except BaseException:
+            self._users -= 1
+            raise
+
+    async def close(self) -> None:
+        """Write what there is to write; the last `close` ends the threads and gives the file free."""
+        self._users -= 1
+        if self._users > 0:
+            return
+        writer, reader = self._writer, self._reader
+        self._writer = self._reader = None
+        for worker in (reader, writer):
+            if worker is not None:
+                await worker.stop()
+
+    async def _open(self) -> None:
+        if self.mode == "replay":
+            await self._read()
+            return
+        writer = Writer(self.path, self.redactor, cache=self.mode == "cache")
+        try:
+            await writer.start()
+            self._since = await writer.ask(_last)
+            await self._read()
+        except BaseException:
+            await writer.stop()
+            raise
+        self._writer = writer
+
+    async def _read(self) -> None:
+        reader = Worker(self.path)
+        try:
+            await reader.start()
+        except BaseException:
+            await reader.stop()
+            raise
+        self._reader = reader
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Take these out of everything that is written from now on."""
+        self.redactor.hide(secrets)
+
+    def statistics(self) -> JournalStatistics:
+        """What it holds and has done; no runs at rest."""
+        writer = WorkerStatistics() if self._writer is None else self._writer.statistics()
+        reader = WorkerStatistics() if self._reader is None else self._reader.statistics()
+        return JournalStatistics(len(self._open_runs), self._found, writer, reader)
+
+    # -- runs -----------------------------------------------------------------------------------------------
+
+    async def begin(self, name: str, step: str, given: bytes, key: str | None) -> Book:
+        """Open the book of a run of the step `name` with the fingerprint `step`, on the input with the digest `given`.
+
+        Raises `ReplayMiss` where a replay has no such run, and `UsageError` for a `key` that is under way.
+        """
+        digest = digest_of(b"run", name.encode(), given) if key is None else digest_of(b"key", key.encode())
+        begun = Begun(name, step, given.hex(), chance().randbytes(16).hex(), self.mode)
+        if self.mode == "replay":
+            return await self._replay(digest, begun, key)
+        writer = self._owned()
+        asked = _Asked(digest, begun, key or "", None if key is not None else self._since, self.mode == "resume")
+        self._claim(key)
+        try:
+            run, secret, history = await writer.ask(partial(_begin, asked, writer.entry))
+        except BaseException:
+            self._keys.discard(key)
+            raise
+        return self._book(run, secret, history, key)
+
+    def ended(self, book: RunBook) -> None:
+        """A run is not under way any more."""
+        self._open_runs.discard(book.run)
+        self._keys.discard(book.key)
+
+    def write(self, draft: Draft) -> asyncio.Future[None]:
+        """Append an entry; raises `JournalError`."""
+        return self._owned().write(draft)
+
+    async def cached(self, digest: bytes, ordinal: int) -> Found | None:
+        """The newest answer to a request, where the journal is a cache and it is young enough."""
+        if self.mode != "cache" or self._reader is None:
+            return None
+        oldest = 0.0 if self.max_age is None else wall() - self.max_age
+        found = await self._reader.ask(partial(_newest, digest, ordinal, oldest))
+        self._found += found is not None
+        return found
+
+    def found_one(self) -> None:
+        """A call was found and not asked."""
+        self._found += 1
+
+    async def _replay(self, digest: bytes, begun: Begun, key: str | None) -> Book:
+        nth = 0 if key is not None else self._replayed.get(digest, 0)
+        self._replayed[digest] = nth + 1
+        if self._reader is None:
+            raise JournalError(f"the journal {self.path} is not open")
+        found = await self._reader.ask(partial(_recorded, digest, nth, begun.step))
+        if found is None:
+            which = f"with the key {key!r}" if key is not None else f"of {begun.name!r} on this input (number {nth})"
+            raise ReplayMiss(f"the journal {self.path} holds no run {which}; nothing was sent; record it first")
+        run, secret, history = found
+        return self._book(run, secret, history, key)
+
+    def _book(self, run: int, secret: bytes, history: History | None, key: str | None) -> RunBook:
+        self._open_runs.add(run)
+        return RunBook(self, run, secret, history, key=key, replays=self.mode == "replay")
+
+    def _claim(self, key: str | None) -> None:
+        if key in self._keys:
+            raise UsageError(f"the run with key={key!r} is under way: a key names one run")
+        if key is not None:
+            self._keys.add(key)
+
+    def _owned(self) -> Writer:
+        if self._writer is None:
+            raise JournalError(f"the journal {self.path} is not open: use it through a Session")
+        return self._writer
+
+
+class _Asked(NamedTuple):
+    """What is asked of the file when a run begins.
+
+    `since` is the end of the log when this sitting began (None: the key names one run, whichever sitting).
+    """
+
+    digest: bytes
+    begun: Begun
+    named: str
+    since: int | None
+    resumes: bool
+
+
+def _begin(
+    asked: _Asked, entry: Callable[[Draft], Entry], store: sqlite3.Connection
+) -> tuple[int, bytes, History | None]:
+    """Take a run up again, or begin one. All in one question: two runs that begin at once must not be the same."""
+    nth = 0 if asked.since is None else stores.number(store, SITTING, (asked.digest, asked.since))
+    found = _recorded(asked.digest, nth, asked.begun.step, store) if asked.resumes else None
+    content: Begun | Again = asked.begun if found is None else Again(asked.begun.step)
+    run = stores.number(store, "SELECT max(run) FROM entries") + 1 if found is None else found[0]
+    kind: Kind = "run" if found is None else "again"
+    stores.append(store, [entry(Draft(kind, run, asked.named, nth, nth, asked.digest, wall(), content))])
+    return (run, bytes.fromhex(asked.begun.fences), None) if found is None else found
+
+
+def _recorded(digest: bytes, nth: int, step: str, store: sqlite3.Connection) -> tuple[int, bytes, History] | None:
+    """The newest run with this digest and number, and all that stands of it."""
+    run = stores.number(store, NEWEST, (digest, nth))
+    if not run:
+        return None
+    history = History(stores.select(store, "run = ? ORDER BY seq", (run,)), step)
+    return run, history.secret, history
+
+
+def _newest(digest: bytes, ordinal: int, oldest: float, store: sqlite3.Connection) -> Found | None:
+    """The newest answer to a request."""
+    where = "kind = 'call' AND digest = ? AND ordinal = ? AND at >= ? ORDER BY seq DESC"
+    for entry in stores.select(store, where, (digest, ordinal, oldest)):
+        found = found_in(entry)
+        if found.reply is not None:
+            return found
+    return None
+
+
+def _last(store: sqlite3.Connection) -> int:
+    """The end of the log."""
+    return stores.number(store, "SELECT max(seq) FROM entries")
+
+
+def _check(mode: str, content: str, max_age: float | None) -> None:
+    if mode not in MODES:
+        raise UsageError(f"mode={mode!r}: it is one of {', '.join(MODES)}")
+    if content not in {"full", "hash"}:
+        raise UsageError(f"content={content!r}: it is 'full', or 'hash' for digests only")
+    if content == "hash" and mode not in {"off", "record"}:
+        raise UsageError(
+            f"content='hash' keeps no replies, so there is nothing to give back in mode {mode!r}: use mode='record'"
+        )
+    if max_age is not None and (mode != "cache" or not max_age > 0):
+        raise UsageError("max_age= is the age in seconds up to which answers are good: give it with mode='cache'")

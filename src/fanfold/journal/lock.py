@@ -1,0 +1,68 @@
+"""One process owns a journal: a lock that the system itself releases when the process dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from fanfold.errors import JournalError, JournalLocked
+
+_ours: set[str] = set()
+"""The journals that this process owns: a POSIX lock does not keep a process from itself."""
+
+_guard = threading.Lock()
+
+os.register_at_fork(after_in_child=_ours.clear)
+
+
+class OwnerLock:
+    """Held from `OwnerLock(path)` to `release()`; raises `JournalLocked` with the owner's pid at once.
+
+    A POSIX record lock, and not `flock`: a forked child that outlives its parent does not inherit it. It holds on
+    local disks; a network file system may not keep it.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self.path = Path(f"{journal}.lock")
+        self.name = os.path.realpath(self.path)
+        with _guard:
+            if self.name in _ours:
+                raise _locked(journal, os.getpid())
+            self.file = self._take(journal)
+            _ours.add(self.name)
+
+    def release(self) -> None:
+        """Let another have it."""
+        with _guard, suppress(OSError):
+            _ours.discard(self.name)
+            os.ftruncate(self.file, 0)
+            os.close(self.file)
+
+    def _take(self, journal: Path) -> int:
+        try:
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise JournalError(f"the journal {journal} cannot be opened for writing: {error.strerror}") from error
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            said = os.pread(file, 20, 0).strip()
+            os.close(file)
+            raise _locked(journal, int(said) if said.isdigit() else 0) from None
+        os.fchmod(file, 0o600)
+        os.ftruncate(file, 0)
+        os.pwrite(file, str(os.getpid()).encode(), 0)
+        return file
+
+
+def _locked(journal: Path, pid: int) -> JournalLocked:
+    who = f"process {pid}" if pid else "another process"
+    whose = "this process" if pid == os.getpid() else who
+    return JournalLocked(
+        f"the journal {journal} is open in {whose}: one owner at a time; close it there, share one Journal object "
+        "between sessions of a process, or give each process a journal of its own",
+        pid=pid,
+    )

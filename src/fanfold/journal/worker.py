@@ -1,0 +1,257 @@
+"""The threads that touch the file, so that the event loop never waits for a disk.
+
+The writer takes whatever has come since it last looked, puts it into one transaction, and tells all who wait with one
+call into the loop: so the slower the disk, the larger the batches, and a thousand calls a second cost few commits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import threading
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from fanfold.errors import FanfoldError, JournalError
+from fanfold.journal import store as stores
+from fanfold.journal.entries import Draft, Entry, body_of
+from fanfold.journal.lock import OwnerLock
+from fanfold.journal.points import reach
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fanfold.journal.redaction import Redactor
+
+T = TypeVar("T")
+
+logger = logging.getLogger("fanfold")
+
+BATCH = 512
+"""Entries and questions in one transaction, at most."""
+
+_STOP = object()
+
+
+class WorkerStatistics(msgspec.Struct, frozen=True):
+    """What a thread has done: entries written, transactions, questions answered, and what waits for it."""
+
+    written: int = 0
+    commits: int = 0
+    answered: int = 0
+    waiting: int = 0
+
+
+class Worker:
+    """A thread with a connection of its own, and a queue to it. This one reads.
+
+    It belongs to the loop that made it. `broken` is the error after which nothing more is taken.
+    """
+
+    name = "fanfold-journal-reader"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.broken: JournalError | None = None
+        self.over = False
+        self.loop = asyncio.get_running_loop()
+        self._queue: SimpleQueue[tuple[Any, asyncio.Future[Any] | None]] = SimpleQueue()
+        self.answered = self.written = self.commits = 0
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+
+    def start(self) -> asyncio.Future[None]:
+        """Open the file, on the thread; the future raises what comes of it."""
+        ready: asyncio.Future[None] = self.loop.create_future()
+        self._queue.put((None, ready))
+        self._thread.start()
+        return ready
+
+    def ask(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Let the thread do `work` on its connection."""
+        return self._put(work)
+
+    async def stop(self) -> None:
+        """Do what was asked so far, close the file, end the thread."""
+        if not self.over:
+            over: asyncio.Future[None] = self.loop.create_future()
+            self._queue.put((_STOP, over))
+            await over
+
+    def statistics(self) -> WorkerStatistics:
+        """What it has done so far."""
+        return WorkerStatistics(self.written, self.commits, self.answered, self._queue.qsize())
+
+    def _put(self, item: Any) -> asyncio.Future[Any]:
+        if self.broken is not None:
+            raise JournalError(str(self.broken)) from self.broken
+        waiting: asyncio.Future[Any] = self.loop.create_future()
+        self._queue.put((item, waiting))
+        return waiting
+
+    # -- on the thread --------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        _, ready = self._queue.get()
+        try:
+            store = self._open()
+        except (FanfoldError, OSError) as error:
+            self.broken = error if isinstance(error, JournalError) else JournalError(f"{self.path}: {error}")
+            self.over = True
+            self._tell([(ready, None, self.broken)])
+            self._refuse_all()
+            return
+        self._tell([(ready, None, None)])
+        self._turn(store)
+
+    def _turn(self, store: sqlite3.Connection) -> None:
+        over = None
+        while over is None:
+            batch = [self._queue.get()]
+            try:
+                while len(batch) < BATCH:
+                    batch.append(self._queue.get_nowait())
+            except Empty:
+                pass
+            stops = [waiting for item, waiting in batch if item is _STOP]
+            over = stops[0] if stops else None
+            self._tell(self._perform(store, [one for one in batch if one[0] is not _STOP]))
+        self._refuse_all()
+        self._close(store)
+        self.over = True
+        self._tell([(over, None, None)])
+
+    def _open(self) -> sqlite3.Connection:
+        return stores.open_to_read(self.path)
+
+    def _close(self, store: sqlite3.Connection) -> None:
+        store.close()
+
+    def _perform(self, store: sqlite3.Connection, batch: list[tuple[Any, Any]]) -> list[tuple[Any, Any, Any]]:
+        return [self._answer(store, work, waiting) for work, waiting in batch]
+
+    def _answer(self, store: sqlite3.Connection, work: Any, waiting: Any) -> tuple[Any, Any, Any]:
+        self.answered += 1
+        try:
+            return waiting, work(store), None
+        except sqlite3.Error as error:
+            return waiting, None, stores.told(error, self.path)
+        except FanfoldError as error:
+            return waiting, None, error
+
+    def _refuse_all(self) -> None:
+        """What came too late must not wait for ever."""
+        error = self.broken or JournalError(f"the journal {self.path} is closed")
+        left = []
+        try:
+            while True:
+                left.append((self._queue.get_nowait()[1], None, error))
+        except Empty:
+            self._tell(left)
+
+    def _tell(self, outcomes: list[tuple[Any, Any, Any]]) -> None:
+        try:
+            self.loop.call_soon_threadsafe(_settle, outcomes)
+        except RuntimeError:
+            return  # the loop is closed: nobody waits any more
+
+
+class Writer(Worker):
+    """The thread of the one connection that writes and checkpoints; it holds the lock of the file's owner."""
+
+    name = "fanfold-journal-writer"
+
+    def __init__(self, path: Path, redactor: Redactor, *, cache: bool = False) -> None:
+        super().__init__(path)
+        self.redactor = redactor
+        self.cache = cache
+        self._lock: OwnerLock | None = None
+
+    def write(self, draft: Draft) -> asyncio.Future[None]:
+        """Append an entry; the future is done when it is on the disk. Raises `JournalError` once one could not be."""
+        return self._put(draft)
+
+    def _open(self) -> sqlite3.Connection:
+        self._lock = OwnerLock(self.path)
+        try:
+            return stores.open_to_write(self.path, cache=self.cache)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _close(self, store: sqlite3.Connection) -> None:
+        store.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def _perform(self, store: sqlite3.Connection, batch: list[tuple[Any, Any]]) -> list[tuple[Any, Any, Any]]:
+        """One transaction. Where it fails, so does the journal: what was not acknowledged is not there."""
+        if self.broken is None:
+            try:
+                return self._commit(store, batch)
+            except sqlite3.Error as error:
+                self.broken = stores.told(error, self.path)
+            except Exception as error:
+                logger.exception("the journal %s stops: an entry could not be written", self.path)
+                self.broken = JournalError(f"the journal {self.path} cannot be written: {error!r}")
+            _roll_back(store)
+        return [(waiting, None, self.broken) for _, waiting in batch]
+
+    def _commit(self, store: sqlite3.Connection, batch: list[tuple[Any, Any]]) -> list[tuple[Any, Any, Any]]:
+        outcomes: list[tuple[Any, Any, Any]] = []
+        entries: list[Entry] = []
+        store.execute("BEGIN IMMEDIATE")
+        for item, waiting in batch:
+            if isinstance(item, Draft):
+                entries.append(self.entry(item))
+                outcomes.append((waiting, None, None))
+            else:
+                # A question sees what was written before it.
+                stores.append(store, entries)
+                self.written += len(entries)
+                entries = []
+                outcomes.append(self._answer(store, item, waiting))
+        stores.append(store, entries)
+        reach("before_commit")
+        store.execute("COMMIT")
+        reach("after_commit")
+        self.written += len(entries)
+        self.commits += 1
+        return outcomes
+
+    def entry(self, draft: Draft) -> Entry:
+        """The entry as it is written: encoded, without secrets, with its checksum. On the thread."""
+        clean = self.redactor.clean
+        return Entry(
+            draft.kind,
+            draft.run,
+            clean(draft.place),
+            draft.nth,
+            draft.ordinal,
+            draft.digest,
+            draft.at,
+            clean(body_of(draft.content)),
+        ).signed()
+
+
+def _roll_back(store: sqlite3.Connection) -> None:
+    try:
+        if store.in_transaction:
+            store.execute("ROLLBACK")
+    except sqlite3.Error:
+        return  # SQLite rolls back by itself where it cannot go on
+
+
+def _settle(outcomes: list[tuple[Any, Any, Any]]) -> None:
+    """In the loop: tell everybody of a batch; who was cancelled meanwhile has gone."""
+    for waiting, value, error in outcomes:
+        if waiting is None or waiting.done():
+            continue
+        if error is None:
+            waiting.set_result(value)
+        else:
+            waiting.set_exception(error)
+            waiting.exception()  # seen: not everybody who writes waits, and then the next one to write is told

@@ -1,0 +1,298 @@
+"""What was acknowledged is there; what cannot be kept stops the run."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fanfold.errors import JournalError, JournalLocked
+from fanfold.journal import Journal
+from fanfold.journal.points import armed
+from tests.journal.books import answered, begun, entries, recorded, replied, with_journal
+
+CHILD = """
+import asyncio, os, signal, sys
+from fanfold.core.records import Call, Cost, Draw, Message, Reply, Request, Usage
+from fanfold.journal import Journal
+from fanfold.journal.points import armed
+
+path, point, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+
+async def main():
+    journal = Journal(path)
+    await journal.open()
+    book = await journal.begin("step", "1", b"given", None)
+    print("open", flush=True)
+    key = Request((Message("user", "hello"),)).key()
+    for nth in range(10_000):
+        made = Call(0, "run", "fake:", Draw("run", nth), "ok", 0, 0, None, 0, None, Cost())
+        if nth == count and point != "wait":
+            with armed(point, lambda: os.kill(os.getpid(), signal.SIGKILL)):
+                await book.keep(book.digest("fake:", key), key, made, Reply((str(nth),), None))
+        if nth == count:
+            await asyncio.sleep(30)
+        await book.keep(book.digest("fake:", key), key, made, Reply((str(nth),), None))
+        print(nth, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def child(path: Path, point: str, count: int) -> subprocess.Popen[str]:
+    """A process that journals replies "0", "1", … and prints each that was acknowledged, then dies or waits."""
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(path), point, str(count)], stdout=subprocess.PIPE, text=True
+    )
+
+
+def there(path: Path, count: int) -> list[str | None]:
+    """What a journal gives of the child's run."""
+
+    async def work(journal: Journal) -> list[str | None]:
+        book = await begun(journal)
+        return [replied(book, nth=nth) for nth in range(count)]
+
+    return with_journal(path, work)
+
+
+@pytest.mark.parametrize(("point", "kept"), [("before_commit", 3), ("after_commit", 4)])
+def test_a_kill_around_a_commit_loses_nothing_acknowledged(tmp_path: Path, point: str, kept: int) -> None:
+    """Killed before a commit, everything before it is there; killed after it, the reply of that commit, too."""
+    path = tmp_path / "j.db"
+    with child(path, point, 3) as process:
+        told = process.stdout.read().split()
+    assert process.returncode == -signal.SIGKILL
+    assert told == ["open", "0", "1", "2"]
+    assert there(path, 5) == [str(nth) if nth < kept else None for nth in range(5)]
+
+
+@pytest.mark.long
+def test_kills_at_any_moment_lose_nothing_acknowledged(tmp_path: Path) -> None:
+    """25 SIGKILLs at random moments: every reply that was acknowledged is there."""
+    for number in range(25):
+        path = tmp_path / f"{number}.db"
+        with child(path, "wait", 9999) as process:
+            assert process.stdout.readline() == "open\n"
+            time.sleep(0.003 * number)
+            process.kill()
+            told = process.stdout.read().split()
+        assert there(path, len(told)) == told
+
+
+def test_a_second_process_is_refused_with_the_owners_pid(tmp_path: Path) -> None:
+    """The second is refused within a second and told the owner's pid; once that is killed, it opens at once."""
+    path = tmp_path / "j.db"
+    with child(path, "wait", 1) as process:
+        assert [process.stdout.readline() for _ in range(2)] == ["open\n", "0\n"]
+        began = time.monotonic()
+        with pytest.raises(JournalLocked, match=f"process {process.pid}") as refused:
+            with_journal(path, begun)
+        assert time.monotonic() - began < 1
+        assert refused.value.pid == process.pid
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        began = time.monotonic()
+        assert there(path, 2) == ["0", None]
+        assert time.monotonic() - began < 1
+
+
+def test_replays_need_no_lock(tmp_path: Path) -> None:
+    """Any number of replays may read a journal, also while it has an owner."""
+    path = tmp_path / "j.db"
+    recorded(path, "x")
+
+    async def work(_: Journal) -> list[str | None]:
+        said = []
+        for _ in range(2):
+            journal = Journal(path, mode="replay")
+            await journal.open()
+            said.append(replied(await begun(journal)))
+            await journal.close()
+        return said
+
+    assert with_journal(path, work, mode="record") == ["x", "x"]
+
+
+def test_a_forked_child_does_not_hold_the_lock(tmp_path: Path) -> None:
+    """A child that was forked and outlives the journal's owner keeps nobody out."""
+    path = tmp_path / "j.db"
+    program = f"""
+import asyncio, os, time
+from fanfold.journal import Journal
+async def main():
+    await Journal({str(path)!r}).open()
+asyncio.run(main())
+if os.fork() == 0:
+    os.close(1)
+    time.sleep(30)
+print(os.getpgid(0), flush=True)
+os._exit(0)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        group = int(process.stdout.readline())
+        process.wait()
+        try:
+            with_journal(path, begun)
+        finally:
+            os.killpg(group, signal.SIGKILL)
+
+
+def failing(path: Path, *, at: int, action: object) -> list[str]:
+    """Journal five replies; from number `at` on, the writer meets `action`. Gives what became of each."""
+    told = []
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        for nth in range(5):
+            try:
+                if nth == at:
+                    with armed("before_commit", action):
+                        await answered(book, f"reply {nth}", nth=nth)
+                else:
+                    await answered(book, f"reply {nth}", nth=nth)
+            except JournalError as error:
+                told.append(str(error))
+            else:
+                told.append("kept")
+
+    with_journal(path, work)
+    return told
+
+
+def raising(error: Exception) -> object:
+    def fail() -> None:
+        raise error
+
+    return fail
+
+
+def test_a_write_that_fails_is_the_last(tmp_path: Path) -> None:
+    """When a commit fails, its call is refused, so is every one after it, and what was acknowledged before is there."""
+    path = tmp_path / "j.db"
+    told = failing(path, at=2, action=raising(OSError(5, "Input/output error")))
+    assert told[:2] == ["kept", "kept"]
+    assert all("Input/output error" in said for said in told[2:])
+    assert there(path, 5) == ["reply 0", "reply 1", None, None, None]
+
+
+def test_a_full_disk_stops_the_journal(tmp_path: Path) -> None:
+    """A disk that is full is said in these words, and nothing acknowledged is lost."""
+    path = tmp_path / "j.db"
+    kept = 0
+
+    async def work(journal: Journal) -> None:
+        nonlocal kept
+        book = await begun(journal)
+        pages = await journal._owned().ask(lambda store: store.execute("PRAGMA page_count").fetchone()[0])
+        await journal._owned().ask(lambda store: store.execute(f"PRAGMA max_page_count = {pages + 3}").fetchone())
+        with pytest.raises(JournalError, match="the disk is full"):
+            for nth in range(1000):
+                await answered(book, "x" * 500, nth=nth)
+                kept = nth + 1
+        with pytest.raises(JournalError, match="the disk is full"):
+            await answered(book, "small", nth=5000)
+
+    with_journal(path, work)
+    assert kept > 3
+    assert there(path, kept + 1) == ["x" * 500] * kept + [None]
+
+
+def test_a_read_only_file_is_refused_at_once(tmp_path: Path) -> None:
+    """A file that turns read-only is a JournalError at the next call, and nothing acknowledged is lost."""
+    path = tmp_path / "j.db"
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        await answered(book, "kept")
+        await journal._owned().ask(lambda store: _after(store))
+        with pytest.raises(JournalError, match="SQLITE_READONLY"):
+            await answered(book, "lost", nth=1)
+
+    def _after(store: sqlite3.Connection) -> None:
+        store.execute("PRAGMA query_only = ON")
+
+    with_journal(path, work)
+    assert there(path, 2) == ["kept", None]
+
+
+def test_a_foreign_lock_is_refused_in_time(tmp_path: Path) -> None:
+    """Another program that holds the file does not let a call wait for ever: JournalError after about a second."""
+    path = tmp_path / "j.db"
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        foreign = sqlite3.connect(path, isolation_level=None)
+        foreign.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        with pytest.raises(JournalError, match="another program holds it"):
+            await answered(book, "lost")
+        assert 0.5 < time.monotonic() - began < 3
+        foreign.execute("ROLLBACK")
+        foreign.close()
+
+    with_journal(path, work)
+
+
+def test_an_entry_that_cannot_be_written_stops_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What UTF-8 cannot say cannot be kept: the call is refused, not acknowledged."""
+
+    async def work(journal: Journal) -> None:
+        with pytest.raises(JournalError, match="cannot be written"):
+            await answered(await begun(journal), "\ud800")
+
+    with_journal(tmp_path / "j.db", work)
+    assert "an entry could not be written" in caplog.text
+
+
+def test_a_cancelled_wait_loses_no_reply(tmp_path: Path) -> None:
+    """Who stops waiting for the commit does not stop it."""
+    path = tmp_path / "j.db"
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        waits = asyncio.create_task(answered(book, "kept"))
+        await asyncio.sleep(0)
+        waits.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waits
+
+    with_journal(path, work)
+    assert there(path, 1) == ["kept"]
+
+
+def test_what_comes_after_the_end_is_refused(tmp_path: Path) -> None:
+    """A closed journal takes nothing, and says so."""
+
+    async def main() -> None:
+        journal = Journal(tmp_path / "j.db")
+        await journal.open()
+        book = await begun(journal)
+        await journal.close()
+        with pytest.raises(JournalError, match="not open"):
+            await answered(book, "late")
+
+    asyncio.run(main())
+
+
+def test_ends_of_runs_are_kept(tmp_path: Path) -> None:
+    """How a run ended stands in the journal: ok, error, cancelled."""
+    path = tmp_path / "j.db"
+
+    async def work(journal: Journal) -> None:
+        for number, error in enumerate([None, ValueError("so"), asyncio.CancelledError()]):
+            (await begun(journal, key=str(number))).end(error)
+
+    with_journal(path, work)
+    assert [entry.body for entry in entries(path, "kind = 'end' ORDER BY seq")] == [
+        '{"how":"ok"}',
+        '{"how":"error","error":"ValueError: so"}',
+        '{"how":"cancelled"}',
+    ]

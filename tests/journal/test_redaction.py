@@ -1,0 +1,136 @@
+"""Secrets: none of them gets into any byte of any file, nor into logs, errors or reprs."""
+
+import base64
+import json
+import logging
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fanfold.core.records import Message, Reply, Request, Usage
+from fanfold.errors import StatusError
+from fanfold.journal import Journal
+from fanfold.journal.redaction import REDACTED, Redactor
+from tests.journal.books import MODEL, begun, call, with_journal
+
+# Written in two parts each, so that this file holds none of them whole.
+SHAPES = {
+    "openai": "sk-" + "proj-Ab12Cd34Ef56Gh78Ij90Kl12",
+    "anthropic": "sk-" + "ant-api03-Zz99Yy88Xx77Ww66Vv55Uu44",
+    "aws": "AKIA" + "IOSFODNN7EXAMPLE",
+    "google": "AIza" + "SyA1234567890abcdefghijklmnopqrstu",
+    "github": "ghp_" + "16C7e42F292c6912E7710c838347Ae178B4a",
+    "huggingface": "hf_" + "AbCdEfGhIjKlMnOpQrStUvWx12345678",
+    "slack": "xoxb-" + "123456789012-abcdefABCDEF",
+    "jwt": "eyJ" + "hbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP",
+    "bearer": "Bearer " + "0a1b2c3d4e5f6a7b8c9d",
+    "url": "https://" + "alice:s3cr3tPassw0rd" + "@db.example.com/x",
+    "pem": "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7b\nQ9+z/1\n-----END RSA PRIVATE KEY-----",
+    "setting": "api_key=" + "9f8e7d6c5b4a39281706f5e4",
+}
+PARTS = {
+    **SHAPES,
+    "bearer": "0a1b2c3d4e5f6a7b8c9d",
+    "url": "s3cr3tPassw0rd",
+    "pem": "MIIEpAIBAAKCAQEA7b",
+    "setting": "9f8e7d6c5b4a39281706f5e4",
+}
+"""What of each must be gone."""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_has_the_shape_of_a_secret_is_taken_out(shape: str) -> None:
+    """Twelve shapes of keys and passwords, in prose and inside JSON inside JSON, are gone, and it is still JSON."""
+    redactor = Redactor()
+    prose = f"Look: {SHAPES[shape]} is mine."
+    nested = json.dumps({"content": json.dumps({"text": prose}), "n": 1})
+    for text in (prose, json.dumps({"content": prose}), nested):
+        cleaned = redactor.clean(text)
+        assert PARTS[shape] not in cleaned
+        assert REDACTED in cleaned
+        assert " is mine." in cleaned
+    assert json.loads(redactor.clean(nested))["n"] == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The key: 2024-05-01 was a Wednesday.",
+        "sk-learn-based-classifiers are classifiers",
+        "A basic understanding of basic responsibilities",
+        "the bearer certificates of old, the token: of affection",
+        "https://example.com/a:b/c@d?x=1",
+        '{"input_tokens": 12345678901234567890, "max_tokens":100}',
+        "monkey = 1234567890123456 bananas",
+        "password: correct horse battery staple",
+        "hf_tokenizer_of_some_kind_or_other",
+    ],
+)
+def test_prose_stays_as_it_is(text: str) -> None:
+    """A reply has to be given back as it was: what only looks a little like a secret is left alone."""
+    assert Redactor().clean(text) == text
+
+
+def test_known_secrets_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment's keys, and those that it was told of, are gone, also as JSON writes them."""
+    monkeypatch.setenv("MY_SERVICE_TOKEN", "plain words that are secret")
+    redactor = Redactor(['with "quotes" and \\'])
+    assert redactor.clean("say plain words that are secret!") == f"say {REDACTED}!"
+    encoded = msgspec.json.encode({"said": 'with "quotes" and \\'}).decode()
+    assert redactor.clean(encoded) == f'{{"said":"{REDACTED}"}}'
+    assert "quotes" not in repr(redactor)
+
+
+def test_no_byte_of_any_file_holds_a_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Planted in a prompt, a reply, an error, a place, a name, a key and a setting: 0 hits in database, WAL, lock, log."""
+    caplog.set_level(logging.DEBUG)
+    own = "the session's own k3y"
+    texts = [*SHAPES.values(), own]
+    seen = b""
+
+    async def work(journal: Journal) -> None:
+        nonlocal seen
+        journal.hide([own])
+        for number, secret in enumerate(texts):
+            book = await begun(journal, f"step {secret}", key=f"row {secret}")
+            asked = Request((Message("user", f"What is {secret}?"),), extra_body={"auth": secret})
+            key = asked.key()
+            digest = book.digest(MODEL, key)
+            made = call(f"run/{secret}", number)
+            await book.keep(digest, key, made, Reply((f"It is {secret}.",), Usage(1, 1)))
+            error = StatusError(f"refused {secret}", status=401, body=secret, code=secret)
+            book.note(digest, key, call("run", number, state="error", error=f"StatusError: {error}"), error)
+            await book.keep_value("run", 0, b"", {"secret": secret})
+            book.end(error)
+            assert secret not in repr(journal)
+        await journal._owned().ask(lambda _: None)
+        seen = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+
+    with_journal(tmp_path / "j.db", work)
+    seen += b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    seen += caplog.text.encode()
+    for secret in [*PARTS.values(), own]:
+        assert secret.encode() not in seen
+        assert base64.b64encode(secret.encode()) not in seen
+    assert REDACTED.encode() in seen
+
+
+def test_a_place_with_a_secret_is_found_again(tmp_path: Path) -> None:
+    """What is looked up is redacted as what was written was, so that a run resumes all the same."""
+    path = tmp_path / "j.db"
+    place = f"run/{SHAPES['github']}"
+
+    async def write(journal: Journal) -> None:
+        book = await begun(journal)
+        key = Request((Message("user", "hello"),)).key()
+        await book.keep(book.digest(MODEL, key), key, call(place), Reply(("here",), None))
+
+    async def read(journal: Journal) -> str:
+        book = await begun(journal)
+        key = Request((Message("user", "hello"),)).key()
+        found = book.found(book.digest(MODEL, key), call(place).draw, settled=False)
+        return found.reply.text
+
+    with_journal(path, write)
+    assert with_journal(path, read) == "here"

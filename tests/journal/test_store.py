@@ -1,0 +1,279 @@
+"""The file: how it is opened, who may have it, what stands in it."""
+
+import asyncio
+import logging
+import shutil
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from fanfold.errors import JournalError, JournalLocked, UsageError
+from fanfold.journal import Journal
+from fanfold.journal import store as stores
+from fanfold.journal.entries import Entry
+from tests.journal.books import answered, begun, entries, found, recorded, replied, request, with_journal
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+def test_what_was_answered_is_found_again(tmp_path: Path) -> None:
+    """A reply that was acknowledged is found by the next sitting, by its place, its number and its request."""
+    path = tmp_path / "j.db"
+    recorded(path, "one", "two")
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        assert [replied(book, nth=nth) for nth in range(3)] == ["one", "two", None]
+        assert found(book, asked=request("other")) is None
+        assert found(book, place="elsewhere") is None
+
+    with_journal(path, work)
+
+
+def test_a_reply_is_given_once(tmp_path: Path) -> None:
+    """What was given is not held any longer."""
+    path = tmp_path / "j.db"
+    recorded(path, "one")
+
+    async def work(journal: Journal) -> list[str | None]:
+        book = await begun(journal)
+        return [replied(book), replied(book)]
+
+    assert with_journal(path, work) == ["one", None]
+
+
+def test_many_that_write_at_once_share_a_commit(tmp_path: Path) -> None:
+    """A hundred replies at the same moment cost few transactions, not a hundred."""
+
+    async def work(journal: Journal) -> int:
+        book = await begun(journal)
+        before = journal.statistics().writer
+        await asyncio.gather(*(answered(book, "x", nth=nth) for nth in range(100)))
+        after = journal.statistics().writer
+        assert after.written - before.written == 100
+        return after.commits - before.commits
+
+    assert with_journal(tmp_path / "j.db", work) <= 20
+
+
+def test_the_files_are_for_the_owner_only(tmp_path: Path) -> None:
+    """The database, its WAL, its index and the lock have mode 0600, whatever the umask; a laxer one is tightened."""
+    path = tmp_path / "j.db"
+    path.touch(0o666)
+
+    async def work(journal: Journal) -> None:
+        await answered(await begun(journal), "x")
+        names = {file.name for file in tmp_path.iterdir()}
+        assert names == {"j.db", "j.db-wal", "j.db-shm", "j.db.lock"}
+        for file in tmp_path.iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+    with_journal(path, work)
+
+
+def test_the_log_is_durable_wal(tmp_path: Path) -> None:
+    """The writer's connection is in WAL mode with synchronous FULL."""
+
+    async def work(journal: Journal) -> tuple[str, int]:
+        return await journal._owned().ask(
+            lambda store: (
+                store.execute("PRAGMA journal_mode").fetchone()[0],
+                store.execute("PRAGMA synchronous").fetchone()[0],
+            )
+        )
+
+    assert with_journal(tmp_path / "j.db", work) == ("wal", 2)
+
+
+def test_readers_cannot_write(tmp_path: Path) -> None:
+    """The reading connection refuses to write."""
+    path = tmp_path / "j.db"
+    recorded(path, "x")
+    store = stores.open_to_read(path)
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        store.execute("DELETE FROM entries")
+    store.close()
+
+
+def test_a_second_journal_of_this_process_is_refused(tmp_path: Path) -> None:
+    """Two journals on one file are refused in one process, too, and the words say what to do."""
+
+    async def work(journal: Journal) -> None:
+        with pytest.raises(JournalLocked, match="share one Journal object"):
+            await Journal(journal.path).open()
+
+    with_journal(tmp_path / "j.db", work)
+
+
+def test_it_opens_again_after_it_was_closed(tmp_path: Path) -> None:
+    """One Journal object can be opened, closed and opened again."""
+
+    async def main() -> None:
+        journal = Journal(tmp_path / "j.db")
+        for _ in range(2):
+            await journal.open()
+            await answered(await begun(journal), "x")
+            await journal.close()
+
+    asyncio.run(main())
+
+
+def test_the_last_of_its_users_closes_it(tmp_path: Path) -> None:
+    """A journal that two share stays open until both have closed it."""
+
+    async def work(journal: Journal) -> None:
+        await journal.open()
+        await journal.close()
+        await answered(await begun(journal), "x")
+
+    with_journal(tmp_path / "j.db", work)
+
+
+def test_statistics_are_zero_at_rest(tmp_path: Path) -> None:
+    """No run is under way, and nothing waits, once every run has ended."""
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        assert journal.statistics().runs == 1
+        book.end(None)
+        assert journal.statistics().runs == 0
+
+    with_journal(tmp_path / "j.db", work)
+
+
+def test_another_database_is_refused(tmp_path: Path) -> None:
+    """A SQLite file that is no journal is left alone."""
+    path = tmp_path / "j.db"
+    other = sqlite3.connect(path)
+    other.execute("CREATE TABLE mine (x)")
+    other.close()
+    with pytest.raises(JournalError, match="not a journal of fanfold"):
+        recorded(path, "x")
+
+
+@pytest.mark.parametrize("path", ["nowhere/j.db", "."])
+def test_a_path_that_cannot_be_is_named(tmp_path: Path, path: str) -> None:
+    """A folder that is not there, or a folder in place of a file, is one clear error."""
+    with pytest.raises(JournalError, match="cannot be opened for writing"):
+        recorded(tmp_path / path, "x")
+
+
+def test_a_journal_of_a_newer_fanfold_is_refused(tmp_path: Path) -> None:
+    """A schema from the future is not guessed at."""
+    path = tmp_path / "j.db"
+    recorded(path, "x")
+    store = sqlite3.connect(path)
+    store.execute("PRAGMA user_version = 99")
+    store.close()
+    with pytest.raises(JournalError, match="written by a newer fanfold"):
+        recorded(path, "x")
+
+
+@pytest.mark.parametrize("fixture", sorted(FIXTURES.glob("schema-*.db")), ids=lambda path: path.stem)
+def test_journals_of_every_schema_open(tmp_path: Path, fixture: Path) -> None:
+    """A journal of every released schema opens, is brought up to date, and gives its replies."""
+    path = tmp_path / "j.db"
+    shutil.copy(fixture, path)
+
+    async def work(journal: Journal) -> str | None:
+        return replied(await begun(journal))
+
+    assert with_journal(path, work) == "an answer of old"
+    store = sqlite3.connect(path)
+    assert store.execute("PRAGMA user_version").fetchone()[0] == len(stores.migrations())
+    store.close()
+
+
+def test_every_schema_has_a_fixture() -> None:
+    """There is a journal to open for every schema."""
+    assert len(list(FIXTURES.glob("schema-*.db"))) == len(stores.migrations())
+
+
+@pytest.mark.parametrize(
+    ("version", "affected"),
+    [
+        ((3, 6, 23), False),
+        ((3, 7, 0), True),
+        ((3, 40, 1), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 45, 0), True),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 0), True),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 52, 0), False),
+        ((4, 0, 0), False),
+    ],
+)
+def test_affected_versions_are_known(version: tuple[int, int, int], affected: bool) -> None:
+    """A SQLite that can damage a WAL file is told from one in which that is mended."""
+    assert stores.affected(version) is affected
+
+
+def test_an_affected_version_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    """It is said once a process, and not refused."""
+    stores._report_affected.cache_clear()
+    with caplog.at_level(logging.WARNING, "fanfold"):
+        for _ in range(3):
+            stores._report_affected((3, 40, 1))
+    assert [record.message.startswith("SQLite 3.40.1 can damage") for record in caplog.records] == [True]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mode": "sometimes"}, "mode='sometimes': it is one of off, record"),
+        ({"content": "half"}, "content='half'"),
+        ({"content": "hash"}, "use mode='record'"),
+        ({"mode": "resume", "max_age": 5}, "give it with mode='cache'"),
+        ({"mode": "cache", "max_age": 0}, "give it with mode='cache'"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, object], words: str) -> None:
+    """A mode that gives nothing back, and what is no option, is a UsageError that says the fix."""
+    with pytest.raises(UsageError, match=words):
+        Journal("j.db", **options)
+
+
+def test_people_can_read_it(tmp_path: Path) -> None:
+    """The views show runs, calls and fans to a SQL shell."""
+    path = tmp_path / "j.db"
+    recorded(path, "one", "two", key="row-7")
+    store = sqlite3.connect(path)
+    assert store.execute("SELECT name, key, how FROM runs").fetchall() == [("step", "row-7", "ok")]
+    assert store.execute("SELECT state, output_tokens, replies FROM calls").fetchall() == [
+        ("ok", 5, '["one"]'),
+        ("ok", 5, '["two"]'),
+    ]
+    assert store.execute("SELECT * FROM fans").fetchall() == []
+    store.close()
+
+
+def test_hashes_hold_neither_prompt_nor_reply(tmp_path: Path) -> None:
+    """With content="hash" no word of prompt and reply is in the file, and their digests are."""
+    path = tmp_path / "j.db"
+
+    async def work(journal: Journal) -> None:
+        await answered(await begun(journal), "the very answer", asked=request("the very question"))
+
+    with_journal(path, work, mode="record", content="hash")
+    data = path.read_bytes()
+    assert b"very answer" not in data
+    assert b"very question" not in data
+    (kept,) = entries(path, "kind = 'call'")
+    assert '"replied":"' in kept.body
+    assert '"input_tokens":3' in kept.body
+
+
+def test_a_checksum_covers_every_column() -> None:
+    """A change of any column of an entry is found."""
+    entry = Entry("call", 1, "run", 0, 0, b"d", 1.0, "{}").signed()
+    assert entry.check() is entry
+    changes = {"kind": "end", "run": 2, "place": "ran", "nth": 1, "ordinal": 1, "digest": b"e", "at": 2.0, "body": "[]"}
+    for column, value in changes.items():
+        with pytest.raises(JournalError, match="damaged"):
+            entry._replace(**{column: value}).check()
