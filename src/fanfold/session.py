@@ -26,6 +26,7 @@ from fanfold.core.timeouts import check_seconds
 from fanfold.errors import LoopError, ModelError, UsageError
 from fanfold.models.names import Line, ModelLike, Openable, Settings, described_by, framework, open_line, priced
 from fanfold.models.prices import load as load_prices
+from fanfold.models.silent import secrets_in, secrets_of, silent_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from fanfold.calls.amounts import Budget
     from fanfold.calls.hedging import Hedge
     from fanfold.core.records import Event
+    from fanfold.journal import Journal
     from fanfold.models.transport import Transport
 
 DEFAULT_TIMEOUT = 600.0
@@ -96,6 +98,7 @@ class Session:
         attempts: int = ATTEMPTS,
         hedge: Hedge | None = None,
         budget: Budget | None = None,
+        journal: Journal | str | os.PathLike[str] | None = None,
         on_event: Callable[[Event], None] | None = None,
         allow_http: bool = False,
     ) -> None:
@@ -105,7 +108,10 @@ class Session:
         self.gate = Turnstile(max_in_flight, max_queued)
         self.road = Road(Lanes(self.gate, rate_limits, patience), timeout, policy(attempts, hedge, idle_timeout))
         self.purse = None if budget is None else Purse(check_budget(budget))
+        self.journal = _journal(journal)
         self.closed = False
+        self._opened = False
+        self._door = asyncio.Lock()
         self._warmed = False
         self._lines: dict[str | int, tuple[Any, Line]] = {}
         self._quotes: dict[str | int, tuple[Any, Quote]] = {}
@@ -120,6 +126,7 @@ class Session:
 
     async def __aenter__(self) -> Self:
         self.bind()
+        await self.open()
         self._tokens.append(_entered.set(self))
         return self
 
@@ -158,13 +165,23 @@ class Session:
             self._warmed = True
             self._warm()
 
+    async def open(self) -> None:
+        """Open the journal, if it has one and that is still to do; raises `JournalError`."""
+        if self.journal is None or self._opened:
+            return
+        async with self._door:  # of several runs that begin at once, one opens it and the others wait
+            if not self._opened:
+                self.journal.hide(secrets_in(self.settings))
+                await self.journal.open()
+                self._opened = True
+
     def line(self, spec: ModelLike | None) -> Line:
         """The open model that `spec` names (default: the session's own); raises `ModelError`."""
         wanted, key = self._wanted(spec)
         found = self._lines.get(key)
         if found is None:
             self.bind()
-            found = self._lines[key] = (wanted, open_line(wanted, self.settings, self._open_transport))
+            found = self._lines[key] = (wanted, self._open_line(wanted))
         return found[1]
 
     def quote(self, spec: ModelLike | None = None) -> Quote:
@@ -203,6 +220,9 @@ class Session:
         transport, self._transport = self._transport, None
         if transport is not None:
             await transport.close()
+        if self.journal is not None and self._opened:
+            self._opened = False
+            await self.journal.close()
 
     def _warm(self) -> None:
         """Load now what a first call would have to wait for: the transport and the price list, or the recordings."""
@@ -223,6 +243,15 @@ class Session:
             # Entered in one task and left in another, as test fixtures do: that context is gone with its task.
             return
 
+    def _open_line(self, wanted: ModelLike) -> Line:
+        """Open a model; in a replay only its name and kind are wanted, and nothing that could be sent is made."""
+        if self.journal is not None and self.journal.mode == "replay":
+            return silent_line(wanted, self.settings)
+        line = open_line(wanted, self.settings, self._open_transport)
+        if self.journal is not None:
+            self.journal.hide(secrets_of(line))
+        return line
+
     def _open_transport(self) -> Transport:
         if self._transport is None:
             from fanfold.models.transport import Transport  # loads aiohttp, once per session
@@ -233,6 +262,15 @@ class Session:
     def _check_name(self, model: str) -> None:
         """An unknown provider is known at once; a missing key only matters once a call needs it."""
         described_by(model, self.settings)
+
+
+def _journal(given: Journal | str | os.PathLike[str] | None) -> Journal | None:
+    """The journal of a session: a path is one to resume from."""
+    if given is None:
+        return None
+    from fanfold.journal import Journal  # loads SQLite
+
+    return given if isinstance(given, Journal) else Journal(given)
 
 
 def _is_remote(model: object) -> bool:
@@ -256,6 +294,7 @@ async def session_for(given: Session | None) -> Session:
     if not isinstance(session, Session):
         raise UsageError(f"session={session!r} is not a Session")
     session.bind()
+    await session.open()
     return session
 
 

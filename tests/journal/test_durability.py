@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -193,15 +194,15 @@ def test_a_full_disk_stops_the_journal(tmp_path: Path) -> None:
         book = await begun(journal)
         pages = await journal._owned().ask(lambda store: store.execute("PRAGMA page_count").fetchone()[0])
         await journal._owned().ask(lambda store: store.execute(f"PRAGMA max_page_count = {pages + 3}").fetchone())
-        with pytest.raises(JournalError, match="the disk is full"):
-            for nth in range(1000):
-                await answered(book, "x" * 500, nth=nth)
-                kept = nth + 1
+        with suppress(JournalError):
+            while kept < 1000:
+                await answered(book, "x" * 500, nth=kept)
+                kept += 1
         with pytest.raises(JournalError, match="the disk is full"):
             await answered(book, "small", nth=5000)
 
     with_journal(path, work)
-    assert kept > 3
+    assert 3 < kept < 1000
     assert there(path, kept + 1) == ["x" * 500] * kept + [None]
 
 
@@ -212,7 +213,7 @@ def test_a_read_only_file_is_refused_at_once(tmp_path: Path) -> None:
     async def work(journal: Journal) -> None:
         book = await begun(journal)
         await answered(book, "kept")
-        await journal._owned().ask(lambda store: _after(store))
+        await journal._owned().ask(_after)
         with pytest.raises(JournalError, match="SQLITE_READONLY"):
             await answered(book, "lost", nth=1)
 

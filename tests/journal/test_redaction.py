@@ -83,11 +83,14 @@ def test_known_secrets_are_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_byte_of_any_file_holds_a_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Planted in a prompt, a reply, an error, a place, a name, a key and a setting: 0 hits in database, WAL, lock, log."""
+    """Planted in prompts, replies, errors, places, names and keys: 0 hits in database, WAL, lock and log."""
     caplog.set_level(logging.DEBUG)
     own = "the session's own k3y"
     texts = [*SHAPES.values(), own]
     seen = b""
+
+    def everything() -> bytes:
+        return b"".join(file.read_bytes() for file in tmp_path.iterdir())
 
     async def work(journal: Journal) -> None:
         nonlocal seen
@@ -105,10 +108,10 @@ def test_no_byte_of_any_file_holds_a_secret(tmp_path: Path, caplog: pytest.LogCa
             book.end(error)
             assert secret not in repr(journal)
         await journal._owned().ask(lambda _: None)
-        seen = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+        seen = everything()
 
     with_journal(tmp_path / "j.db", work)
-    seen += b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    seen += everything()
     seen += caplog.text.encode()
     for secret in [*PARTS.values(), own]:
         assert secret.encode() not in seen

@@ -65,6 +65,9 @@ def test_the_files_are_for_the_owner_only(tmp_path: Path) -> None:
 
     async def work(journal: Journal) -> None:
         await answered(await begun(journal), "x")
+        check()
+
+    def check() -> None:
         names = {file.name for file in tmp_path.iterdir()}
         assert names == {"j.db", "j.db-wal", "j.db-shm", "j.db.lock"}
         for file in tmp_path.iterdir():

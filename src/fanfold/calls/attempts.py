@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fanfold.calls.hedging import hedged
 from fanfold.calls.idle import speaking
+from fanfold.calls.keeping import kept
 from fanfold.calls.retrying import LONGEST, as_fatal, backoff, is_throttle, row_for
 from fanfold.calls.spending import leased, settle
 from fanfold.core.clock import now, sleep
@@ -55,9 +56,9 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
             scope.check()  # again: the wait for the turn may have outlived it
             timer.start()
             if passage.policy.idle_timeout is None:
-                return await lane.model.send(passage.request, sending)
+                return await kept(passage, lane.model.send(passage.request, sending))
             async with speaking(sending, passage.policy.idle_timeout):
-                return await lane.model.send(passage.request, sending)
+                return await kept(passage, lane.model.send(passage.request, sending))
         except BaseException as error:
             sending.error = error
             lane.hedging.hear(error)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec.structs import replace
 
+from fanfold.calls.keeping import Keeping
 from fanfold.calls.pricing import price_of
 from fanfold.core.clock import now
 from fanfold.core.records import Attempt, Call, CallState, Cost, Limits, Rate, Reply, Request, Usage
@@ -50,6 +51,7 @@ class Passage:
         "error",
         "first_at",
         "heard",
+        "keeping",
         "lane",
         "number",
         "policy",
@@ -79,6 +81,8 @@ class Passage:
         self.sent_at: float | None = None
         self.first_at: float | None = None
         self.error: BaseException | None = None
+        self.keeping = None if scope.book is None else Keeping(self, scope.book)
+        """Its page in the journal, where its run has one."""
         self._say("call.queued", "queued", self.queued_at)
 
     def begin(self, *, hedge: bool = False) -> Sending:
@@ -119,7 +123,16 @@ class Passage:
 
     def end(self) -> None:
         """Leave the final record."""
-        self._say("call.ended", self._state(), now())
+        call = self.record(self._state())
+        if self.keeping is not None:
+            self.keeping.end(call)
+        self.scope.emit("call.ended", call=call, at=self.began + call.ended)
+
+    def record(self, state: CallState) -> Call:
+        """What it looks like now."""
+        found = None if self.keeping is None else self.keeping.found
+        made = self._record(state, now())
+        return made if found is None else _replayed(made, found.call)
 
     def _state(self) -> CallState:
         if any(sending.reply is not None for sending in self.attempts):
@@ -226,10 +239,16 @@ class Sending:
         self.reply = reply
         if self.passage.chosen is None:
             self.passage.choose(self)
+        if self.passage.keeping is not None:
+            self.passage.keeping.keep(self)
 
     def end(self) -> None:
         """It is over; `error` says how, unless it brought its reply."""
         self.ended_at = now()
+        self.price()
+
+    def price(self) -> None:
+        """Work out what it cost."""
         passage = self.passage
         if self.sent_at is not None:
             rate: Rate | None = passage.lane.rate
@@ -279,6 +298,19 @@ class Sending:
 def told(error: BaseException, *, held: bool) -> str:
     """What a call's record says of its error; its text may quote the reply, and is held back with that."""
     return type(error).__name__ if held else f"{type(error).__name__}: {error}"
+
+
+def _replayed(made: Call, then: Call) -> Call:
+    """The record of a call that was not made: where and when it was wanted, and what came of it then."""
+    return replace(
+        made,
+        state=then.state,
+        usage=then.usage,
+        cost=then.cost,
+        made_up=then.made_up,
+        attempts=then.attempts,
+        replayed=True,
+    )
 
 
 def _usage(attempts: tuple[Attempt, ...]) -> Usage | None:

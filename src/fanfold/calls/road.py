@@ -2,8 +2,8 @@
 
     journal > attempt (retry, hedge) > budget > rate > slot > wire
 
-Every call of every pattern passes here and nowhere else. What was answered before is in the journal (which has its
-place here, and comes later). Else the call is sent: each send, a first one, one more after a failure, or one beside
+Every call of every pattern passes here and nowhere else. What was answered before is given by the journal. Else
+the call is sent: each send, a first one, one more after a failure, or one beside
 another that is slow, takes its worst case out of the budget, waits for the rate limit and for a slot, and holds them
 only while it is on the wire; so a call that backs off holds nothing. A call's timeout starts with its first turn and
 covers all that follows. Its record is written in the moment in which its reply is whole.
@@ -56,6 +56,8 @@ class Road:
         seconds = self.timeout if timeout is None else timeout
         try:
             async with within(seconds, f"a call to {model.label}", later=True) as timer:
+                if passage.keeping is not None and (reply := await passage.keeping.recall()) is not None:
+                    return reply
                 return await attempts(passage, timer)
         except Exception as error:
             passage.error = error

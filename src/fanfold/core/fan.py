@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fanfold.core import scope as scopes
 from fanfold.core.clock import now
+from fanfold.core.journaling import Folded
 from fanfold.core.records import Arrival, Branch, Fold, Go, Why
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import FatalError
@@ -47,22 +48,41 @@ async def fan(
     case all branches are gone before it returns.
     """
     check_seconds(timeout)
-    return await _Fan(branches, fold, stagger).run(timeout)
+    scope = scopes.current()
+    if scope is None or scope.book is None:
+        return await Fan(branches, fold, stagger).run(timeout)
+    nth = scope.count(scope.place, b"fan")
+    told = scope.book.folded(scope.place, nth, len(branches), settled=scope.settled)
+    if told is None:
+        return await Fan(branches, fold, stagger, nth).run(timeout)
+    from fanfold.core.refolding import Refolding  # stands on this file
+
+    return await Refolding(branches, fold, told, replays=scope.book.replays).run(None)
 
 
-class _Fan(Generic[T, R]):
-    """One execution of `fan`: what has been launched, what has arrived, what is still owed."""
+class Fan(Generic[T, R]):
+    """One execution of `fan`: what has been launched, what has arrived, what is still owed.
 
-    def __init__(self, branches: Sequence[Branch[T]], fold: Fold[T, R], stagger: float | None) -> None:
+    `nth` is its number among the fans of its place, where its run has a journal that keeps how it ends.
+    """
+
+    settled = False
+    """Whether all that its branches do was recorded before."""
+
+    def __init__(
+        self, branches: Sequence[Branch[T]], fold: Fold[T, R], stagger: float | None, nth: int | None = None
+    ) -> None:
         self.branches = branches
         self.fold = fold
         self.stagger = stagger
+        self.nth = nth
         self.scope = scopes.current()
         self.loop = asyncio.get_running_loop()
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.arms: dict[int, scopes.Scope] = {}
         self.arrived: deque[Arrival[T]] = deque()
         self.folded: list[int] = []
+        self.flying: list[int] = []
         self.launched = 0
         self.begun = 0
         self.released: set[int] = set()
@@ -80,38 +100,59 @@ class _Fan(Generic[T, R]):
             self.deadline = now() + timeout
             self.timer = self.loop.call_at(self.deadline, self._expire)
         try:
-            why = await self._fold_all()
+            why = await self.fold_all()
         finally:
             await self._close()
         self._report(why)
-        return self.fold.end(why)
+        try:
+            answer = self.fold.end(why)
+        except Exception:
+            self._keep(why, failed=True)
+            raise
+        self._keep(why, failed=False)
+        return answer
 
-    async def _fold_all(self) -> Why:
-        enough = self._obey(self.fold.begin([branch.name for branch in self.branches]), begin=True)
-        while not enough:
+    async def fold_all(self) -> Why:
+        """From the first launch to the last arrival; gives why there was no other."""
+        if self._obey(self.fold.begin([branch.name for branch in self.branches]), begin=True):
+            return "enough"
+        return await self.fold_rest()
+
+    async def fold_rest(self) -> Why:
+        """Fold what comes."""
+        while True:
             if self.arrived:
-                enough = self._fold_next()
+                arrival = self.arrived.popleft()
+                if self._obey(self.fold_one(arrival, self.launched - len(self.folded) - 1)):
+                    return "enough"
             elif self.expired:
                 return "timeout"
             elif self.tasks or self.owed:
-                await self._next_arrival()
+                await self.next_arrival()
             else:
                 return "all"
-        return "enough"
 
-    def _fold_next(self) -> bool:
-        arrival = self.arrived.popleft()
+    def fold_one(self, arrival: Arrival[T], flying: int) -> Go:
+        """Fold one arrival; a fatal error is raised, and no fold hears of it."""
         self._say("branch.ended", arrival)
         if arrival.error is not None and _is_fatal(arrival.error):
             raise arrival.error
         self.folded.append(arrival.index)
-        return self._obey(self.fold.add(arrival, self.launched - len(self.folded)))
+        self.flying.append(flying)
+        if arrival.index in self.arms:
+            self.arms[arrival.index].counted = None
+        return self.fold.add(arrival, flying)
 
-    def _obey(self, go: Go, *, begin: bool = False) -> bool:
+    def heed(self, go: Go) -> bool:
+        """Release what the fold releases; gives whether it has enough."""
         for index in go.release:
             self.released.add(index)
             if index in self.arms:
                 self._release(index)
+        return go.enough
+
+    def _obey(self, go: Go, *, begin: bool = False) -> bool:
+        self.heed(go)
         if not go.enough and go.more:
             if begin and self.stagger is not None:
                 self.owed = min(go.more, len(self.branches))
@@ -126,7 +167,8 @@ class _Fan(Generic[T, R]):
         if hold is not None and self.branches[index].held:
             hold.release()
 
-    async def _next_arrival(self) -> None:
+    async def next_arrival(self) -> None:
+        """Wait until there is something to do."""
         self.wake = self.loop.create_future()
         try:
             await self.wake
@@ -145,9 +187,13 @@ class _Fan(Generic[T, R]):
 
     def _launch(self, count: int) -> None:
         for index in range(self.launched, min(self.launched + count, len(self.branches))):
-            self.launched = index + 1
-            self.tasks[index] = self.loop.create_task(self._fly(index))
+            self.launch_one(index)
         self.owed = min(self.owed, len(self.branches) - self.launched)
+
+    def launch_one(self, index: int) -> None:
+        """Start this branch."""
+        self.launched = max(self.launched, index + 1)
+        self.tasks[index] = self.loop.create_task(self._fly(index))
 
     def _launch_owed(self) -> None:
         """Launch one of the staggered branches and set the time of the next."""
@@ -173,6 +219,7 @@ class _Fan(Generic[T, R]):
         if self.scope is not None:
             arm = self.arms[index] = self.scope.arm(branch)
             arm.until(self.deadline)
+            arm.settled = arm.settled or self.settled
             if index in self.released:
                 self._release(index)
             scopes.enter(arm)
@@ -242,6 +289,16 @@ class _Fan(Generic[T, R]):
                 "branches": len(self.branches),
             }
             self.scope.emit("fan.ended", fanned)
+
+    def _keep(self, why: Why, *, failed: bool) -> None:
+        """Let the journal know how it ended: a resumed run folds the same again."""
+        if self.nth is None or self.scope is None or self.scope.book is None:
+            return
+        late = tuple(arrival.index for arrival in self.arrived)
+        order, flying = tuple(self.folded), tuple(self.flying)
+        counted = tuple(one for arm in self.arms.values() for one in arm.counted or ())
+        told = Folded(order, flying, why, self.begun, len(self.branches), late, failed, counted)
+        self.scope.book.keep_fan(self.scope.place, self.nth, told)
 
 
 def _is_fatal(error: BaseException) -> bool:

@@ -32,7 +32,8 @@ class Folded(msgspec.Struct, frozen=True):
     """How a fan ended: which branches were folded, in which order, and why it ended.
 
     `flying` says for each of them how many others were out when it was folded. `begun` counts the branches that were
-    launched, `late` those that came after *enough*. `failed` says that the fold's answer was an error.
+    launched, `late` those that came after *enough*. `failed` says that the fold's answer was an error. `counted` is
+    what was counted (see `Scope.count`) in branches that were begun and not folded.
     """
 
     order: tuple[int, ...]
@@ -42,17 +43,20 @@ class Folded(msgspec.Struct, frozen=True):
     branches: int
     late: tuple[int, ...] = ()
     failed: bool = False
+    counted: tuple[tuple[str, bytes], ...] = ()
 
 
 class Book(Protocol):
     """What the journal holds of one run, and where the run writes.
 
-    `secret` makes the run's fences. Where it `replays`, what is not in it is not asked for but an error. `settled`
-    says of a look-up that it happens under a fan that had ended: there, errors are part of what happened.
+    `secret` makes the run's fences. Where it `replays`, what is not in it is not asked for but an error. It is `settled`
+    where all of the run happened before; the word says of a look-up that it happens in such a run, or under a fan that
+    had ended: there, errors are part of what happened.
     """
 
     secret: bytes
     replays: bool
+    settled: bool
 
     def digest(self, model: str, key: bytes) -> bytes:
         """Name a request to a model for good."""
@@ -78,20 +82,20 @@ class Book(Protocol):
         """Keep the last record of a call whose reply was kept before its other sends had ended."""
         ...
 
-    def folded(self, place: str, branches: int, *, settled: bool) -> tuple[int, Folded | None]:
-        """The number of the fan that begins at `place`, and how it ended before."""
+    def folded(self, place: str, nth: int, branches: int, *, settled: bool) -> Folded | None:
+        """How the n-th fan at `place` ended before."""
         ...
 
     def keep_fan(self, place: str, nth: int, folded: Folded) -> None:
         """Keep how a fan ended."""
         ...
 
-    def value(self, place: str, digest: bytes) -> tuple[int, msgspec.Raw | None]:
-        """The number of the value that is made next at `place`, and its JSON where it was kept before."""
+    def value(self, place: str, nth: int, digest: bytes) -> msgspec.Raw | None:
+        """The n-th value at `place`, as JSON, where it was kept before."""
         ...
 
-    def keep_value(self, place: str, nth: int, digest: bytes, value: Any) -> asyncio.Future[None]:
-        """Keep a value; the future is done when it is on the disk."""
+    def keep_value(self, place: str, nth: int, digest: bytes, value: Any) -> asyncio.Future[None] | None:
+        """Keep a value; the future is done when it is on the disk. None where this journal keeps no values."""
         ...
 
     def end(self, error: BaseException | None) -> None:

@@ -223,6 +223,9 @@ class Call(msgspec.Struct, frozen=True):
     `number` counts the calls of the run. `sent` (the first time) and `first` (first piece of text of a streamed reply)
     are None where it did not come so far, and `ended` is the time of this record. `attempts` are its sends, in order
     of their beginning; usage and cost are those of all of them. It holds no text.
+
+    `replayed` says that it was not made now: its reply was in the journal, and so are its attempts, its usage and what
+    it cost then.
     """
 
     number: int
@@ -239,6 +242,7 @@ class Call(msgspec.Struct, frozen=True):
     error: str | None = None
     made_up: bool = False
     attempts: tuple[Attempt, ...] = ()
+    replayed: bool = False
 
     @property
     def seconds(self) -> float:

@@ -17,6 +17,8 @@ from fanfold.errors import ScopeEnded
 if TYPE_CHECKING:
     from contextvars import Token
 
+    from fanfold.core.journaling import Book
+
 CONTENT = frozenset({"call.text", "branch.ended", "branch.late", "step.ended"})
 """The kinds of event that carry text, outputs or error texts; times and usage pass a held branch."""
 
@@ -86,11 +88,15 @@ class Scope:
     the root), whose place names the samples of identical requests; `detail` and `said` are what the step leaves
     beside its value: its record, and the text of the reply that its value was read from; `started` holds what
     it started and has to see the end of (None where it is nothing that starts). `purse` pays for the calls under it
-    (None: no budget), and `deadline` (in the loop's time) is when the earliest timeout around it ends.
+    (None: no budget), and `deadline` (in the loop's time) is when the earliest timeout around it ends. `book` is what
+    the journal holds of the run (None: there is none), and `settled` says that all that happens here happened before.
+    `counted` is what a branch has counted, until it is folded.
     """
 
     __slots__ = (
+        "book",
         "branch",
+        "counted",
         "deadline",
         "detail",
         "ended",
@@ -102,6 +108,7 @@ class Scope:
         "purse",
         "run",
         "said",
+        "settled",
         "started",
         "stride",
         "tail",
@@ -123,6 +130,9 @@ class Scope:
         self.started: list[Any] | None = None
         self.purse: Any = None
         self.deadline: float | None = None
+        self.book: Book | None = None
+        self.settled = False
+        self.counted: list[tuple[str, bytes]] | None = None
 
     def inside(self, name: str, *, tail: bool) -> Scope:
         """The scope of a step that runs here, as a part of the same branch."""
@@ -136,6 +146,8 @@ class Scope:
         child.hold = self.hold
         child.purse = self.purse
         child.deadline = self.deadline
+        child.book = self.book
+        child.settled = self.settled
         return child
 
     def arm(self, branch: Branch[Any]) -> Scope:
@@ -148,6 +160,9 @@ class Scope:
         child.hold = Hold(self.run, self.hold) if branch.held else self.hold
         child.purse = self.purse
         child.deadline = self.deadline
+        child.book = self.book
+        child.settled = self.settled
+        child.counted = None if self.book is None else []
         return child
 
     def until(self, moment: float | None) -> None:
@@ -177,10 +192,23 @@ class Scope:
         The run keeps the count, by place: a pattern that runs a second time in the same place draws new samples.
         """
         place = self.branch.place
-        sample = blake2b(key, digest_size=16).digest()
-        nth = self.run.draws.get((place, sample), 0)
-        self.run.draws[place, sample] = nth + 1
+        nth = self.count(place, blake2b(key, digest_size=16).digest())
         return Draw(place, nth, self.ordinal + nth * self.stride)
+
+    def count(self, place: str, what: bytes) -> int:
+        """How often this was counted at that place before.
+
+        Every branch around remembers it: one that is cut off has counted all the same, and a run that leaves it out,
+        because it was not folded, has to count on from there.
+        """
+        nth: int = self.run.draws.get((place, what), 0)
+        self.run.draws[place, what] = nth + 1
+        branch: Scope | None = self.branch
+        while branch is not None and branch.book is not None:
+            if branch.counted is not None:
+                branch.counted.append((place, what))
+            branch = None if branch.outer is None else branch.outer.branch
+        return nth
 
     def emit(
         self,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _begun = msgspec.json.Decoder(Begun).decode
 _again = msgspec.json.Decoder(Again).decode
+_ended = msgspec.json.Decoder(Ended).decode
 _kept = msgspec.json.Decoder(Kept).decode
 _bill = msgspec.json.Decoder(Bill).decode
 _folded = msgspec.json.Decoder(Folded).decode
@@ -31,7 +32,8 @@ class History:
     """What a journal holds of one run, by what it is looked up by.
 
     `step` is the fingerprint of the step that runs now: what an earlier version of it folded is left out, for another
-    rule would have folded something else. `changed` says that the last one to run was another.
+    rule would have folded something else. `changed` says that the last one to run was another, and `ended` that this
+    one ended well.
     """
 
     def __init__(self, entries: Iterable[Entry], step: str) -> None:
@@ -40,10 +42,12 @@ class History:
         self.bills: dict[tuple[str, int, bytes], Entry] = {}
         self.fans: dict[tuple[str, int], Entry] = {}
         self.values: dict[tuple[str, int, bytes], Entry] = {}
-        self.changed = False
+        self.changed = self.ended = False
         for entry in entries:
             if entry.kind in {"run", "again"}:
                 self._begin(entry, step)
+            elif entry.kind == "end":
+                self.ended = not self.changed and _ended(entry.body).how == "ok"
             else:
                 self._add(entry)
 
@@ -51,6 +55,7 @@ class History:
         if entry.kind == "run":
             self.secret = bytes.fromhex(_begun(entry.body).fences)
         self.changed = _again(entry.body).step != step
+        self.ended = self.ended and not self.changed
 
     def _add(self, entry: Entry) -> None:
         key = (entry.place, entry.nth, entry.digest)
@@ -93,15 +98,14 @@ class RunBook:
         self.history = history
         self.key = key
         self.replays = replays
-        self._fans: dict[str, int] = {}
-        self._values: dict[tuple[str, bytes], int] = {}
+        self.settled = replays or (history is not None and history.ended)
 
     def digest(self, model: str, key: bytes) -> bytes:
         """Name a request to a model for good."""
         return digest_of(model.encode(), key)
 
     def found(self, digest: bytes, draw: Draw, *, settled: bool) -> Found | None:
-        """The call as it was made before; an error of then is given only where it is `settled`, or in a replay."""
+        """The call as it was made before; an error of then is given only where all is `settled`."""
         if self.history is None:
             return None
         found = self.history.call((self.journal.clean(draw.place), draw.nth, digest))
@@ -111,7 +115,7 @@ class RunBook:
                 f"no such call was recorded at {draw.place!r} (request {digest.hex()[:8]}, number {draw.nth}): {why}; "
                 "nothing was sent; record it again"
             )
-        if found is not None and found.reply is None and not (settled or self.replays):
+        if found is not None and found.reply is None and not settled:
             return None  # it failed or was cut off: asked again
         if found is not None:
             self.journal.found_one()
@@ -147,17 +151,13 @@ class RunBook:
         """Keep a call's last record."""
         self._tell(lambda: self._write_call("bill", digest, call, Bill(call)))
 
-    def folded(self, place: str, branches: int, *, settled: bool) -> tuple[int, Folded | None]:
-        """Which fan this is at its place, and how it ended then."""
-        nth = self._fans.get(place, 0)
-        self._fans[place] = nth + 1
-        if self.history is None:
-            return nth, None
-        entry = self.history.fans.get((self.journal.clean(place), nth))
+    def folded(self, place: str, nth: int, branches: int, *, settled: bool) -> Folded | None:
+        """How a fan ended then; one that failed begins anew, unless all around it is settled."""
+        entry = None if self.history is None else self.history.fans.get((self.journal.clean(place), nth))
         folded = None if entry is None else _folded(entry.body)
-        if folded is None or folded.branches != branches or (folded.failed and not (settled or self.replays)):
-            return nth, None
-        return nth, folded
+        if folded is None or folded.branches != branches or (folded.failed and not settled):
+            return None
+        return folded
 
     def keep_fan(self, place: str, nth: int, folded: Folded) -> None:
         """Keep how a fan ended; raises `JournalError`."""
@@ -165,17 +165,17 @@ class RunBook:
             return
         _ = self._write("fan", place, nth, folded)  # not waited for: what follows stands behind it in the queue
 
-    def value(self, place: str, digest: bytes) -> tuple[int, msgspec.Raw | None]:
-        """Which value of this input this is at its place, and what it was."""
-        nth = self._values.get((place, digest), 0)
-        self._values[place, digest] = nth + 1
-        entry = None
-        if self.history is not None:
-            entry = self.history.values.get((self.journal.clean(place), nth, digest))
-        return nth, None if entry is None else _value(entry.body).value
+    def value(self, place: str, nth: int, digest: bytes) -> msgspec.Raw | None:
+        """What a value was."""
+        if self.history is None:
+            return None
+        entry = self.history.values.get((self.journal.clean(place), nth, digest))
+        return None if entry is None else _value(entry.body).value
 
-    def keep_value(self, place: str, nth: int, digest: bytes, value: Any) -> asyncio.Future[None]:
+    def keep_value(self, place: str, nth: int, digest: bytes, value: Any) -> asyncio.Future[None] | None:
         """Keep a value; raises `UsageError` where it is no plain data, for then it could not be given back."""
+        if self.replays or self.journal.content != "full":
+            return None
         try:
             data = msgspec.json.encode(value)
             same = msgspec.json.decode(data) == value

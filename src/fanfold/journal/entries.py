@@ -68,7 +68,7 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A run: the fingerprint of its `step`, the digest of what it was `given`, and the secret that makes its `fences`."""
+    """A run: the fingerprint of its `step`, the digest of what was `given`, the secret that makes its `fences`."""
 
     name: str
     step: str

@@ -63,6 +63,11 @@ class Anthropic(Named, frozen=True, kw_only=True):
         """``anthropic:name``; prices follow it."""
         return f"anthropic:{self.name}"
 
+    @property
+    def answers_schema(self) -> bool:
+        """Whether it honours a JSON Schema."""
+        return _structured(self)
+
     def open(self, transport: Transport) -> MessagesWire:
         """The wire to it over `transport`; raises `ModelError` for a missing key or a refused host."""
         target = endpoint(

@@ -96,11 +96,15 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     def hide(self, text: str) -> str:
         """The text without the secrets that were sent: a server may repeat them in what it says."""
-        for name, value in self.headers.items():
-            if name.lower() not in PUBLIC:
-                for secret in {value, value.rpartition(" ")[2]}:
-                    text = text.replace(secret, "[hidden]") if len(secret) >= SECRET else text
+        for secret in self.secrets():
+            text = text.replace(secret, "[hidden]")
         return text
+
+    def secrets(self) -> frozenset[str]:
+        """What is sent along and is nobody else's business."""
+        values = [value for name, value in self.headers.items() if name.lower() not in PUBLIC]
+        parts = [part for value in values for part in (value, value.rpartition(" ")[2])]
+        return frozenset(part for part in parts if len(part) >= SECRET)
 
 
 def known(provider: str) -> Provider:

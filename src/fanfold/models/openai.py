@@ -52,6 +52,11 @@ class OpenAI(Named, frozen=True, kw_only=True):
         """``provider:name``; prices follow it."""
         return f"{self.provider}:{self.name}"
 
+    @property
+    def answers_schema(self) -> bool:
+        """Whether it honours a JSON Schema."""
+        return _structured(self)
+
     def open(self, transport: Transport) -> ChatWire:
         """The wire to it over `transport`; raises `ModelError` for a missing key or a refused host."""
         if self.provider == "anthropic":

@@ -63,8 +63,16 @@ class Run(Generic[Out_co]):
 
     @property
     def cost(self) -> Cost:
-        """List price of all calls; a range while a cancelled call may or may not have been billed."""
+        """List price of all calls; a range while a cancelled call may or may not have been billed.
+
+        Replies that a journal gave again count with what they cost then; `paid` leaves them out.
+        """
         return sum((call.cost for call in self.calls), Cost())
+
+    @property
+    def paid(self) -> Cost:
+        """List price of the calls that were made now, and not found in a journal."""
+        return sum((call.cost for call in self.calls if not call.replayed), Cost())
 
     @property
     def sequential(self) -> float:
@@ -110,10 +118,14 @@ class Run(Generic[Out_co]):
         """One line for people: calls, tokens, cost, time."""
         made = sum(call.sent is not None for call in self.calls)
         parts = [f"{made} call{'s' * (made != 1)}"]
+        found = sum(call.replayed for call in self.calls)
+        if found:
+            parts.append(f"{found} from the journal")
         if self.saved.calls:
             parts.append(f"{self.saved.calls} saved")
         parts.append(f"{self.usage.input_tokens} + {self.usage.output_tokens} tokens")
-        parts.append("made up, nothing was paid" if self.made_up else f"cost {self.cost}")
+        now = f" ({self.paid} of it now)" if found else ""
+        parts.append("made up, nothing was paid" if self.made_up else f"cost {self.cost}{now}")
         parts.append(f"× {self.times_one_call} of one call")
         parts.append(f"{self.wall:.2f} s ({self.sequential:.2f} s one after another)")
         return ", ".join(parts)

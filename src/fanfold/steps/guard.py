@@ -20,6 +20,7 @@ from fanfold.folds.canonical import ballot_key
 from fanfold.folds.guarding import Checked, Guarding, On, OnCheckError, Outcome, Terms, trips
 from fanfold.steps.affording import Size, affording, limited
 from fanfold.steps.buffer import Buffer
+from fanfold.steps.noting import noted
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
 from fanfold.steps.step import Function, Step, as_step
@@ -186,17 +187,27 @@ class _Watch:
     async def _windows(self, name: str, one: Check) -> Said[Any]:
         said: Said[Any] = Said(None)
         read, every = 0, one.terms.every
-        while len(text := await self.buffer.grown(read + every)) > read:
+        while len((heard := await self._heard(read + every))[0]) > read:
+            text = heard[0]
             said = await self._judge(one, text[max(0, read - every // OVERLAP) :], text)
             if trips(one.terms, said.value):
                 return said
             read = len(text)
             self.buffer.passed(name, read)
-        if self.buffer.unheard is not None:
-            said = await self._judge(one, self.buffer.unheard, self.buffer.unheard)
+        if (unheard := heard[1]) is not None:
+            said = await self._judge(one, unheard, unheard)
         if not trips(one.terms, said.value):
             self.buffer.passed(name, math.inf)
         return said
+
+    async def _heard(self, beyond: int) -> tuple[str, str | None]:
+        """The text so far, and what of the output was never heard. A replay looks when the recorded run looked."""
+
+        async def look() -> list[str | None]:
+            return [await self.buffer.grown(beyond), self.buffer.unheard]
+
+        text, unheard = await noted(b"window", look)
+        return text, unheard
 
     async def _judge(self, one: Check, window: str, text: str) -> Said[Any]:
         asked = {**fields_of(self.given), "input": self.given, ANSWER: text, "window": window}

@@ -12,6 +12,7 @@ from fanfold.errors import FanfoldError
 from fanfold.runs.run import Run, finished, part
 from fanfold.runs.state import RunState
 from fanfold.session import Session, session_for
+from fanfold.steps.keys import open_book
 
 if TYPE_CHECKING:
     from fanfold.calls.amounts import Budget
@@ -31,9 +32,15 @@ async def new_state(step: Step[Any, Any], session: Session | None, *, streaming:
 
 
 async def run_alone(
-    state: RunState, step: Step[In, Out], given: In, timeout: float | None, budget: Budget | None = None
+    state: RunState,
+    step: Step[In, Out],
+    given: In,
+    timeout: float | None,
+    budget: Budget | None = None,
+    *,
+    key: str | None = None,
 ) -> Run[Out]:
-    """Run `step` as the run of `state`; whatever escapes carries the run so far."""
+    """Run `step` as the run of `state`; whatever escapes carries the run so far. A journal finds it again by `key`."""
     root = Scope(state, segment(step.name))
     root.purse = purse_of(budget, state.session.purse)
     token = enter(root)
@@ -42,6 +49,7 @@ async def run_alone(
     failure: BaseException | None = None
     try:
         async with within(timeout, f"the run of {step.name!r}"):
+            await open_book(root, state.session, step, given, key)
             output = await step.timed(given)
     except BaseException as error:
         failure = error
@@ -49,6 +57,8 @@ async def run_alone(
     finally:
         root.ended = True
         leave(token)
+        if root.book is not None:
+            root.book.end(failure)
         state.emit(now(), "run.ended", root.place, output, failure, None)
         run = finished(state, now() - state.began, output, root.detail, failure)
         state.close()

@@ -16,6 +16,7 @@ from fanfold.core.timeouts import check_seconds, within
 from fanfold.errors import UsageError
 from fanfold.session import session_now
 from fanfold.steps.listening import Events, Text, Updates
+from fanfold.steps.noting import given_back
 from fanfold.steps.running import follow, new_state, run_alone, run_within
 from fanfold.steps.start import Handle, abandon, finish, start
 
@@ -110,16 +111,20 @@ class Step(Generic[In_contra, Out_co]):
         session: Session | None = None,
         timeout: float | None = None,
         budget: Budget | None = None,
+        key: str | None = None,
     ) -> Run[Out_co]:
         """Run the step and give the whole record: output, detail, calls, usage, cost, times.
 
-        `timeout` (seconds) covers the whole run, and it spends at most `budget`. Raises what the step
-        raises; a `FanfoldError` carries the run so far in its `.run`.
+        `timeout` (seconds) covers the whole run, and it spends at most `budget`. A journal finds the run again by its
+        step and input, or by `key`, which names one run. Raises what the step raises; a `FanfoldError` carries the run
+        so far in its `.run`.
         """
         around = current()
         if around is not None and session in {None, around.run.session}:
+            if key is not None:
+                raise UsageError(f"key={key!r}: {self.name!r} runs inside another run here, which has the key")
             return await run_within(self, given, timeout, around, budget)
-        return await run_alone(await new_state(self, session), self, given, timeout, budget)
+        return await run_alone(await new_state(self, session), self, given, timeout, budget, key=key)
 
     def run_sync(
         self,
@@ -128,9 +133,11 @@ class Step(Generic[In_contra, Out_co]):
         session: Session | None = None,
         timeout: float | None = None,
         budget: Budget | None = None,
+        key: str | None = None,
     ) -> Run[Out_co]:
         """`run` from a script or a notebook cell. Raises `LoopError` inside a step."""
-        return run_sync(self.run(given, session=session, timeout=timeout, budget=budget), f"{self.name}.run_sync()")
+        work = self.run(given, session=session, timeout=timeout, budget=budget, key=key)
+        return run_sync(work, f"{self.name}.run_sync()")
 
     def updates(self, given: In_contra, *, session: Session | None = None) -> Updates[Out_co]:
         """Each branch as it finishes, as ``(name, value)``, then the merge.
@@ -220,13 +227,20 @@ class Function(Step[In_contra, Out_co]):
 
     kind = "function"
 
-    def __init__(self, function: Callable[[In_contra], Any], name: str, *, thread: bool) -> None:
+    def __init__(self, function: Callable[[In_contra], Any], name: str, *, thread: bool, journal: bool = False) -> None:
         super().__init__(name)
         self.function = function
         self.thread = thread
+        self.journal = journal
         self.__doc__ = function.__doc__
 
     async def execute(self, given: In_contra) -> Out_co:
+        if self.journal:
+            kept: Out_co = await given_back(given, lambda: self._run(given))
+            return kept
+        return await self._run(given)
+
+    async def _run(self, given: In_contra) -> Out_co:
         scope = current()
         if scope is not None:
             scope.started = []
@@ -258,16 +272,24 @@ def step(function: Callable[[In], Awaitable[Out]], /) -> Step[In, Out]: ...
 def step(function: Callable[[In], Out], /) -> Step[In, Out]: ...
 @overload
 def step(
-    *, name: str | None = None, thread: bool | None = None
+    *, name: str | None = None, thread: bool | None = None, journal: bool = False
 ) -> Callable[[Callable[[In], Awaitable[Out]]], Step[In, Out]]: ...
 def step(
-    function: Callable[[Any], Any] | None = None, /, *, name: str | None = None, thread: bool | None = None
+    function: Callable[[Any], Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    thread: bool | None = None,
+    journal: bool = False,
 ) -> Any:
     """Make a step of a function of one input, so that any control flow can be part of a pattern.
 
     An ``async def`` runs on the loop. A plain ``def`` may block (a database, a file), so it runs in a thread;
     ``thread=False`` runs quick pure code in place. Its side effects cannot be undone or held back by a pattern
     that cancels it, and a thread that runs on cannot be stopped.
+
+    With ``journal=True`` a session's journal keeps its result (plain data: text, numbers, lists, dicts), and a run that
+    is resumed or replayed gives that back instead of running the function again.
     """
 
     def make(inner: Callable[[Any], Any]) -> Step[Any, Any]:
@@ -275,7 +297,7 @@ def step(
         asynchronous = inspect.iscoroutinefunction(inner)
         in_thread = not asynchronous if thread is None else thread and not asynchronous
         called = name or str(getattr(inner, "__name__", "function"))
-        return Function(inner, called, thread=in_thread)
+        return Function(inner, called, thread=in_thread, journal=journal)
 
     return make if function is None else make(function)
 

@@ -1,0 +1,67 @@
+"""A fan that ended before, once more: only what was folded then is launched, and folded in the order of then.
+
+So a vote that stopped early has the same ballots and the same winner again, whichever of its branches is quicker this
+time. No timer runs: why it ended is known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from fanfold.core.fan import Fan
+from fanfold.errors import ReplayMiss
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fanfold.core.journaling import Folded
+    from fanfold.core.records import Arrival, Branch, Fold, Why
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Refolding(Fan[T, R]):
+    """One execution of a fan by what the journal holds of it."""
+
+    def __init__(self, branches: Sequence[Branch[T]], fold: Fold[T, R], told: Folded, *, replays: bool) -> None:
+        super().__init__(branches, fold, None)
+        self.told = told
+        self.replays = replays
+        self.settled = True
+
+    async def fold_all(self) -> Why:
+        """Fold in the recorded order; where the fold now wants to go on, which a recorded one did not, it does."""
+        early: dict[int, Arrival[T]] = {}
+        enough = self.heed(self.fold.begin([branch.name for branch in self.branches]))
+        for index in self.told.order:
+            self.launch_one(index)
+        for index, flying in zip(self.told.order, self.told.flying, strict=True):
+            while not enough and index not in early:
+                if not self.arrived:
+                    await self.next_arrival()
+                else:
+                    arrival = self.arrived.popleft()
+                    early[arrival.index] = arrival
+            if enough:
+                break
+            enough = self.heed(self.fold_one(early.pop(index), flying))
+        if self.told.why == "enough" and not enough:
+            return await self._go_on()
+        for place, what in self.told.counted:
+            if self.scope is not None:
+                self.scope.count(place, what)
+        return "enough" if enough else self.told.why
+
+    async def _go_on(self) -> Why:
+        """What a branch gave is not what it gave then, as where a plain function is none: the record ends here."""
+        if self.replays:
+            raise ReplayMiss(
+                "a fan was recorded as decided, and on the same replies it is not: a function in it gives other "
+                "values than it gave then, or the fold has changed; record it again"
+            )
+        self.settled = False
+        for index in range(len(self.branches)):
+            if index not in self.told.order:
+                self.launch_one(index)
+        return await self.fold_rest()

@@ -1,0 +1,82 @@
+"""How a run is found again: by its step and its input, or by the key that it was given."""
+
+from __future__ import annotations
+
+import weakref
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fanfold.errors import UsageError
+from fanfold.steps.fingerprints import fingerprint
+from fanfold.steps.templates import plain
+
+if TYPE_CHECKING:
+    from fanfold.core.scope import Scope
+    from fanfold.session import Session
+    from fanfold.steps.step import Step
+
+_known: weakref.WeakKeyDictionary[Step[Any, Any], str] = weakref.WeakKeyDictionary()
+
+
+async def open_book(root: Scope, session: Session, step: Step[Any, Any], given: Any, key: str | None) -> None:
+    """Open the book of the run that begins at `root`, where its session has a journal.
+
+    Raises `UsageError` for an input that nobody could tell again, and what the journal raises.
+    """
+    journal = session.journal
+    if journal is None or journal.mode == "off":
+        return
+    digest = digest_of(given)
+    if digest is None and key is None and journal.mode in {"resume", "replay"}:
+        raise UsageError(
+            f"the journal could not find this run of {step.name!r} again: its input holds a {opaque(given)}, which has "
+            "no text of its own; give the run a key=, or an input of plain data"
+        )
+    book = await journal.begin(step.name, step_digest(step), digest or b"", key)
+    root.run.secret = book.secret
+    root.book = book
+    root.settled = book.settled
+
+
+def step_digest(step: Step[Any, Any]) -> str:
+    """The fingerprint of a step; it is worked out once, for it looks into everything that the step is made of."""
+    known = _known.get(step)
+    if known is None:
+        known = _known[step] = fingerprint(step)
+    return known
+
+
+def digest_of(given: Any) -> bytes | None:
+    """Sixteen bytes that are equal for equal inputs, in every process; None for what only this process knows."""
+    try:
+        text = msgspec.json.encode(given, enc_hook=_shown, order="deterministic")
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return blake2b(type(given).__name__.encode() + b"|" + text, digest_size=16).digest()
+
+
+def opaque(given: Any) -> str:
+    """The name of the first type in an input that has no text of its own."""
+    found: list[str] = []
+
+    def look(value: Any) -> Any:
+        try:
+            return _shown(value)
+        except TypeError:
+            found.append(type(value).__name__)
+            return None
+
+    try:
+        msgspec.json.encode(given, enc_hook=look)
+    except (TypeError, ValueError, RecursionError):
+        return type(given).__name__
+    return found[0] if found else type(given).__name__
+
+
+def _shown(value: Any) -> Any:
+    shown = plain(value)
+    if isinstance(shown, str) and " at 0x" in shown:
+        raise TypeError(shown)  # its address is another one in the next process
+    return shown
