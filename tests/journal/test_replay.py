@@ -1,12 +1,16 @@
 """Replays: the same run again, without a network, whichever branch is quicker this time."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fanfold import Anthropic, OpenAI, Session, prompt, sections, vote
 from fanfold.errors import FanfoldError, ReplayMiss
-from tests.journal.patterns import PATTERNS, Moody, document, outcome_of, ran
+from fanfold.journal import Journal
+from fanfold.testing.server import ModelServer
+from tests.journal.patterns import PATTERNS, Moody, document, outcome_of, ran, spam, untimed
 
 
 class Closed(Moody):
@@ -33,3 +37,117 @@ def test_a_replay_is_the_run_again(tmp_path: Path, name: str, seed: int) -> None
         assert all(call.replayed for call in run.calls)
         assert run.calls
     assert len(documents) == 1
+
+
+def test_a_vote_that_stopped_early_replays_twenty_times(tmp_path: Path) -> None:
+    """Twenty replays at 1, 8 and 64 in flight: identical documents, the same ballots and winner, nothing asked."""
+    path = tmp_path / "j.db"
+    pattern = PATTERNS["nested"]
+    recorded = ran(path, pattern, model=Moody(7), mode="record")
+    replays = [
+        ran(path, pattern, model=Closed(again), mode="replay", max_in_flight=(1, 8, 64)[again % 3])
+        for again in range(20)
+    ]
+    assert len({document(run) for run in replays}) == 1
+    assert {(run.output, untimed(run.detail)) for run in replays} == {(recorded.output, untimed(recorded.detail))}
+
+
+def test_a_replay_needs_neither_key_nor_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recorded over HTTP, a run replays without a key, without a server, and without anything that could connect."""
+    path = tmp_path / "j.db"
+    ask = prompt("{input}", returns=list[str])
+
+    async def record() -> Any:
+        async with ModelServer("fake") as server:
+            model = OpenAI("m", base_url=server.url, api_key="sk-1", structured=True)
+            async with Session(model, journal=Journal(path, mode="record")):
+                return await ask.run("x")
+
+    async def replay() -> Any:
+        nowhere = OpenAI("m", base_url="http://127.0.0.1:9/v1", structured=True)
+        async with Session(nowhere, journal=Journal(path, mode="replay")) as session:
+            run = await ask.run("x")
+            assert session._transport is None
+            return run
+
+    recorded = asyncio.run(record())
+    assert asyncio.run(replay()).output == recorded.output
+
+    def closed(*_: object) -> None:
+        raise AssertionError("a replay opened a socket")
+
+    monkeypatch.setattr("aiohttp.TCPConnector", closed)
+    assert asyncio.run(replay()).output == recorded.output
+
+
+@pytest.mark.parametrize("spec", ["openai:gpt-4o-mini", "anthropic:claude-sonnet-4-5", Anthropic("claude-sonnet-4-5")])
+def test_models_without_a_key_replay(tmp_path: Path, spec: Any) -> None:
+    """A model by its name is known in a replay though no key is there; what was not recorded is said."""
+
+    async def main() -> None:
+        async with Session(spec, journal=Journal(path, mode="replay")) as session:
+            line = session.line(None)
+            assert line.model.structured is True
+            assert line.model.label == getattr(spec, "label", spec)
+            with pytest.raises(ReplayMiss, match="does not send"):
+                await line.model.send(None, None)
+            with pytest.raises(ReplayMiss, match="holds no run of 'spam' on this input"):
+                await spam.run("never recorded")
+
+    path = tmp_path / "j.db"
+    ran(path, spam, mode="record")
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("policy", ["skip", "fail"])
+def test_a_miss_ends_the_run(tmp_path: Path, policy: Any) -> None:
+    """A call that was not recorded raises ReplayMiss through every policy; nothing is sent."""
+    path = tmp_path / "j.db"
+    recorded = sections({"a": prompt("a {input}"), "b": prompt("b {input}")}, on_error=policy)
+    changed = sections({"a": prompt("a {input}"), "b": prompt("different {input}")}, on_error=policy)
+    ran(path, recorded, mode="record")
+    missed = ran(path, changed, model=Closed(), mode="replay")
+    assert isinstance(missed, ReplayMiss)
+    assert "its step has changed since" in str(missed)
+
+
+def test_a_function_that_gives_something_else_is_told(tmp_path: Path) -> None:
+    """Where plain Python decides otherwise than it did, a fan that was decided is not; a replay says so."""
+    path = tmp_path / "j.db"
+    said = ["yes"]
+    fickle = vote({name: lambda _, name=name: said[0] if said[0] == "yes" else name for name in "abcde"})
+    assert ran(path, fickle, mode="record").output == "yes"
+    said[0] = "no"
+    missed = ran(path, fickle, mode="replay")
+    assert isinstance(missed, ReplayMiss)
+    assert "a function in it gives other values" in str(missed)
+
+
+def test_a_function_that_gives_something_else_is_heard_out(tmp_path: Path) -> None:
+    """Resumed, such a fan goes on with the branches that it had left out."""
+    path = tmp_path / "j.db"
+    said = ["yes"]
+    fickle = vote({name: lambda _, name=name: said[0] if said[0] == "yes" else name for name in "abcde"})
+    ran(path, fickle)
+    said[0] = "no"
+    heard = ran(path, fickle)
+    assert {ballot.value for ballot in heard.detail.ballots} == set("abcde")
+
+
+def test_a_replay_takes_the_newest_recording(tmp_path: Path) -> None:
+    """Recorded twice, the later one is replayed."""
+    path = tmp_path / "j.db"
+    for seed in (1, 2):
+        last = ran(path, prompt("say {input}", name="say"), model=Moody(seed), mode="record")
+    assert ran(path, prompt("say {input}", name="say"), mode="replay").output == last.output
+
+
+def test_replays_write_nothing(tmp_path: Path) -> None:
+    """A replay leaves the file as it is, byte for byte, and makes no lock."""
+    path = tmp_path / "j.db"
+    ran(path, PATTERNS["plain"], mode="record")
+    before = path.read_bytes()
+    (tmp_path / "j.db.lock").unlink()
+    ran(path, PATTERNS["plain"], mode="replay")
+    assert path.read_bytes() == before
+    assert not (tmp_path / "j.db.lock").exists()

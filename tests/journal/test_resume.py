@@ -244,13 +244,13 @@ def test_a_journal_that_fails_ends_the_run(tmp_path: Path, name: str) -> None:
     model = Moody(fails=0.0)
 
     async def main() -> None:
-        async with Session(model, journal=tmp_path / "j.db", max_in_flight=2, attempts=3) as session:
-            async with no_leaks(session):
-                await spam.run("before")
-                with armed("before_commit", fail), pytest.raises(JournalError, match="No space left"):
-                    await PATTERNS[name].run("mail")
-                with pytest.raises(JournalError, match="No space left"):
-                    await spam.run("after")
+        session = Session(model, journal=tmp_path / "j.db", max_in_flight=2, attempts=3)
+        async with session, no_leaks(session):
+            await spam.run("before")
+            with armed("before_commit", fail), pytest.raises(JournalError, match="No space left"):
+                await PATTERNS[name].run("mail")
+            with pytest.raises(JournalError, match="No space left"):
+                await spam.run("after")
 
     asyncio.run(main())
     assert model.asked <= 3

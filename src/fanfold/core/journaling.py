@@ -49,9 +49,9 @@ class Folded(msgspec.Struct, frozen=True):
 class Book(Protocol):
     """What the journal holds of one run, and where the run writes.
 
-    `secret` makes the run's fences. Where it `replays`, what is not in it is not asked for but an error. It is `settled`
-    where all of the run happened before; the word says of a look-up that it happens in such a run, or under a fan that
-    had ended: there, errors are part of what happened.
+    `secret` makes the run's fences. Where it `replays`, what is not in it is not asked for but an error. It is
+    `settled` where all of the run happened before; of a look-up the word says that it happens in such a run, or under
+    a fan that had ended: there, errors are part of what happened.
     """
 
     secret: bytes
