@@ -28,6 +28,7 @@ ENTERS = {
     "data": FLOOR_2,
     "serve": FLOOR_2,
     "cli": FLOOR_2 | {"data", "serve", "testing"},
+    "pytest_plugin": {"journal"},
     "__main__": {"cli"},
 }
 

@@ -118,6 +118,7 @@ class Journal:
                 await worker.stop()
 
     async def _open(self) -> None:
+        self._replayed.clear()
         if self.mode == "replay":
             await self._read()
             return

@@ -1,0 +1,84 @@
+"""For users' own tests, in pytest: runs that are recorded once and replayed from then on, without a network.
+
+pytest finds it by itself once fanfold is installed. A test that asks for the fixture `fanfold_replay` gets a `Journal`:
+
+    def test_label(fanfold_replay):
+        with Session("openai:gpt-4o-mini", journal=fanfold_replay):
+            assert label.run_sync("Win a prize!").output == "spam"
+
+``pytest --fanfold-record`` asks the models and writes the recordings, one file of JSON lines a test, into the folder
+``recordings`` beside the test's file; commit them. Without the option they are replayed: nothing is sent, and what was
+not recorded fails the test with `ReplayMiss`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fanfold.journal import Journal
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The one option."""
+    group = parser.getgroup("fanfold")
+    group.addoption(
+        "--fanfold-record",
+        action="store_true",
+        help="ask the models and record what they answer, for the tests that use the fixture fanfold_replay; without "
+        "it they are replayed",
+    )
+
+
+@pytest.fixture
+def fanfold_replay(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Journal]:
+    """The test's recording, as a journal for ``Session(journal=...)``; recorded anew under ``--fanfold-record``."""
+    from fanfold.journal import Journal
+    from fanfold.journal.moving import bring_in, export
+
+    recording = _recording(request)
+    path = tmp_path / "fanfold-recording.db"
+    if request.config.getoption("--fanfold-record"):
+        yield Journal(path, mode="record")
+        if path.exists():
+            recording.parent.mkdir(parents=True, exist_ok=True)
+            recording.write_bytes(b"".join(export(path)))
+        return
+    if not recording.exists():
+        pytest.fail(f"there is no recording {recording}: run this test once with --fanfold-record", pytrace=False)
+    with recording.open("rb") as lines:
+        bring_in(path, lines)
+    _close_the_way_out(monkeypatch)
+    yield Journal(path, mode="replay")
+
+
+def _recording(request: pytest.FixtureRequest) -> Path:
+    """The file of a test's recording: by its module, and by its name with its parameters."""
+    name = re.sub(r"[^\w.-]+", "-", request.node.nodeid.rpartition(".py::")[2] or request.node.name).strip("-")
+    folder: Path = request.path.parent / "recordings" / request.path.stem
+    return folder / f"{name}.jsonl"
+
+
+def _close_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing else leave this machine while a recording is replayed."""
+    for method in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, method, _guarded(getattr(socket.socket, method)))
+
+
+def _guarded(method: Any) -> Any:
+    def connect(self: socket.socket, address: Any) -> Any:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not ipaddress.ip_address(address[0]).is_loopback:
+            raise ConnectionRefusedError(f"a replayed test may not reach {address[0]}: record it with --fanfold-record")
+        return method(self, address)
+
+    return connect

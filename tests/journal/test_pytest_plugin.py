@@ -1,0 +1,111 @@
+"""The fixture for users' own tests: recorded once, replayed without a network."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fanfold.testing import ModelServer
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "recorded_tests"
+
+# Loaded before all else: from then on nothing of the process may connect, nor look a name up.
+FORBIDDEN = """
+import socket
+
+def refuse(*_, **__):
+    raise AssertionError("a replay opened a socket")
+
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+"""
+
+
+def pytest_on(folder: Path, *options: str, forbidden: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a test suite in a process of its own."""
+    plugins = ["-p", "fanfold.pytest_plugin"]
+    if forbidden:
+        (folder / "no_sockets.py").write_text(FORBIDDEN)
+        plugins = ["-p", "no_sockets", *plugins]
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *plugins, "-c", os.devnull, *options, "."],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+def copied(tmp_path: Path) -> Path:
+    folder = tmp_path / "recorded_tests"
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def test_the_example_replays_with_sockets_forbidden(tmp_path: Path) -> None:
+    """The example's recordings replay where every connection is an error, twenty times the same; nothing is written."""
+    folder = copied(tmp_path)
+    before = {path.name: path.read_bytes() for path in folder.rglob("*.jsonl")}
+    done = pytest_on(folder, forbidden=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
+    assert {path.name: path.read_bytes() for path in folder.rglob("*.jsonl")} == before
+
+
+def test_without_a_recording_it_says_what_to_do(tmp_path: Path) -> None:
+    """A test that was never recorded fails with the option that records it."""
+    folder = copied(tmp_path)
+    shutil.rmtree(folder / "recordings")
+    done = pytest_on(folder, "-x")
+    assert done.returncode == 1
+    assert "run this test once with --fanfold-record" in done.stdout
+
+
+def test_what_was_not_recorded_fails_the_test(tmp_path: Path) -> None:
+    """A prompt that changed since is a ReplayMiss, not a call."""
+    folder = copied(tmp_path)
+    inbox = folder / "inbox.py"
+    inbox.write_text(inbox.read_text().replace("Is this email spam", "Is this message spam"))
+    done = pytest_on(folder, "-k", "prize", forbidden=True)
+    assert done.returncode == 1
+    assert "ReplayMiss" in done.stdout
+    assert "its step has changed since" in done.stdout
+
+
+def test_recording_asks_and_writes(tmp_path: Path) -> None:
+    """With the option the model is asked, and the recording is a file of lines that replays."""
+    folder = copied(tmp_path)
+    shutil.rmtree(folder / "recordings")
+
+    async def record() -> subprocess.CompletedProcess[str]:
+        async with ModelServer("fake") as server:
+            test = folder / "test_inbox.py"
+            text = await asyncio.to_thread(test.read_text)
+            await asyncio.to_thread(test.write_text, text.replace("http://127.0.0.1:8100/v1", server.url))
+            return await asyncio.to_thread(pytest_on, folder, "--fanfold-record")
+
+    done = asyncio.run(record())
+    assert done.returncode == 0, done.stdout
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.jsonl"))
+    assert names == [
+        "recordings/test_inbox/test_a_recording_is_the_same_every_time.jsonl",
+        "recordings/test_inbox/test_mails_are_sorted-invoice.jsonl",
+        "recordings/test_inbox/test_mails_are_sorted-lunch.jsonl",
+        "recordings/test_inbox/test_mails_are_sorted-prize.jsonl",
+    ]
+    again = pytest_on(folder, forbidden=True)
+    assert again.returncode == 0, again.stdout
+
+
+@pytest.mark.long
+def test_the_example_passes_twenty_times(tmp_path: Path) -> None:
+    """Twenty runs of the whole suite, sockets forbidden, all pass."""
+    folder = copied(tmp_path)
+    for _ in range(20):
+        done = pytest_on(folder, forbidden=True)
+        assert done.returncode == 0, done.stdout
