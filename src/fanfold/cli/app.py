@@ -6,8 +6,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fanfold.cli import conditions, loading
+from fanfold.cli import conditions, journal_commands, loading
 from fanfold.cli.ending import settled
+from fanfold.cli.journal_commands import JournalMode, JournalPath
 from fanfold.cli.running import execute
 
 app = typer.Typer(
@@ -109,13 +110,14 @@ def _options(
     base_url: str | None,
     budget: float | None,
     rates: tuple[float | None, float | None],
+    journal: tuple[str | None, str],
     *,
     allow_http: bool,
     max_in_flight: int,
 ) -> dict[str, Any]:
-    """The options of a command's session."""
+    """The options of a command's session; a journal is a path and what it is for."""
     limits = {"budget": budget, "max_in_flight": max_in_flight, "rates": rates}
-    return {"model": model, "base_url": base_url, "allow_http": allow_http, **limits}
+    return {"model": model, "base_url": base_url, "allow_http": allow_http, "journal": journal, **limits}
 
 
 @app.command()
@@ -180,6 +182,8 @@ def vote(
     allow_http: AllowHttp = False,
     timeout: Timeout = None,
     budget: Money = None,
+    journal: JournalPath = None,
+    journal_mode: JournalMode = "resume",
     dry_run: DryRun = False,
     max_in_flight: MaxInFlight = 64,
     rpm: Rpm = None,
@@ -195,7 +199,8 @@ def vote(
     """
     models = model or []
     first = models[0] if models else None
-    options = _options(first, base_url, budget, (rpm, tpm), allow_http=allow_http, max_in_flight=max_in_flight)
+    bounds = (budget, (rpm, tpm), (journal, journal_mode))
+    options = _options(first, base_url, *bounds, allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         loading.check_model(models)
@@ -244,6 +249,8 @@ def sections(
     allow_http: AllowHttp = False,
     timeout: Timeout = None,
     budget: Money = None,
+    journal: JournalPath = None,
+    journal_mode: JournalMode = "resume",
     dry_run: DryRun = False,
     max_in_flight: MaxInFlight = 64,
     rpm: Rpm = None,
@@ -257,7 +264,8 @@ def sections(
 
     Each section is a prompt of its own; a further prompt may merge what they give.
     """
-    options = _options(model, base_url, budget, (rpm, tpm), allow_http=allow_http, max_in_flight=max_in_flight)
+    bounds = (budget, (rpm, tpm), (journal, journal_mode))
+    options = _options(model, base_url, *bounds, allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         step = loading.build_sections(section or [], merge, on_error, quorum)
@@ -285,6 +293,8 @@ def run(
     allow_http: AllowHttp = False,
     timeout: Timeout = None,
     budget: Money = None,
+    journal: JournalPath = None,
+    journal_mode: JournalMode = "resume",
     dry_run: DryRun = False,
     max_in_flight: MaxInFlight = 64,
     rpm: Rpm = None,
@@ -298,7 +308,8 @@ def run(
 
     A step is a prompt, a pattern made of steps, or a function marked @step.
     """
-    options = _options(model, base_url, budget, (rpm, tpm), allow_http=allow_http, max_in_flight=max_in_flight)
+    bounds = (budget, (rpm, tpm), (journal, journal_mode))
+    options = _options(model, base_url, *bounds, allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         step = loading.load_step(target)
@@ -327,6 +338,7 @@ def mock(
     host: conditions.Host = "127.0.0.1",
     port: conditions.Port = 8100,
     answers: conditions.Answers = "recorded",
+    recording: conditions.Recording = None,
     latency: conditions.Latency = "0",
     first_token: conditions.FirstToken = None,
     between_tokens: conditions.BetweenTokens = 0.0,
@@ -362,3 +374,8 @@ def mock(
     from fanfold.cli.mocking import serve
 
     raise typer.Exit(settled(lambda: serve(given)))
+
+
+app.command()(journal_commands.runs)
+app.command()(journal_commands.show)
+app.add_typer(journal_commands.journal_app)

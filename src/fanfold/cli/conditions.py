@@ -12,6 +12,14 @@ Answers = Annotated[
     Literal["recorded", "fake"],
     typer.Option(help="Real recorded answers, to the recorded questions only; or made-up ones, to anything."),
 ]
+Recording = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Answer from a recording instead: a journal, or what `fanfold journal export` wrote. A request is "
+        "known by its messages.",
+    ),
+]
 Latency = Annotated[
     str,
     typer.Option(

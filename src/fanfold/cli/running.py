@@ -47,7 +47,7 @@ def execute(
     """
     check_seconds(timeout)
     target = None if timeline is None else picture_path(timeline)
-    options = _limited(**options)
+    options = {**_limited(**options), "journal": _journal(options)}
     if dry_run:
         return _foretell(build, options, json=json)
     job = _Job(options, models, timeout, target, json=json, quiet=quiet)
@@ -85,6 +85,17 @@ def _foretell(build: Callable[[], tuple[Step[Any, Any], Any]], options: Mapping[
     else:
         sys.stdout.write("".join(f"{line}\n" for line in reports.estimate_lines(estimate, options["budget"])))
     return DONE
+
+
+def _journal(options: Mapping[str, Any]) -> Any:
+    """The journal of a command's session; None where there is to be none."""
+    given: tuple[str | None, Any] = options.get("journal") or (None, "off")
+    path, mode = given
+    if path is None:
+        return None
+    from fanfold.journal import Journal  # loads SQLite
+
+    return Journal(path, mode=mode)
 
 
 class _Job:

@@ -79,7 +79,7 @@ def bring_in(path: str | os.PathLike[str], lines: Iterable[bytes]) -> int:
     with owned(path) as store:
         store.execute("BEGIN IMMEDIATE")
         first = stores.number(store, "SELECT max(run) FROM entries")
-        entries = [entry._replace(run=first + entry.run).signed() for entry in _read(lines)]
+        entries = [entry._replace(run=first + entry.run).signed() for entry in read(lines)]
         stores.append(store, entries)
         store.execute("COMMIT")
     return len(entries)
@@ -111,7 +111,8 @@ def _line(entry: Entry) -> Line:
     return Line(**given)
 
 
-def _read(lines: Iterable[bytes]) -> Iterator[Entry]:
+def read(lines: Iterable[bytes]) -> Iterator[Entry]:
+    """The entries of exported lines; raises `JournalCorrupt` for a line that is not what was exported."""
     head = True
     for number, line in enumerate(lines, 1):
         try:

@@ -170,9 +170,9 @@ def affected(version: Iterable[int]) -> bool:
 
 @functools.cache
 def _report_affected(version: tuple[int, ...]) -> None:
-    """Say once a process that this SQLite is an affected one."""
+    """Say once a process that this SQLite is an affected one; no warning, for it takes a foreign program to matter."""
     if affected(version):
-        logger.warning(
+        logger.info(
             "SQLite %s can damage a journal that another program writes to at the same time (fixed in 3.51.3, 3.50.7 "
             "and 3.44.6): let nothing but fanfold write to it",
             ".".join(map(str, version)),

@@ -20,6 +20,7 @@ from fanfold.core.clock import now
 from fanfold.core.scope import current
 from fanfold.core.timeouts import within
 from fanfold.errors import BudgetError, ModelError, NotStarted, UsageError
+from fanfold.steps.noting import noted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -151,6 +152,9 @@ async def affording(
     sizes = list(sizes)
     scope = current()
     till: Till | None = None if scope is None else scope.purse
+    if scope is not None and scope.book is not None and scope.book.replays:
+        yield Unpaid(await _counted(len(sizes)), seconds)  # nothing is paid, and as many branches as then
+        return
     if scope is None or till is None:
         yield Unpaid(len(sizes), seconds)
         return
@@ -163,11 +167,22 @@ async def affording(
     began = now()
     async with within(seconds, f"{step.kind} {step.name!r}"):
         count, fund = await _funded(step, till, amounts, counts if less and shrinks == "by count" else ())
+        await _counted(count)
     money = Paid(till, fund, amounts, count, None if seconds is None else max(seconds - (now() - began), LEAST))
     try:
         yield money
     finally:
         money.close()
+
+
+async def _counted(count: int) -> int:
+    """Let the journal of the run keep how many branches the budget covered; gives what it has of a recorded run."""
+
+    async def as_now() -> int:
+        return count
+
+    counted: int = await noted(b"branches", as_now)
+    return counted
 
 
 async def _funded(

@@ -19,7 +19,7 @@ def server_of(given: Mapping[str, Any], *, keep: int) -> ModelServer:
     """The server that options describe, by their names; None is what was not given. Raises `UsageError`."""
     first = given["first_token"]
     return ModelServer(
-        given["answers"],
+        _answers(given),
         latency=seconds_of("latency", given["latency"]),
         first_token=None if first is None else seconds_of("first-token", first),
         between_tokens=given["between_tokens"],
@@ -33,6 +33,16 @@ def server_of(given: Mapping[str, Any], *, keep: int) -> ModelServer:
         reasoning=given["reasoning"],
         keep=keep,
     )
+
+
+def _answers(given: Mapping[str, Any]) -> Any:
+    """What the server answers with: a recording where one was given."""
+    recording = given.get("recording")
+    if recording is None:
+        return given["answers"]
+    from fanfold.testing.server.recording import RecordingModel  # loads SQLite
+
+    return RecordingModel(recording)
 
 
 def limits_of(given: Mapping[str, Any]) -> Limits:

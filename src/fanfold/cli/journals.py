@@ -1,0 +1,140 @@
+"""What the command says of journals: their runs, one run in full, and moving, checking and forgetting them."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fanfold.cli import reports
+from fanfold.cli.ending import DONE, FAILED, say
+from fanfold.core.clock import wall
+from fanfold.errors import JournalError, UsageError
+from fanfold.journal import forgetting, looking, moving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fanfold.journal.looking import CallInfo, RunInfo
+
+DAY = 86_400.0
+
+SHOWN = 160
+"""Characters of a prompt or reply in a list; --json has all."""
+
+
+def told(work: Callable[[], int]) -> int:
+    """Do it, and say in one line what is wrong with a journal."""
+    try:
+        return work()
+    except JournalError as error:
+        say(f"{type(error).__name__}: {error}")
+        return FAILED
+
+
+def show_runs(path: str, *, as_json: bool) -> int:
+    """List the runs of a journal, the newest last."""
+    found = looking.runs_in(_there(path))
+    if as_json:
+        sys.stdout.buffer.write(reports.encoded({"runs": found}))
+        return DONE
+    for info in found:
+        sys.stdout.write(_line(info) + "\n")
+    return DONE
+
+
+def show_run(path: str, run: int, *, as_json: bool) -> int:
+    """Show one run: how it went, and each call with what was asked and answered."""
+    detail = looking.show(_there(path), run)
+    if as_json:
+        fields = {"info": detail.info, "error": detail.error, "calls": detail.calls, "fans": detail.fans}
+        sys.stdout.buffer.write(reports.encoded(fields))
+        return DONE
+    lines = [_line(detail.info), *([f"error: {detail.error}"] if detail.error else [])]
+    for call in detail.calls:
+        lines += _call(call)
+    for fan in detail.fans:
+        lines.append(f"fan at {fan['place']}: {len(fan['order'])} of {fan['branches']} folded, {fan['why']}")
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return DONE
+
+
+def export(path: str, out: str | None) -> int:
+    """Write a journal as lines of JSON, to a file or to standard output."""
+    lines = moving.export(_there(path))
+    if out is None:
+        for line in lines:
+            sys.stdout.buffer.write(line)
+        return DONE
+    whole = b"".join(lines)
+    Path(out).write_bytes(whole)
+    count = len(whole.splitlines())
+    say(f"wrote {count} lines to {out}")
+    return DONE
+
+
+def bring_in(path: str, given: str) -> int:
+    """Bring exported lines into a journal."""
+    try:
+        with Path(given).open("rb") as lines:
+            count = moving.bring_in(path, lines)
+    except OSError as error:
+        raise UsageError(f"{given} cannot be read: {error.strerror}") from None
+    say(f"brought {count} entries into {path}")
+    return DONE
+
+
+def verify(path: str) -> int:
+    """Check a journal; gives 1 where something in it is damaged."""
+    found = moving.verify(_there(path))
+    for damage in found.damaged:
+        say(damage)
+    say(f"{found.entries} entries of {found.runs} runs are whole, {len(found.damaged)} damaged")
+    return FAILED if found.damaged else DONE
+
+
+def forget(path: str, *, run: int | None, key: str | None) -> int:
+    """Forget a run, or everything with a key."""
+    gone = forgetting.forget(_there(path), run=run, key=key)
+    say(f"forgot {gone} entries; no byte of them is left in {path}")
+    return DONE
+
+
+def prune(path: str, days: float) -> int:
+    """Forget what is old."""
+    gone = forgetting.prune(_there(path), days * DAY)
+    say(f"forgot {gone} runs in which nothing happened for {days:g} days")
+    return DONE
+
+
+def _there(path: str) -> Path:
+    if not Path(path).exists():
+        raise UsageError(f"there is no journal {path}")
+    return Path(path)
+
+
+def _line(info: RunInfo) -> str:
+    began = datetime.fromtimestamp(info.began, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    how = info.ended or (f"not ended, last heard of {wall() - info.last:.0f} s ago")
+    key = f" key {info.key!r}" if info.key else ""
+    calls = f"{info.calls} calls" + (f" and {info.failed} without an answer" if info.failed else "")
+    sittings = f", {info.sittings} sittings" if info.sittings > 1 else ""
+    return f"{info.run}  {began}  {info.name}{key}: {how}, {calls}, cost {info.cost}{sittings}"
+
+
+def _call(info: CallInfo) -> list[str]:
+    call = info.call
+    lines = [f"{call.place} #{call.draw.nth} {call.model}: {call.state}, cost {call.cost}"]
+    if info.messages:
+        lines.append(f"  asked: {_short(str(info.messages[-1].get('content', '')))}")
+    if info.reply is not None:
+        lines.append(f"  said:  {_short(info.reply.text)}")
+    elif call.error:
+        lines.append(f"  {_short(call.error)}")
+    return lines
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"

@@ -1,0 +1,67 @@
+"""A model that answers from a recording: a journal, or its exported lines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from fanfold.errors import JournalError, NotRecorded, UsageError
+from fanfold.journal import moving
+from fanfold.journal.entries import Kept
+
+if TYPE_CHECKING:
+    from fanfold.core.records import Rate, Reply, Request, Watch
+
+SQLITE = b"SQLite format 3\0"
+
+
+class RecordingModel:
+    """Gives the replies of a recording, by a request's messages and its draw's ordinal: for ``ModelServer(answers=…)``.
+
+    A sample beyond those recorded is one of them again. What was not recorded is `NotRecorded`, a 404 over HTTP.
+    """
+
+    made_up = False
+    structured = True
+    given_rate: Rate | None = None
+
+    def __init__(self, path: str) -> None:
+        self.label = f"recording:{Path(path).stem}"
+        self.replies: dict[bytes, dict[int, Reply]] = {}
+        try:
+            self._load(Path(path))
+        except (OSError, JournalError) as error:
+            raise UsageError(f"--recording {path}: {error}") from None
+        if not self.replies:
+            raise UsageError(f"--recording {path} holds no replies: was it kept with content='hash'?")
+
+    async def send(self, request: Request, watch: Watch) -> Reply:
+        """The recorded reply; raises `NotRecorded`."""
+        watch.sent()
+        samples = self.replies.get(_named(request.messages))
+        if samples is None:
+            raise NotRecorded("no such request was recorded; its messages have to be the same", model=self.label)
+        ordinal = request.draw.ordinal
+        known = sorted(samples)
+        reply = samples.get(ordinal) or samples[known[ordinal % len(known)]]
+        if request.stream:
+            watch.text(reply.text)
+        watch.done(reply)
+        return reply
+
+    def _load(self, path: Path) -> None:
+        with path.open("rb") as file:
+            exported = not file.read(len(SQLITE)).startswith(SQLITE)
+        for entry in moving.read(path.read_bytes().splitlines() if exported else moving.export(path)):
+            if entry.kind != "call":
+                continue
+            kept = msgspec.json.decode(entry.body, type=Kept)
+            asked = msgspec.json.decode(kept.request)
+            if asked is not None and kept.reply is not None:
+                self.replies.setdefault(_named(asked["messages"]), {})[entry.ordinal] = kept.reply
+
+
+def _named(messages: object) -> bytes:
+    return msgspec.json.encode(msgspec.to_builtins(messages), order="sorted")

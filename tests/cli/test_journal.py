@@ -1,0 +1,132 @@
+"""The journal at the command: runs that resume and replay, and what there is to see, move and forget."""
+
+import json
+from pathlib import Path
+from urllib.error import HTTPError
+
+import pytest
+
+from fanfold.errors import UsageError
+from fanfold.testing.server.recording import RecordingModel
+from tests.cli.calling import Outcome, fanfold, finish, process
+from tests.cli.test_mock import ask
+from tests.journal.books import recorded
+
+
+def vote(path: Path, *options: str, text: str = "hello") -> Outcome:
+    return fanfold(
+        *("vote", "Is this spam?", text, "--choices", "spam,ham", "-n", "5", "--model", "fake:"),
+        *("--journal", str(path), *options),
+    )
+
+
+def test_a_run_of_the_command_resumes(tmp_path: Path) -> None:
+    """The same command again asks nothing: its answers come from the journal, and it says so."""
+    path = tmp_path / "j.db"
+    first, again = vote(path, "--all"), vote(path, "--all")
+    assert (first.code, again.code, again.out) == (0, 0, first.out)
+    assert "5 from the journal" in again.err
+    assert "journal" not in first.err
+
+
+def test_a_run_of_the_command_replays(tmp_path: Path) -> None:
+    """--journal-mode replay gives what was recorded, and a miss ends with exit code 1."""
+    path = tmp_path / "j.db"
+    first = vote(path, "--journal-mode", "record", "--json")
+    again = vote(path, "--journal-mode", "replay", "--json")
+    assert again.document["output"] == first.document["output"]
+    assert all(call["replayed"] for call in again.document["calls"])
+    missed = vote(path, "--journal-mode", "replay", text="never asked")
+    assert missed.code == 1
+    assert "ReplayMiss" in missed.err
+
+
+def test_runs_are_listed_and_shown(tmp_path: Path) -> None:
+    """`runs` lists them, `show` shows one with prompts and replies; both as JSON, too."""
+    path = tmp_path / "j.db"
+    vote(path, "--all")
+    listed = fanfold("runs", "--journal", str(path))
+    assert "vote: ok, 5 calls" in listed.out
+    (info,) = fanfold("runs", "--journal", str(path), "--json").document["runs"]
+    assert (info["name"], info["calls"]) == ("vote", 5)
+    shown = fanfold("show", "1", "--journal", str(path))
+    assert shown.out.count("asked: Is this spam? hello") == 5
+    assert "fan at vote: 5 of 5 folded, all" in shown.out
+    document = fanfold("show", "1", "--journal", str(path), "--json").document
+    assert document["calls"][0]["reply"]["texts"]
+
+
+def test_a_journal_is_moved_checked_and_forgotten(tmp_path: Path) -> None:
+    """export, import, verify, forget and prune, each with one line that says what was done."""
+    path, other, lines = (str(tmp_path / name) for name in ("j.db", "k.db", "lines.jsonl"))
+    recorded(Path(path), "x" * 500, key="row 1")
+    assert fanfold("journal", "export", path, "-o", lines).told == f"fanfold: wrote 4 lines to {lines}"
+    assert fanfold("journal", "export", path).out == Path(lines).read_text()
+    assert fanfold("journal", "import", other, lines).told == f"fanfold: brought 3 entries into {other}"
+    assert fanfold("journal", "verify", other).told == "fanfold: 3 entries of 1 runs are whole, 0 damaged"
+    assert fanfold("runs", "--journal", other).out.count("key 'row 1'") == 1
+    assert "forgot 3 entries" in fanfold("journal", "forget", other, "--key", "row 1").told
+    assert b"xxxx" not in Path(other).read_bytes()
+    assert "forgot 0 runs" in fanfold("journal", "prune", path, "--days", "1").told
+    assert fanfold("show", "1", "--journal", path).out.endswith("…\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("runs", "--journal", "nowhere.db"), 2, "there is no journal nowhere.db"),
+        (("journal", "verify", "nowhere.db"), 2, "there is no journal nowhere.db"),
+        (("journal", "import", "j.db", "nowhere.jsonl"), 2, "nowhere.jsonl cannot be read"),
+        (("journal", "import", "j.db", "README"), 1, "JournalCorrupt: line 1 is not an exported entry"),
+        (("show", "7", "--journal", "j.db"), 2, "holds no run 7"),
+        (("journal", "forget", "j.db"), 2, "say what to forget"),
+        (("mock", "--port", "0", "--recording", "nowhere.db"), 2, "--recording nowhere.db"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    """A journal that is not there, not one, or holds no such thing: one line that says so, and the exit code."""
+    monkeypatch.chdir(tmp_path)
+    recorded(Path("j.db"), "x")
+    Path("README").write_text("not lines\n")
+    done = fanfold(*arguments)
+    assert done.code == code
+    assert words in done.told
+
+
+def test_damage_is_an_exit_code(tmp_path: Path) -> None:
+    """`journal verify` ends with 1 where the file is damaged, and names it."""
+    path = tmp_path / "j.db"
+    recorded(path, "x" * 5000)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"xxxxxxxx", b"xxxxyxxx", 1))
+    done = fanfold("journal", "verify", str(path))
+    assert done.code == 1
+    assert "2 entries of 1 runs are whole, 1 damaged" in done.err
+
+
+def test_a_recording_is_served(tmp_path: Path) -> None:
+    """`fanfold mock --recording` answers what was asked before with what was answered, and else says 404."""
+    path = tmp_path / "j.db"
+    vote(path, "--all")
+    lines = tmp_path / "lines.jsonl"
+    fanfold("journal", "export", str(path), "-o", str(lines))
+    said = json.loads(fanfold("show", "1", "--journal", str(path), "--json").out)["calls"][0]
+    for recording in (path, lines):
+        started = process("mock", "--port", "0", "--recording", str(recording))
+        url = started.stdout.readline().decode().strip()
+        reply = ask(url, "any", said["messages"][0]["content"])
+        assert reply["choices"][0]["message"]["content"] == said["reply"]["texts"][0]
+        with pytest.raises(HTTPError, match="404"):
+            ask(url, "any", "never asked")
+        started.terminate()
+        finish(started)
+
+
+def test_a_recording_without_replies_is_refused(tmp_path: Path) -> None:
+    """A journal of digests cannot be served."""
+    path = tmp_path / "j.db"
+    recorded(path)
+    with pytest.raises(UsageError, match="holds no replies"):
+        RecordingModel(str(path))
