@@ -102,6 +102,11 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
     failure: Failure | None = None
     replied: str | None = None
 
+    def without_errors(self) -> bool:
+        """Whether it holds no words of an error: all that was written in it are its request and its reply."""
+        call = self.call
+        return self.failure is None and call.error is None and all(one.error is None for one in call.attempts)
+
 
 class Bill(msgspec.Struct, frozen=True):
     """The last record of a call whose reply was kept before."""

@@ -81,7 +81,7 @@ class Journal:
         self._reader: Worker | None = None
         self._open_runs: set[int] = set()
         self._keys: set[str | None] = set()
-        self._since = 0
+        self._since = self._last_run = 0
         self._replayed: dict[bytes, int] = {}
         self._found = 0
 
@@ -125,7 +125,7 @@ class Journal:
         writer = Writer(self.path, self.redactor, cache=self.mode == "cache")
         try:
             await writer.start()
-            self._since = await writer.ask(_last)
+            self._since, self._last_run = await writer.ask(_last)
             await self._read()
         except BaseException:
             await writer.stop()
@@ -166,7 +166,7 @@ class Journal:
         asked = _Asked(digest, begun, key or "", None if key is not None else self._since, self.mode == "resume")
         self._claim(key)
         try:
-            run, secret, history = await writer.ask(partial(_begin, asked, writer.entry))
+            run, secret, history = await writer.begin(partial(self._begin, asked, writer.entry))
         except BaseException:
             self._keys.discard(key)
             raise
@@ -206,6 +206,28 @@ class Journal:
         run, secret, history = found
         return self._book(run, secret, history, key)
 
+    def _begin(
+        self, asked: _Asked, entry: Callable[[Draft], Entry], pending: list[Entry], store: sqlite3.Connection
+    ) -> tuple[int, bytes, History | None]:
+        """Take a run up again, or begin one; on the writer's thread, so that two that begin at once are two."""
+        nth = 0
+        if asked.since is not None:
+            begun = sum(one.digest == asked.digest and one.kind in {"run", "again"} for one in pending)
+            nth = begun + stores.number(store, SITTING, (asked.digest, asked.since))
+        found = None
+        if asked.resumes:
+            if asked.since is None:
+                stores.append(store, pending)  # the run may have ended a moment ago
+                pending.clear()
+            found = _recorded(asked.digest, nth, asked.begun.step, store)
+        if found is None:
+            self._last_run += 1
+        run = self._last_run if found is None else found[0]
+        content: Begun | Again = asked.begun if found is None else Again(asked.begun.step)
+        kind: Kind = "run" if found is None else "again"
+        pending.append(entry(Draft(kind, run, asked.named, nth, nth, asked.digest, wall(), content)))
+        return (run, bytes.fromhex(asked.begun.fences), None) if found is None else found
+
     def _book(self, run: int, secret: bytes, history: History | None, key: str | None) -> RunBook:
         self._open_runs.add(run)
         return RunBook(self, run, secret, history, key=key, replays=self.mode == "replay")
@@ -235,19 +257,6 @@ class _Asked(NamedTuple):
     resumes: bool
 
 
-def _begin(
-    asked: _Asked, entry: Callable[[Draft], Entry], store: sqlite3.Connection
-) -> tuple[int, bytes, History | None]:
-    """Take a run up again, or begin one. All in one question: two runs that begin at once must not be the same."""
-    nth = 0 if asked.since is None else stores.number(store, SITTING, (asked.digest, asked.since))
-    found = _recorded(asked.digest, nth, asked.begun.step, store) if asked.resumes else None
-    content: Begun | Again = asked.begun if found is None else Again(asked.begun.step)
-    run = stores.number(store, "SELECT max(run) FROM entries") + 1 if found is None else found[0]
-    kind: Kind = "run" if found is None else "again"
-    stores.append(store, [entry(Draft(kind, run, asked.named, nth, nth, asked.digest, wall(), content))])
-    return (run, bytes.fromhex(asked.begun.fences), None) if found is None else found
-
-
 def _recorded(digest: bytes, nth: int, step: str, store: sqlite3.Connection) -> tuple[int, bytes, History] | None:
     """The newest run with this digest and number, and all that stands of it."""
     run = stores.number(store, NEWEST, (digest, nth))
@@ -267,9 +276,9 @@ def _newest(digest: bytes, ordinal: int, oldest: float, store: sqlite3.Connectio
     return None
 
 
-def _last(store: sqlite3.Connection) -> int:
-    """The end of the log."""
-    return stores.number(store, "SELECT max(seq) FROM entries")
+def _last(store: sqlite3.Connection) -> tuple[int, int]:
+    """The end of the log, and its last run."""
+    return stores.number(store, "SELECT max(seq) FROM entries"), stores.number(store, "SELECT max(run) FROM entries")
 
 
 def _check(mode: str, content: str, max_age: float | None) -> None:

@@ -28,7 +28,7 @@ BUSY = 1000
 CHECKED = 64 * 2**20
 """Bytes up to which a file's structure is checked each time it is opened; beyond, `fanfold journal verify` does."""
 
-CHUNK = 64
+CHUNK = 128
 """Entries a statement: each statement gives the interpreter's lock away and has to get it back."""
 
 SELECT = "SELECT kind, run, place, nth, ordinal, digest, at, body, checksum FROM entries WHERE "
@@ -120,10 +120,15 @@ def _migrate(store: sqlite3.Connection, path: Path, *, write: bool) -> None:
 
 
 def append(store: sqlite3.Connection, entries: Sequence[Entry]) -> None:
-    """Write entries, as few statements as possible."""
+    """Write entries, all or none: one statement is a transaction by itself, and every further one costs time."""
+    alone = len(entries) <= CHUNK or store.in_transaction
+    if not alone:
+        store.execute("BEGIN IMMEDIATE")
     for at in range(0, len(entries), CHUNK):
         chunk = entries[at : at + CHUNK]
         store.execute(_insert(len(chunk)), [column for entry in chunk for column in entry])
+    if not alone:
+        store.execute("COMMIT")
 
 
 def select(store: sqlite3.Connection, where: str, given: Sequence[Any] = ()) -> Iterator[Entry]:

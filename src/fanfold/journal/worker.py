@@ -10,14 +10,16 @@ import asyncio
 import logging
 import sqlite3
 import threading
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from fanfold.errors import FanfoldError, JournalError
 from fanfold.journal import store as stores
-from fanfold.journal.entries import Draft, Entry, body_of
+from fanfold.journal.entries import Draft, Entry, Kept, body_of
 from fanfold.journal.lock import OwnerLock
 from fanfold.journal.points import reach
 
@@ -159,6 +161,12 @@ class Worker:
             return  # the loop is closed: nobody waits any more
 
 
+class _Beginning(NamedTuple):
+    """A question whose answer is written along."""
+
+    work: Callable[[list[Entry], sqlite3.Connection], Any]
+
+
 class Writer(Worker):
     """The thread of the one connection that writes and checkpoints; it holds the lock of the file's owner."""
 
@@ -173,6 +181,10 @@ class Writer(Worker):
     def write(self, draft: Draft) -> asyncio.Future[None]:
         """Append an entry; the future is done when it is on the disk. Raises `JournalError` once one could not be."""
         return self._put(draft)
+
+    def begin(self, work: Callable[[list[Entry], sqlite3.Connection], T]) -> asyncio.Future[T]:
+        """Let the thread do `work`, which may add to the entries that are about to be written with it."""
+        return self._put(_Beginning(work))
 
     def _open(self) -> sqlite3.Connection:
         self._lock = OwnerLock(self.path)
@@ -203,38 +215,44 @@ class Writer(Worker):
     def _commit(self, store: sqlite3.Connection, batch: list[tuple[Any, Any]]) -> list[tuple[Any, Any, Any]]:
         outcomes: list[tuple[Any, Any, Any]] = []
         entries: list[Entry] = []
-        store.execute("BEGIN IMMEDIATE")
         for item, waiting in batch:
             if isinstance(item, Draft):
                 entries.append(self.entry(item))
                 outcomes.append((waiting, None, None))
+            elif isinstance(item, _Beginning):
+                outcomes.append(self._answer(store, partial(item.work, entries), waiting))
             else:
-                # A question sees what was written before it.
-                stores.append(store, entries)
-                self.written += len(entries)
-                entries = []
                 outcomes.append(self._answer(store, item, waiting))
-        stores.append(store, entries)
         reach("before_commit")
-        store.execute("COMMIT")
+        stores.append(store, entries)
         reach("after_commit")
         self.written += len(entries)
-        self.commits += 1
+        self.commits += bool(entries)
         return outcomes
 
     def entry(self, draft: Draft) -> Entry:
         """The entry as it is written: encoded, without secrets, with its checksum. On the thread."""
         clean = self.redactor.clean
-        return Entry(
-            draft.kind,
-            draft.run,
-            clean(draft.place),
-            draft.nth,
-            draft.ordinal,
-            draft.digest,
-            draft.at,
-            clean(body_of(draft.content)),
-        ).signed()
+        place, content = clean(draft.place), draft.content
+        if isinstance(content, Kept) and place == draft.place and content.without_errors():
+            body = body_of(_cleaned(content, clean))
+        else:
+            body = clean(body_of(content))
+        return Entry(draft.kind, draft.run, place, draft.nth, draft.ordinal, draft.digest, draft.at, body).signed()
+
+
+def _cleaned(kept: Kept, clean: Callable[[str], str]) -> Kept:
+    """An answered call without secrets: only what people and servers wrote is looked through, which halves the work."""
+    request = bytes(kept.request).decode()
+    written = clean(request)
+    reply = kept.reply
+    if reply is not None:
+        said = tuple(map(clean, (*reply.texts, reply.model, reply.id, reply.finish)))
+        if said != (*reply.texts, reply.model, reply.id, reply.finish):
+            reply = replace(reply, texts=said[:-3], model=said[-3], id=said[-2], finish=said[-1])
+    if written is request and reply is kept.reply:
+        return kept
+    return replace(kept, request=msgspec.Raw(written.encode()), reply=reply)
 
 
 def _roll_back(store: sqlite3.Connection) -> None:
