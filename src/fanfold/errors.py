@@ -24,6 +24,7 @@
     ├─ ParseError                       a reply that is not of the type asked for; carries the text
     ├─ StepTimeout (TimeoutError)       the time given is over; it covered every attempt
     ├─ BranchError                      a branch failed; carries what the others finished
+    ├─ RowError                         a row of a map failed; carries the row
     ├─ QuorumError                      too few branches succeeded or too few ballots are valid
     ├─ TieError                         a vote tied and `ties="error"`
     ├─ RecordError                      fields that won, each by itself, make no valid record together
@@ -293,6 +294,20 @@ class BranchError(FanfoldError):
         self.branch = branch
         self.finished = dict(finished)
         self.__cause__ = error
+
+
+class RowError(FanfoldError):
+    """A row of a map failed and the policy is "fail", or more rows failed than may; `row` is its record.
+
+    `__cause__` is the row's own error.
+    """
+
+    def __init__(self, row: Any, why: str) -> None:
+        named = "" if row.key == str(row.number) else f" (key {row.key!r})"
+        super().__init__(f"row {row.number}{named} failed: {why}")
+        self.row = row
+        self.run = getattr(row.error, "run", None)
+        self.__cause__ = row.error
 
 
 class QuorumError(FanfoldError):

@@ -17,17 +17,20 @@ from fanfold.errors import UsageError
 from fanfold.session import session_now
 from fanfold.steps.listening import Events, Text, Updates
 from fanfold.steps.noting import given_back
+from fanfold.steps.rows import Rows, Terms
 from fanfold.steps.running import follow, new_state, run_alone, run_within
 from fanfold.steps.start import Handle, abandon, finish, start
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from fanfold.calls.budget import IfUnaffordable
     from fanfold.calls.estimates import Estimate, Unseen
+    from fanfold.folds.collect import OnError
     from fanfold.runs.run import Run
     from fanfold.session import Session
     from fanfold.steps.listening import SyncListening
+    from fanfold.steps.rows import Key, Source, SyncRows
     from fanfold.steps.runnable import StepRunnable
 
 BUILT_IN = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
@@ -166,6 +169,47 @@ class Step(Generic[In_contra, Out_co]):
     def text_sync(self, given: In_contra, *, session: Session | None = None) -> SyncListening[str, Out_co]:
         """`text` for scripts: a context manager around an iterator."""
         return self.text(given, session=session).sync(f"{self.name}.text_sync()")
+
+    def map(
+        self,
+        rows: Source,
+        *,
+        key: Key = None,
+        ordered: bool = True,
+        max_in_flight: int | None = None,
+        on_error: OnError = "fail",
+        max_failures: int | None = None,
+        session: Session | None = None,
+    ) -> Rows[Out_co]:
+        """Run the step on each of `rows`, any number of them, and give a `Row` for each, as they are done.
+
+        ``async for row in step.map(rows)``, best within ``async with step.map(rows) as done``. `rows` is an iterable
+        (read on the loop: it must not block) or an async iterable; it is read only as far as rows are taken, so memory
+        stays bounded. At most `max_in_flight` rows run at once (default: as many as calls may be on the wire). They
+        are handed over in their order, or as they finish if not `ordered`; with the order kept, up to eight times as
+        many may have begun. `key` names each row: a field of it, or a function of it; default: its number.
+
+        With `on_error` "fail" the first row that fails ends the map with a `RowError`; with "skip" it is handed over
+        with its `error`, and more than `max_failures` (which implies skip) end it. A `FatalError` ends it always. Each
+        row is a run of its own. `fanfold map` does this for files, and resumes.
+        """
+        terms = Terms(key, ordered, max_in_flight, on_error, max_failures)
+        return Rows(self, rows, session, terms)
+
+    def map_sync(
+        self,
+        rows: Iterable[Any],
+        *,
+        key: Key = None,
+        ordered: bool = True,
+        max_in_flight: int | None = None,
+        on_error: OnError = "fail",
+        max_failures: int | None = None,
+        session: Session | None = None,
+    ) -> SyncRows[Out_co]:
+        """`map` for scripts: a context manager around an iterator."""
+        terms = Terms(key, ordered, max_in_flight, on_error, max_failures)
+        return Rows(self, rows, session, terms).sync(f"{self.name}.map_sync()")
 
     def after(self, before: Step[Any, Any]) -> Step[Any, Any] | None:
         """How this link of a chain takes the one before it into itself, as a gate that asks again does; else None."""

@@ -1,0 +1,408 @@
+"""A step over rows: any number of them come in, one by one, and a record of each comes out, in bounded memory.
+
+A map over a table is not a run: a run keeps all its events, and a table may have ten million rows. Here each row is a
+run of its own under one session, and all that stays of it is its `Row`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+import msgspec
+
+from fanfold.core.clock import now
+from fanfold.core.door import run_sync
+from fanfold.core.fan import gone
+from fanfold.core.records import Cost, Usage
+from fanfold.core.scope import current
+from fanfold.errors import FatalError, RowError, UsageError
+from fanfold.folds.collect import OnError
+from fanfold.runs.run import Run, finished
+from fanfold.runs.state import RunState
+from fanfold.session import Session, session_for
+from fanfold.steps.running import run_alone
+from fanfold.steps.templates import fields_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from fanfold.steps.step import Step
+
+Out = TypeVar("Out")
+
+Source = AsyncIterable[Any] | Iterable[Any]
+Key = str | Callable[[Any], Any] | None
+
+AHEAD = 8
+"""How many times `max_in_flight` rows may have begun and not been handed over yet, where their order is kept."""
+
+logger = logging.getLogger("fanfold")
+
+
+class Row(msgspec.Struct, Generic[Out], frozen=True):
+    """What became of one row: its `output`, or the `error` that it failed with (then `output` is None).
+
+    `number` counts the rows as they were read, from 0; `key` names the row: what was asked for as its key, or its
+    number. `detail` is how the output came about, as a run has it. `calls` counts the calls that were sent, `throttled`
+    the refusals for coming too fast (429) among their sends; `cost` is their list price, and `seconds` the row's time.
+    """
+
+    number: int
+    key: str
+    input: Any
+    output: Out | None = None
+    error: BaseException | None = None
+    detail: Any = None
+    calls: int = 0
+    throttled: int = 0
+    usage: Usage = Usage()
+    cost: Cost = Cost()
+    seconds: float = 0.0
+    made_up: bool = False
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Row is a record, not a truth value: look at .error or .output")
+
+
+class RowsStatistics(msgspec.Struct, frozen=True):
+    """Counts of a map, now: rows `read`, `running`, `waiting` to be handed over, `handed` over, and `failed`."""
+
+    read: int
+    running: int
+    waiting: int
+    handed: int
+    failed: int
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How to map: which rows may run at once, what a failed one does, in which order they are handed over.
+
+    `window` is the most rows that have begun and were not handed over; `given` makes the step's input of a row.
+    """
+
+    key: Key = None
+    ordered: bool = True
+    max_in_flight: int | None = None
+    on_error: OnError = "fail"
+    max_failures: int | None = None
+    window: int | None = None
+    given: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_in_flight is not None and self.max_in_flight < 1:
+            raise UsageError(f"max_in_flight={self.max_in_flight}: at least one row has to run")
+        if self.max_failures is not None and self.max_failures < 0:
+            raise UsageError(f"max_failures={self.max_failures}: it is the most rows that may fail, 0 or more")
+        if self.on_error not in {"fail", "skip"}:
+            raise UsageError(f"on_error={self.on_error!r}: it is 'fail' or 'skip'")
+
+
+class Rows(Generic[Out]):
+    """The rows of a map as they are done: iterate it with ``async for``.
+
+    Leaving ``async with`` around it cancels what still runs, and nothing outlives the block. Without one, what runs is
+    cancelled when the iterator is dropped. The iteration raises what ends the map; all rows that had finished by then
+    are handed over before.
+    """
+
+    def __init__(self, step: Step[Any, Out], rows: Source, session: Session | None, terms: Terms) -> None:
+        if isinstance(rows, str | bytes) or not isinstance(rows, AsyncIterable | Iterable):
+            raise UsageError(f"map() needs rows: an iterable or an async iterable, not {type(rows).__name__}")
+        self._work = _Work(step, rows, session, terms)
+        # The work must not know its reader: so a reader that is dropped is closed, and closes the work.
+        self._reader = _read(self._work)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Row[Out]:
+        return await anext(self._reader)
+
+    def ready(self) -> list[Row[Out]]:
+        """The rows that could be handed over at once, and are, without waiting; often none."""
+        return list(iter(self._work.take, None))
+
+    async def aclose(self) -> None:
+        """Cancel what still runs, and wait until it is gone."""
+        await self._reader.aclose()
+        await self._work.close()
+
+    def statistics(self) -> RowsStatistics:
+        """How far it is, now."""
+        return self._work.statistics()
+
+    def sync(self, what: str) -> SyncRows[Out]:
+        """The same for code that does not await."""
+        return SyncRows(self, what)
+
+
+class SyncRows(Generic[Out]):
+    """The rows of a map for scripts: a context manager around an iterator; rows go on while the script reads."""
+
+    def __init__(self, rows: Rows[Out], what: str) -> None:
+        self._rows = rows
+        self._what = what
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        run_sync(self._rows.aclose(), self._what)
+
+    def __iter__(self) -> Iterator[Row[Out]]:
+        while batch := run_sync(self._batch(), self._what):
+            yield from batch
+
+    def statistics(self) -> RowsStatistics:
+        """How far it is, now."""
+        return self._rows.statistics()
+
+    async def _batch(self) -> list[Row[Out]]:
+        """All that is there: to change the thread for each row would cost more than the row."""
+        first = await anext(self._rows, None)
+        return [] if first is None else [first, *self._rows.ready()]
+
+
+async def _read(work: _Work[Out]) -> AsyncGenerator[Row[Out], None]:
+    await work.begin()
+    try:
+        while True:
+            row = work.take()
+            if row is not None:
+                yield row
+                work.free()
+            elif work.over:
+                break
+            else:
+                await work.change()
+    finally:
+        await work.close()
+    while (row := work.take_any()) is not None:
+        yield row
+    if work.failure is not None:
+        raise work.failure
+
+
+class _Work(Generic[Out]):
+    """One map under way: a task that reads, a task for each row, and what has finished and was not handed over."""
+
+    def __init__(self, step: Step[Any, Out], rows: Source, session: Session | None, terms: Terms) -> None:
+        self.step = step
+        self.rows = rows
+        self.session = session
+        self.terms = terms
+        self.limit = 0
+        self.window = 0
+        self.feeder: asyncio.Task[None] | None = None
+        self.running: dict[int, asyncio.Task[None]] = {}
+        self.done: dict[int, Row[Out]] = {}
+        self.read = 0
+        self.given = 0
+        self.freed = 0
+        self.failed = 0
+        self.fed = False
+        self.closing = False
+        self.failure: BaseException | None = None
+        self.broken = False
+        self._changed: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether no row will be done that is not now; where only the reading failed, what was read goes on."""
+        return (self.failure is not None and not self.broken) or (self.fed and not self.running)
+
+    def statistics(self) -> RowsStatistics:
+        return RowsStatistics(self.read, len(self.running), len(self.done), self.given, self.failed)
+
+    # -- the reader's side ----------------------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        around = current()
+        self.session = session = await session_for(self.session or (None if around is None else around.run.session))
+        terms = self.terms
+        self.limit = terms.max_in_flight or session.statistics().slots.limit
+        self.window = max(self.limit, terms.window or self.limit * (AHEAD if terms.ordered else 1))
+        self.feeder = asyncio.create_task(self._feed())
+
+    def take(self) -> Row[Out] | None:
+        """The next row to hand over, if it is there."""
+        if not self.done:
+            return None
+        number = self.given if self.terms.ordered else next(iter(self.done))
+        row = self.done.pop(number, None)
+        self.given += row is not None
+        return row
+
+    def take_any(self) -> Row[Out] | None:
+        """Of a map that has ended: what finished, by number, even where one before it did not."""
+        row = self.done.pop(min(self.done)) if self.done else None
+        self.given += row is not None
+        return row
+
+    def free(self) -> None:
+        """What was handed over is dealt with, for its reader is here again: others may begin in its place."""
+        self.freed = self.given
+        _set(self._room)
+
+    async def change(self) -> None:
+        """Wait until a row is done, or all are."""
+        self._changed = asyncio.get_running_loop().create_future()
+        await self._changed
+
+    async def close(self) -> None:
+        """Cancel what runs and wait until it is gone, however often the caller itself is cancelled."""
+        self.closing = True
+        feeder = set() if self.feeder is None else {self.feeder}
+        tasks = {task for task in feeder.union(self.running.values()) if not task.done()}
+        for task in tasks:
+            task.cancel()
+        interrupted = await gone(tasks, self._name_resisting)
+        if interrupted is not None:
+            raise interrupted
+
+    def _name_resisting(self, pending: set[asyncio.Task[Any]]) -> None:
+        numbers = [str(number) for number, task in self.running.items() if task in pending]
+        logger.warning("rows %s of %r resist their cancellation", ", ".join(numbers) or "read", self.step.name)
+
+    # -- reading and running --------------------------------------------------------------------------------
+
+    async def _feed(self) -> None:
+        """Read a row, once there is a place for it, and let it run."""
+        try:
+            await self._room_for_one()
+            async with aclosing(_each(self.rows)) as rows:
+                async for row in rows:
+                    self._launch(row)
+                    await self._room_for_one()
+        except Exception as error:  # noqa: BLE001  # whatever the rows' own iterator raises ends the map
+            if self.failure is None:
+                self.failure, self.broken = error, True
+        finally:
+            self.fed = True
+            _set(self._changed)
+
+    async def _room_for_one(self) -> None:
+        while len(self.running) >= self.limit or self.read - self.freed >= self.window:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+
+    def _launch(self, row: Any) -> None:
+        number = self.read
+        key = _key_of(row, number, self.terms.key)
+        self.read += 1
+        self.running[number] = asyncio.create_task(self._fly(number, key, row))
+
+    async def _fly(self, number: int, key: str, row: Any) -> None:
+        """One row, from start to its record."""
+        state = row_state(self.step, self.session)
+        error: BaseException | None = None
+        run: Run[Out]
+        try:
+            given = row if self.terms.given is None else self.terms.given(row)
+            run = await run_alone(state, self.step, given, None)
+        except BaseException as failed:
+            if isinstance(failed, GeneratorExit) or (self.closing and isinstance(failed, asyncio.CancelledError)):
+                raise
+            error = failed
+            run = finished(state, now() - state.began, None, None, failed)
+        finally:
+            del self.running[number]
+            _set(self._room)
+        self._finish(_record(number, key, row, run, error))
+
+    def _finish(self, row: Row[Out]) -> None:
+        """A row that fails may end the map, and is then told by the error; else it is a result like any other."""
+        error = row.error
+        self.failed += error is not None
+        most = self.terms.max_failures
+        if error is not None and not isinstance(error, Exception | asyncio.CancelledError):
+            self._end(error)  # meant for the interpreter, as SystemExit
+        elif isinstance(error, FatalError):
+            self._end(error)
+        elif error is not None and most is None and self.terms.on_error == "fail":
+            self._end(RowError(row, f"{type(error).__name__}: {error}"))
+        else:
+            self.done[row.number] = row
+            if most is not None and self.failed > most:
+                self._end(RowError(row, f"more than max_failures={most} rows failed; the last: {error}"))
+        _set(self._changed)
+
+    def _end(self, error: BaseException) -> None:
+        """A row ends the map, and all that runs; the first that does."""
+        if self.failure is None or self.broken:
+            self.failure = error
+            self.broken = False
+        _set(self._changed)
+
+
+def row_state(step: Step[Any, Any], session: Any) -> RunState:
+    """The state of the run that a row is."""
+    return RunState(session, step.name, session.on_event)
+
+
+def _record(number: int, key: str, given: Any, run: Run[Any], error: BaseException | None) -> Row[Any]:
+    sends = [attempt for call in run.calls for attempt in call.attempts]
+    return Row(
+        number,
+        key,
+        given,
+        run.output,
+        error,
+        run.detail,
+        run.times_one_call,
+        sum(attempt.status == 429 for attempt in sends),
+        run.usage,
+        run.cost,
+        run.wall,
+        run.made_up,
+    )
+
+
+def _key_of(row: Any, number: int, key: Key) -> str:
+    if key is None:
+        return str(number)
+    if callable(key):
+        return str(key(row))
+    fields = fields_of(row)
+    if key not in fields:
+        raise UsageError(f"row {number} has no {key!r}, which is to be its key (it has: {', '.join(map(str, fields))})")
+    return str(fields[key])
+
+
+async def _each(rows: Source) -> AsyncGenerator[Any, None]:
+    """The rows; a generator is closed with them, for nobody else can go on with it."""
+    if isinstance(rows, AsyncIterable):
+        try:
+            async for row in rows:
+                yield row
+        finally:
+            if isinstance(rows, AsyncGenerator):
+                await rows.aclose()
+    else:
+        try:
+            for row in rows:
+                yield row
+        finally:
+            if isinstance(rows, Generator):
+                rows.close()
+
+
+def _set(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
