@@ -91,11 +91,12 @@ def fields_of(given: Any) -> dict[str, Any]:
     """What an input offers to a template: its own names, and ``input``, itself as a whole."""
     if isinstance(given, str):
         return {"input": given}
-    own = _own_names(given)
+    own = own_names(given)
     return {"input": given, **own}
 
 
-def _own_names(given: Any) -> Mapping[str, Any]:
+def own_names(given: Any) -> Mapping[str, Any]:
+    """The names that a mapping or a record has of its own; none for anything else."""
     if isinstance(given, Mapping):
         return given
     if dataclasses.is_dataclass(given) and not isinstance(given, type):
@@ -124,5 +125,5 @@ def render(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """A value that JSON can write, for what it cannot: models by their fields, anything else by its text."""
-    own = _own_names(value)
+    own = own_names(value)
     return dict(own) if own else str(value)

@@ -1,0 +1,72 @@
+"""Tables as CSV (RFC 4180): a header, commas, quotes around what needs them, which may hold line breaks."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fanfold.data.reading import LineReader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import IO
+
+LONGEST = 2**31 - 1
+"""Bytes of a field; the library's own limit of 128 KiB is less than many a document."""
+
+
+class CsvRows(LineReader):
+    """The rows of a CSV file; every value is a text, and a row has as many as the header."""
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        csv.field_size_limit(LONGEST)
+        rows = self._rows()
+        header = next(rows, None)
+        if header is None:
+            raise self.wrong("the file is empty, and has to begin with the names of its columns")
+        if len(set(header)) < len(header):
+            twice = sorted({name for name in header if header.count(name) > 1})
+            raise self.wrong(f"two columns are called {twice[0]!r}: give each a name of its own")
+        for row in rows:
+            if len(row) != len(header):
+                raise self.wrong(f"the row has {len(row)} values, the header {len(header)}; is a quote missing?")
+            yield dict(zip(header, row, strict=True))
+
+    def _rows(self) -> Iterator[list[str]]:
+        """Every row that is not an empty line."""
+        reader = csv.reader(self._text(), strict=True)
+        while True:
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise self.wrong(f"this is not CSV ({error})") from None
+            if row:
+                yield row
+
+    def _text(self) -> Iterator[str]:
+        for line in self.lines():
+            try:
+                yield line.decode()
+            except UnicodeDecodeError as error:
+                raise self.wrong(f"this is not UTF-8 text (byte {error.start}): convert the file first") from None
+
+
+def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> None:
+    """The rows under a header. What is no text is written as JSON has it, and nothing where there is no value."""
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(row.get(name)) for name in columns])
+    text.detach()  # after a flush; the file stays open
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,0 +1,109 @@
+"""Tables as Parquet files; needs the extra ``fanfold[data]``, and is imported on use."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fanfold.data.jsonl import line_of
+from fanfold.data.reading import Reader, opened
+from fanfold.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+    from typing import IO
+
+BATCH = 1024
+"""Rows that are in memory together when a file is read."""
+
+GROUP = 10_000
+"""Rows of a row group that is written."""
+
+
+class ParquetRows(Reader):
+    """The rows of a Parquet file, batch by batch."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.file = opened(path)
+        try:
+            self.parquet = pq.ParquetFile(self.file)
+        except pa.ArrowException as error:
+            self.file.close()
+            raise UsageError(f"{path} is not a Parquet file ({error})") from None
+        self.read = 0
+
+    def __iter__(self) -> Iterator[Mapping[str, Any]]:
+        for batch in self.parquet.iter_batches(batch_size=BATCH):
+            for row in batch.to_pylist():
+                self.read += 1
+                yield row
+
+    @property
+    def fraction(self) -> float:
+        """How many of the rows have been read."""
+        total: int = self.parquet.metadata.num_rows
+        return self.read / total if total else 1.0
+
+    def close(self) -> None:
+        """Close the file."""
+        self.parquet.close()
+        self.file.close()
+
+
+def write_parquet(columns: Sequence[str], rows: Callable[[], Iterable[Mapping[str, Any]]], file: IO[bytes]) -> None:
+    """The rows as row groups of 10,000; `rows` gives them once to find the columns' types, and once to write them.
+
+    A column whose values have no type in common holds them as texts.
+    """
+    schema = pa.schema(list(_types(columns, rows()).items()))
+    with pq.ParquetWriter(file, schema) as writer:
+        for group in _groups(rows()):
+            arrays = [_array(group, field.name, field.type) for field in schema]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _groups(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    each = iter(rows)
+    while group := list(islice(each, GROUP)):
+        yield group
+
+
+def _types(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """The type that all values of a column have; text where there is none."""
+    found = dict.fromkeys(columns, pa.null())
+    for group in _groups(rows):
+        for name, before in found.items():
+            found[name] = _common(before, [row.get(name) for row in group])
+    # A column without any value, and what Parquet has no type for (a structure without fields), are texts.
+    return {name: pa.string() if _empty(kind) else kind for name, kind in found.items()}
+
+
+def _common(before: Any, values: Sequence[Any]) -> Any:
+    try:
+        schemas = [pa.schema([("", kind)]) for kind in (before, pa.array(values).type)]
+        return pa.unify_schemas(schemas, promote_options="permissive").types[0]
+    except (pa.ArrowException, OverflowError):
+        return pa.string()
+
+
+def _empty(kind: Any) -> bool:
+    """Whether a type has a structure without fields, or one of nothing, in it."""
+    if pa.types.is_struct(kind):
+        return kind.num_fields == 0 or any(_empty(field.type) for field in kind)
+    return _empty(kind.value_type) if pa.types.is_list(kind) else bool(pa.types.is_null(kind))
+
+
+def _array(group: Sequence[Mapping[str, Any]], name: str, kind: Any) -> Any:
+    values = [row.get(name) for row in group]
+    if pa.types.is_string(kind):
+        values = [value if value is None or isinstance(value, str) else _text(value) for value in values]
+    return pa.array(values, type=kind)
+
+
+def _text(value: Any) -> str:
+    return line_of({"": value}).decode()[4:-2]
