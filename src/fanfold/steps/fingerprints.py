@@ -12,7 +12,7 @@ import functools
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from enum import Enum
 from hashlib import blake2b
@@ -56,28 +56,11 @@ def _described(thing: Any, seen: dict[int, Any]) -> Iterator[str]:
 
 def _parts(thing: Any) -> Iterator[Any]:
     """What a thing consists of."""
-    if isinstance(thing, Mapping):
-        yield from (part for pair in thing.items() for part in pair)
-    elif isinstance(thing, AbstractSet):
-        yield from sorted(map(repr, thing))
-    elif isinstance(thing, list | tuple):
-        yield from thing
-    elif isinstance(thing, types.FunctionType):
-        yield from _function(thing)
-    elif isinstance(thing, types.MethodType):
-        yield from (thing.__self__, thing.__func__)
-    elif isinstance(thing, functools.partial):
-        yield from (thing.func, thing.args, thing.keywords)
-    elif isinstance(thing, types.CodeType):
-        yield from _code(thing)
-    elif isinstance(thing, Enum):
-        yield from (_named(type(thing)), thing.name, thing.value)
-    elif isinstance(thing, type):
-        yield from _class(thing)
-    elif isinstance(thing, types.ModuleType):
-        yield thing.__name__
-    else:
-        yield from _object(thing)
+    for kind, parts in _KINDS.items():
+        if isinstance(thing, kind):
+            yield from parts(thing)
+            return
+    yield from _object(thing)
 
 
 def _object(thing: Any) -> Iterator[Any]:
@@ -160,3 +143,19 @@ def _names(code: types.CodeType) -> set[str]:
 
 def _named(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
+
+
+_KINDS: dict[type, Callable[[Any], Iterable[Any]]] = {
+    Mapping: lambda thing: [part for pair in thing.items() for part in pair],
+    AbstractSet: lambda thing: sorted(map(repr, thing)),
+    list: iter,
+    tuple: iter,
+    functools.partial: lambda thing: (thing.func, thing.args, thing.keywords),
+    types.FunctionType: _function,
+    types.MethodType: lambda thing: (thing.__self__, thing.__func__),
+    types.CodeType: _code,
+    types.ModuleType: lambda thing: (thing.__name__,),
+    Enum: lambda thing: (thing.name, thing.value),
+    type: _class,
+}
+"""How each kind of thing is taken apart; the first that fits."""

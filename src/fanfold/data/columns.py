@@ -1,0 +1,83 @@
+"""From a row to the step's input, and from its output to the columns of a new table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from fanfold.errors import UsageError
+from fanfold.steps.templates import own_names
+
+Keep = Literal["all", "none"] | tuple[str, ...]
+
+OUTPUT = "output"
+"""The column of an output that is a plain value."""
+
+ROW = "row"
+"""The column of the row's number, where the order of the rows does not tell it."""
+
+
+class Item(msgspec.Struct, frozen=True):
+    """One row of a table as it was read; `number` counts from 0."""
+
+    number: int
+    row: Mapping[str, Any]
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """Which columns mean what: `input` is the step's input (None: the row), `key` names the row (None: its number).
+
+    `keep` says which columns of the input are in the output, too; the key always is. `numbered` adds the row's number.
+    """
+
+    input: str | None = None
+    key: str | None = None
+    keep: Keep = "all"
+    numbered: bool = False
+
+    def given(self, item: Item) -> Any:
+        """The step's input; raises `UsageError` where the row lacks it."""
+        return item.row if self.input is None else _column(item, self.input, "--input")
+
+    def key_of(self, item: Item) -> str:
+        """What names the row; raises `UsageError` where the row lacks it."""
+        return str(item.number if self.key is None else _column(item, self.key, "--key"))
+
+    def kept(self, item: Item) -> dict[str, Any]:
+        """What the output takes over from the input; raises `UsageError` where the row lacks it."""
+        kept: dict[str, Any] = {ROW: item.number} if self.numbered else {}
+        if self.key is not None:
+            kept[self.key] = item.row[self.key]
+        names = item.row if self.keep == "all" else () if self.keep == "none" else self.keep
+        for name in names:
+            if name == ROW and self.numbered:
+                raise UsageError(f"the input has a column {ROW!r}, as has the output; leave it out of --keep")
+            kept[name] = _column(item, name, "--keep")
+        return kept
+
+    def row(self, item: Item, output: Any) -> dict[str, Any]:
+        """The row of the output; a record's or a mapping's own names are columns of it."""
+        row, made = self.kept(item), own_names(output) or {OUTPUT: output}
+        for name, value in made.items():
+            if name in row:
+                raise UsageError(
+                    f"row {item.number}: the step's output has a column {name!r}, as has the input; choose with --keep "
+                    "(none, or the names of columns) what the output takes over"
+                )
+            row[str(name)] = value
+        return row
+
+
+def parse_keep(text: str) -> Keep:
+    """``all``, ``none``, or names of columns with commas between."""
+    whole: dict[str, Keep] = {"all": "all", "none": "none"}
+    return whole.get(text) or tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _column(item: Item, name: str, option: str) -> Any:
+    if name not in item.row:
+        there = ", ".join(map(str, item.row))
+        raise UsageError(f"row {item.number} has no column {name!r}, which {option} names (it has: {there})")
+    return item.row[name]

@@ -1,0 +1,169 @@
+"""The files of a table that is being made: its rows so far, its failed ones, its state; and their places at the end."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from fanfold.core.clock import now
+from fanfold.data.choosing import Numbers
+from fanfold.data.columns import ROW, Columns, Item
+from fanfold.data.formats import publish, replace
+from fanfold.data.jsonl import JsonLines, line_of
+from fanfold.data.logs import Log
+from fanfold.data.state import Phase, Spent, State, write_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fanfold.steps.rows import Row
+
+EVERY = 1.0
+"""Seconds between two times that the rows are made to reach the disk."""
+
+
+class Places(msgspec.Struct, frozen=True):
+    """Where the files of the table `out` are; those that end in ``.partial`` are only there while it is made."""
+
+    out: Path
+
+    @property
+    def log(self) -> Path:
+        """The rows so far."""
+        return self.out.with_name(f"{self.out.name}.partial")
+
+    @property
+    def failed(self) -> Path:
+        """The rows that failed, with their errors."""
+        return self.out.with_name(f"{self.out.stem}.failed.jsonl")
+
+    @property
+    def failed_log(self) -> Path:
+        """Those so far."""
+        return self.failed.with_name(f"{self.failed.name}.partial")
+
+    @property
+    def state(self) -> Path:
+        """How far it is."""
+        return self.out.with_name(f"{self.out.name}.state.json")
+
+    @property
+    def journal(self) -> Path:
+        """The calls that were answered."""
+        return self.out.with_name(f"{self.out.name}.journal")
+
+
+class Files:
+    """The files of one table while this process makes it. All of it blocks, and is done by one thread.
+
+    A row that failed is on the disk before any row after it is written, so that the rows that are there, in their
+    order, are the first ones that did not fail: what a crash leaves says by itself which rows are done.
+    """
+
+    def __init__(self, places: Places, columns: Columns, state: State) -> None:
+        self.places = places
+        self.columns = columns
+        self.state = state
+        self.earlier = state.spent
+        self.spent = Spent()
+        self.log = Log(places.log)
+        try:
+            self.failed_log = Log(places.failed_log)
+        except BaseException:
+            self.log.close()
+            raise
+        self.next = 0
+        self.synced = now()
+
+    def clear(self) -> None:
+        """Begin anew, with the state as it is."""
+        self.log.clear()
+        self.failed_log.clear()
+        write_state(self.places.state, self.state)
+
+    def done(self) -> tuple[Numbers, int]:
+        """Which rows are there: by their numbers, and beside those the first so many."""
+        rows = self.log.count()
+        self.state = msgspec.structs.replace(self.state, rows=rows, failed=self.failed_log.count())
+        failed = _numbers(self.places.failed_log)
+        if self.columns.numbered:
+            return Numbers(chain(failed, _numbers(self.places.log))), 0
+        return Numbers(failed), rows
+
+    def write(self, rows: Sequence[Row[Any]]) -> None:
+        """Append rows; where their order counts, only those that follow without a gap."""
+        rows = [row for row in rows if self._follows(row)]
+        failed = [row for row in rows if row.error is not None]
+        well = [line_of(self.columns.row(row.input, row.output)) for row in rows if row.error is None]
+        if failed:
+            self.failed_log.append([line_of(_failure(row)) for row in failed])
+            self.failed_log.sync()
+        self.log.append(well)
+        self.spent = sum(map(spent_on, rows), self.spent)
+        self.state = msgspec.structs.replace(
+            self.state,
+            rows=self.state.rows + len(well),
+            failed=self.state.failed + len(failed),
+            spent=self.earlier + self.spent,
+        )
+        if now() - self.synced >= EVERY:
+            self.sync()
+
+    def sync(self, phase: Phase = "running") -> None:
+        """Let the rows reach the disk, and the state with them."""
+        self.log.sync()
+        self.state = msgspec.structs.replace(self.state, phase=phase)
+        write_state(self.places.state, self.state)
+        self.synced = now()
+
+    def finish(self) -> None:
+        """Put the files into their places; what a crash leaves of that, `settle` completes."""
+        self.sync("whole")
+        self.state = settle(self.places, self.state)
+
+    def close(self) -> None:
+        """Give the files free for others."""
+        self.log.close()
+        self.failed_log.close()
+
+    def _follows(self, row: Row[Any]) -> bool:
+        if self.columns.numbered:
+            return True
+        follows = row.number == self.next
+        self.next += follows
+        return follows
+
+
+def settle(places: Places, state: State) -> State:
+    """Put the files of a table that is whole into their places; gives its last state."""
+    if places.failed_log.exists():
+        if state.failed:
+            replace(places.failed_log, places.failed)
+        else:
+            places.failed_log.unlink()
+            places.failed.unlink(missing_ok=True)
+    if places.log.exists():
+        publish(places.log, places.out)
+    done = msgspec.structs.replace(state, phase="done")
+    write_state(places.state, done)
+    return done
+
+
+def spent_on(row: Row[Any]) -> Spent:
+    """What one row took."""
+    return Spent(row.calls, row.throttled, row.usage, row.cost, row.seconds, row.made_up)
+
+
+def _failure(row: Row[Any]) -> dict[str, Any]:
+    item: Item = row.input
+    error = {"type": type(row.error).__name__, "message": str(row.error)}
+    return {ROW: item.number, "key": row.key, "error": error, "input": item.row}
+
+
+def _numbers(path: Path) -> Iterator[int]:
+    with JsonLines(path) as rows:
+        for row in rows:
+            yield row[ROW]

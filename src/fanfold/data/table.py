@@ -1,0 +1,263 @@
+"""A step over a table: it reads, runs and writes row by row, and the same again goes on where it was."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from fanfold.core.clock import now
+from fanfold.data.choosing import Choice, remaining
+from fanfold.data.columns import Columns, Item
+from fanfold.data.files import Files, Places, settle
+from fanfold.data.formats import format_of, open_rows
+from fanfold.data.state import Made, Spent, State, identity, read_state
+from fanfold.errors import UsageError
+from fanfold.folds.collect import OnError
+from fanfold.steps.fingerprints import fingerprint
+from fanfold.steps.rows import Rows, Terms
+from fanfold.steps.step import Step
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator
+
+    from fanfold.data.reading import Reader
+    from fanfold.session import Session
+    from fanfold.steps.rows import Row
+
+T = TypeVar("T")
+
+READ = 64
+"""Rows that are read together: to change the thread for each would cost more than the row."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What to make: `step` over the rows of `source` as the table `out`.
+
+    `model` names the model of the session; `restart` forgets what there is. In the order of the input, if `ordered`.
+    """
+
+    step: Step[Any, Any]
+    source: Path
+    out: Path
+    columns: Columns = Columns()
+    choice: Choice = Choice()
+    model: str = ""
+    max_in_flight: int | None = None
+    on_error: OnError = "fail"
+    max_failures: int | None = None
+    restart: bool = False
+
+    def made(self) -> Made:
+        """What the table is made of; it reads a part of the input."""
+        options = {name: value for name, value in self._options().items() if value is not None}
+        return Made(fingerprint(self.step), self.model, identity(self.source), {k: str(v) for k, v in options.items()})
+
+    def _options(self) -> dict[str, Any]:
+        columns, choice = self.columns, self.choice
+        keep = columns.keep if isinstance(columns.keep, str) else ",".join(columns.keep)
+        return {
+            "input": columns.input,
+            "key": columns.key,
+            "keep": keep,
+            "as-finished": "yes" if columns.numbered else None,
+            "limit": choice.limit,
+            "sample": choice.sample,
+            "seed": choice.seed if choice.sample else None,
+        }
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """How a table stands: `done` rows came out well and `failed` ones did not, `before` of both in earlier runs.
+
+    `total` is how many there will be, as far as is known. `spent` is what this run took, and `spent_before` those
+    before it; `seconds` is how long this run has gone on.
+    """
+
+    done: int
+    failed: int
+    before: int
+    total: int | None
+    spent: Spent
+    spent_before: Spent
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Rows a second, in this run."""
+        return (self.done + self.failed - self.before) / self.seconds if self.seconds else 0.0
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the other rows will take at this rate."""
+        if self.total is None or not self.rate:
+            return None
+        return max(0, self.total - self.done - self.failed) / self.rate
+
+    @property
+    def projected(self) -> float | None:
+        """USD that all rows of the table will cost at this run's price of a row; None where that is not known."""
+        rows, cost = self.done + self.failed - self.before, self.spent.cost
+        if self.total is None or not rows or cost.at_most is None:
+            return None
+        left = max(0, self.total - self.done - self.failed)
+        return self.spent_before.cost.at_least + cost.at_least * (rows + left) / rows
+
+
+class Table:
+    """One making of a table; see `Plan`. `told` hears how it stands after every few rows."""
+
+    def __init__(self, plan: Plan, session: Session, told: Callable[[Table], None]) -> None:
+        format_of(plan.source)
+        format_of(plan.out)
+        self.plan = plan
+        self.session = session
+        self.told = told
+        self.places = Places(plan.out)
+        self.files: Files | None = None
+        self.state: State | None = None
+        self.before = 0
+        self.began = now()
+        self.read = 0
+        self.over = False
+        self._reader: Reader | None = None
+        # A thread of its own: those that steps use may all be taken, and it has to write even then.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fanfold-table")
+
+    async def make(self) -> Standing:
+        """Make the table, or the rest of it; raises what ends the map, with all that was done kept.
+
+        Raises `UsageError` where what is there was made of something else, or by somebody else.
+        """
+        self.began = now()
+        try:
+            if await self._blocking(self._open):
+                await self._run()
+                await self._blocking(self._opened().finish)
+        finally:
+            await asyncio.shield(self._blocking(self._close))
+            self._thread.shutdown(wait=False)
+        return self.standing()
+
+    def standing(self) -> Standing:
+        """How it stands, now."""
+        files, state = self.files, self.state if self.files is None else self.files.state
+        spent, earlier = (Spent(), Spent()) if files is None else (files.spent, files.earlier)
+        if state is None:
+            return Standing(0, 0, 0, None, spent, earlier, 0.0)
+        if files is None:
+            earlier = state.spent
+        total: int | None = state.rows + state.failed
+        if self._reader is not None:
+            total = self.plan.choice.total(self.read, self._reader.fraction, over=self.over)
+        return Standing(state.rows, state.failed, self.before, total, spent, earlier, now() - self.began)
+
+    # -- on the loop ----------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        plan, files = self.plan, self._opened()
+        terms = Terms(
+            key=plan.columns.key_of,
+            ordered=not plan.columns.numbered,
+            max_in_flight=plan.max_in_flight,
+            on_error=plan.on_error,
+            max_failures=self._failures_left(files.state.failed),
+            window=1,  # a row that is done and not written would be paid again after a crash: they count as running
+            given=plan.columns.given,
+        )
+        rows: Rows[Any] = Rows(plan.step, self._items(), self.session, terms)
+        try:
+            async with rows:
+                async for row in rows:
+                    await self._write([row, *rows.ready()])
+        finally:
+            await asyncio.shield(self._write(rows.ready()))
+
+    async def _write(self, rows: list[Row[Any]]) -> None:
+        if rows:
+            await self._blocking(partial(self._opened().write, rows))
+            self.told(self)
+
+    async def _items(self) -> AsyncGenerator[Item, None]:
+        items = await self._blocking(self._remaining)
+        while batch := await self._blocking(lambda: list(islice(items, READ))):
+            for item in batch:
+                yield item
+        self.over = True
+
+    async def _blocking(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _failures_left(self, failed: int) -> int | None:
+        most = self.plan.max_failures
+        if most is not None and failed > most:
+            raise UsageError(
+                f"{failed} rows have failed, more than --max-failures {most}: allow more, or use --restart"
+            )
+        return None if most is None else most - failed
+
+    def _opened(self) -> Files:
+        if self.files is None:
+            raise AssertionError("it is opened before anything is written")
+        return self.files
+
+    # -- in the thread --------------------------------------------------------------------------------------
+
+    def _open(self) -> bool:
+        """Find out how far it is, and open its files; False where nothing is left to do."""
+        places = self.places
+        made = self.plan.made()
+        found = self._found(made)
+        if found is not None and found.phase != "running":
+            self.state = found if found.phase == "done" else settle(places, found)
+            self.before = found.rows + found.failed
+            return False
+        self._reader = open_rows(self.plan.source)
+        self.files = Files(places, self.plan.columns, found or State(made))
+        if self._found(made) != found:
+            raise UsageError(f"another process has just been writing {self.plan.out}: look, and try again")
+        if found is None:
+            self.files.clear()
+        return True
+
+    def _found(self, made: Made) -> State | None:
+        """What is there of this table; raises `UsageError` where it is not of this."""
+        if self.plan.restart:
+            return None
+        found, out = read_state(self.places.state), self.plan.out
+        if found is None and out.exists():
+            raise UsageError(f"{out} is there, and not known as this command's: give another, or use --restart")
+        changes = [] if found is None else found.made.changes(made)
+        if changes:
+            raise UsageError(
+                f"{out} was begun with something else: changed since: {', '.join(changes)}. Use --restart to make it "
+                "anew, or give another output"
+            )
+        return found
+
+    def _remaining(self) -> Iterator[Item]:
+        """The rows that are still to be run, with those read so far counted."""
+        files = self._opened()
+        done, first = files.done()
+        self.before = files.state.rows + files.state.failed
+        if self._reader is None:
+            raise AssertionError("it is opened before anything is read")
+        return remaining(self._counted(self.plan.choice.items(self._reader)), done, first)
+
+    def _counted(self, items: Iterator[Item]) -> Iterator[Item]:
+        for item in items:
+            self.read += 1
+            yield item
+
+    def _close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+        if self.files is not None:
+            if self.files.state.phase == "running":
+                self.files.sync()
+            self.files.close()
