@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from fanfold.cli.figures import Gain, paired, share_interval
+from fanfold.cli.figures import Gain
+from fanfold.folds.intervals import paired, share_interval
 
 
 def test_the_paired_interval_by_hand() -> None:

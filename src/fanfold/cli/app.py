@@ -9,6 +9,9 @@ import typer
 from fanfold.cli import conditions, journal_commands, loading
 from fanfold.cli.ending import settled
 from fanfold.cli.journal_commands import JournalMode, JournalPath
+from fanfold.cli import conditions, loading, table_commands
+from fanfold.cli.ending import settled
+from fanfold.cli.options import AllowHttp, BaseUrl, Json, MaxInFlight, ModelName, Quiet
 from fanfold.cli.running import execute
 
 app = typer.Typer(
@@ -21,14 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ModelName = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PROVIDER:MODEL",
-        help="The model to ask, as openai:gpt-4o-mini, ollama:llama3.2, or fake: for made-up answers; default: "
-        "FANFOLD_MODEL of the environment. `fanfold models` lists what can be used now.",
-    ),
-]
 Jury = Annotated[
     list[str] | None,
     typer.Option(
@@ -37,21 +32,9 @@ Jury = Annotated[
         "each asked once.",
     ),
 ]
-BaseUrl = Annotated[
-    str | None,
-    typer.Option(metavar="URL", help="The server of the model: one that speaks the chat completions of OpenAI."),
-]
-AllowHttp = Annotated[
-    bool, typer.Option("--allow-http", help="Let plain HTTP leave this machine; prompts can be read on the way.")
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document on standard output, also of a run that failed.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the answer: no progress, no summary.")]
 Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="Seconds for the whole run; at their end it fails.")
 ]
-MaxInFlight = Annotated[int, typer.Option(metavar="N", help="The most calls on the wire at once.")]
 Rpm = Annotated[
     float | None,
     typer.Option("--rpm", metavar="N", help="The requests a minute that each model grants; default: what it says."),
@@ -318,6 +301,10 @@ def run(
     models = [] if model is None else [model]
     shown = {"timeline": timeline, "json": json, "quiet": quiet}
     raise _executed(build, options, models=models, timeout=timeout, dry_run=dry_run, **shown)
+
+
+app.command(name="map", epilog=table_commands.MAP_EXAMPLE)(table_commands.map_rows)
+app.command(epilog=table_commands.COMPARE_EXAMPLE)(table_commands.compare)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +9,9 @@ import msgspec
 
 from fanfold.core.records import Call
 from fanfold.folds.ballots import VoteResult
+from fanfold.folds.intervals import paired
 from fanfold.models.recordings import Recording
 from fanfold.runs.run import Run
-
-Z95 = 1.96
-"""Normal quantile of a two-sided 95 % interval."""
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -134,22 +131,6 @@ def gain_of(voted: Pass, heard: Pass, model: str, voter: str | None) -> Gain:
     """A way of voting against single calls of `model` on the same questions."""
     pairs = zip(voted.answers, heard.answers, strict=True)
     return Gain(voted.title, model, *paired([one.right - single.share_right(voter) for one, single in pairs]))
-
-
-def paired(gains: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of paired differences and its 95 % interval, by the normal approximation."""
-    mean = sum(gains) / len(gains)
-    spread = math.sqrt(sum((gain - mean) ** 2 for gain in gains) / max(1, len(gains) - 1))
-    half = Z95 * spread / math.sqrt(len(gains))
-    return mean, mean - half, mean + half
-
-
-def share_interval(count: int, total: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson, 1927), which stays inside 0 to 1 also where nearly all or none count."""
-    share, weight = count / total, Z95**2 / total
-    half = Z95 * math.sqrt(share * (1 - share) / total + weight / (4 * total))
-    low, high = (share + weight / 2 - half) / (1 + weight), (share + weight / 2 + half) / (1 + weight)
-    return max(0.0, low), min(1.0, high)
 
 
 def _cost(calls: Sequence[Call]) -> float | None:

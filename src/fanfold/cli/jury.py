@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from fanfold.cli.figures import Gain, paired
+from fanfold.cli.figures import Gain
 from fanfold.cli.measuring import TOGETHER, Progress, Tell, ask_all
 from fanfold.cli.reports import encoded
 from fanfold.cli.tables import cell, every_one, print_gains, print_reading, table
+from fanfold.folds.intervals import paired
 from fanfold.folds.picking import Pick
 from fanfold.models import llmbar
 from fanfold.models.openai import OpenAI

@@ -41,6 +41,27 @@ def load_step(target: str) -> Step[Any, Any]:
     return steps[name]
 
 
+def load_steps(targets: Sequence[str]) -> dict[str, Step[Any, Any]]:
+    """The steps that ``[NAME=]FILE[:NAME]`` name, by name; one without a name of its own has its step's."""
+    found: dict[str, Step[Any, Any]] = {}
+    for target in targets:
+        name, equals, place = target.partition("=")
+        if not (equals and name.strip() and Path(place.rpartition(":")[0] or place).suffix == ".py"):
+            name, place = "", target
+        step = load_step(place)
+        name = name.strip() or _split(place)[1] or step.name
+        if name in found:
+            raise UsageError(f"two steps are called {name!r}: give them names, like best={place}")
+        found[name] = step
+    return found
+
+
+def model_named(model: str | None, base_url: str | None) -> str:
+    """What says which model answers where a step names none."""
+    named = model or os.environ.get("FANFOLD_MODEL") or ""
+    return f"{named} at {base_url}" if base_url else named
+
+
 def _only(steps: dict[str, Step[Any, Any]], path: Path) -> Step[Any, Any]:
     if "main" in steps:
         return steps["main"]

@@ -13,11 +13,12 @@ import msgspec
 from rich.console import Console
 
 from fanfold import rules
-from fanfold.cli.figures import Gain, paired, share_interval
+from fanfold.cli.figures import Gain
 from fanfold.cli.measuring import TOGETHER, Progress, Tell, ask_all
 from fanfold.cli.reports import encoded
 from fanfold.cli.tables import cell, every_one, print_gains, print_reading, table
 from fanfold.folds.ballots import VoteResult
+from fanfold.folds.intervals import paired, share_interval
 from fanfold.models import xstest
 from fanfold.models.openai import OpenAI
 from fanfold.runs.run import Run

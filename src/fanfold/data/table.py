@@ -39,7 +39,7 @@ READ = 64
 class Plan(msgspec.Struct, frozen=True):
     """What to make: `step` over the rows of `source` as the table `out`.
 
-    `model` names the model of the session; `restart` forgets what there is. In the order of the input, if `ordered`.
+    `model` names the model of the session, `timeout` is seconds a row; `restart` forgets what there is.
     """
 
     step: Step[Any, Any]
@@ -51,6 +51,7 @@ class Plan(msgspec.Struct, frozen=True):
     max_in_flight: int | None = None
     on_error: OnError = "fail"
     max_failures: int | None = None
+    timeout: float | None = None
     restart: bool = False
 
     def made(self) -> Made:
@@ -110,14 +111,13 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Table:
-    """One making of a table; see `Plan`. `told` hears how it stands after every few rows."""
+    """One making of a table; see `Plan`. Its `standing` may be asked at any time."""
 
-    def __init__(self, plan: Plan, session: Session, told: Callable[[Table], None]) -> None:
+    def __init__(self, plan: Plan, session: Session) -> None:
         format_of(plan.source)
         format_of(plan.out)
         self.plan = plan
         self.session = session
-        self.told = told
         self.places = Places(plan.out)
         self.files: Files | None = None
         self.state: State | None = None
@@ -167,6 +167,7 @@ class Table:
             max_in_flight=plan.max_in_flight,
             on_error=plan.on_error,
             max_failures=self._failures_left(files.state.failed),
+            timeout=plan.timeout,
             window=1,  # a row that is done and not written would be paid again after a crash: they count as running
             given=plan.columns.given,
         )
@@ -181,7 +182,6 @@ class Table:
     async def _write(self, rows: list[Row[Any]]) -> None:
         if rows:
             await self._blocking(partial(self._opened().write, rows))
-            self.told(self)
 
     async def _items(self) -> AsyncGenerator[Item, None]:
         items = await self._blocking(self._remaining)

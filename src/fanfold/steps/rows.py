@@ -19,6 +19,7 @@ from fanfold.core.door import run_sync
 from fanfold.core.fan import gone
 from fanfold.core.records import Cost, Usage
 from fanfold.core.scope import current
+from fanfold.core.timeouts import check_seconds
 from fanfold.errors import FatalError, RowError, UsageError
 from fanfold.folds.collect import OnError
 from fanfold.runs.run import Run, finished
@@ -82,7 +83,8 @@ class RowsStatistics(msgspec.Struct, frozen=True):
 class Terms(msgspec.Struct, frozen=True):
     """How to map: which rows may run at once, what a failed one does, in which order they are handed over.
 
-    `window` is the most rows that have begun and were not handed over; `given` makes the step's input of a row.
+    `timeout` is seconds a row. `window` is the most rows that have begun and were not handed over; `given` makes the
+    step's input of a row.
     """
 
     key: Key = None
@@ -90,10 +92,12 @@ class Terms(msgspec.Struct, frozen=True):
     max_in_flight: int | None = None
     on_error: OnError = "fail"
     max_failures: int | None = None
+    timeout: float | None = None
     window: int | None = None
     given: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
+        check_seconds(self.timeout)
         if self.max_in_flight is not None and self.max_in_flight < 1:
             raise UsageError(f"max_in_flight={self.max_in_flight}: at least one row has to run")
         if self.max_failures is not None and self.max_failures < 0:
@@ -315,7 +319,7 @@ class _Work(Generic[Out]):
         run: Run[Out]
         try:
             given = row if self.terms.given is None else self.terms.given(row)
-            run = await run_alone(state, self.step, given, None)
+            run = await run_alone(state, self.step, given, self.terms.timeout)
         except BaseException as failed:
             if isinstance(failed, GeneratorExit) or (self.closing and isinstance(failed, asyncio.CancelledError)):
                 raise

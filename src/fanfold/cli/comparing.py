@@ -1,0 +1,188 @@
+"""`fanfold compare`: the steps as they run, then their figures side by side, as text or as one JSON document."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from fanfold.cli import reports
+from fanfold.cli.ending import DONE, StepThreads
+from fanfold.cli.figures import Gain
+from fanfold.cli.tables import cell, print_gains, print_reading, table
+from fanfold.core.clock import now
+from fanfold.data.compare import Comparison, Gold, Way, compare
+from fanfold.session import Session
+from fanfold.steps.step import Step
+
+WIDTH = 100
+"""Characters a line where no terminal says its own."""
+
+EVERY = 5.0
+"""Seconds between two lines of progress."""
+
+FIGURES = ("right", "calls", "tokens", "cost", "a row", "wall")
+
+
+def show_comparison(
+    build: Callable[[], tuple[Mapping[str, Step[Any, Any]], Gold]],
+    options: Mapping[str, Any],
+    *,
+    show: int,
+    json: bool,
+    quiet: bool,
+) -> int:
+    """Compare, and print what came of it; gives the exit code."""
+    progress = _Progress(quiet=quiet or json)
+    with redirect_stdout(sys.stderr):
+        found = asyncio.run(_compare(*build(), Session(**options), progress.tell))
+    if json:
+        sys.stdout.buffer.write(reports.encoded(_document(found, show)))
+        return DONE
+    told = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(highlight=False, width=None if told else WIDTH)
+    _print_ways(console, found)
+    if len(found.ways) > 1:
+        _print_against(console, found)
+    _print_disagreements(console, found, show)
+    if not quiet:
+        _print_reading(console)
+    return DONE
+
+
+async def _compare(
+    steps: Mapping[str, Step[Any, Any]], gold: Gold, session: Session, tell: Callable[[str, int, int], None]
+) -> Comparison:
+    asyncio.get_running_loop().set_default_executor(StepThreads())
+    async with session:
+        return await compare(steps, gold, session, tell)
+
+
+class _Progress:
+    """A line every few seconds, and one for each step that is done."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.quiet = quiet
+        self.told = now()
+
+    def tell(self, name: str, done: int, total: int) -> None:
+        """Some more rows are done."""
+        if not self.quiet and (done == total or now() - self.told > EVERY):
+            self.told = now()
+            sys.stderr.write(f"{name}: {done:,} of {total:,} rows\n")
+
+
+def _print_ways(console: Console, found: Comparison) -> None:
+    made = table(f"On {len(found.items):,} rows", ("step",), FIGURES)
+    for way in found.ways:
+        cost = way.spent.cost.usd
+        made.add_row(
+            cell(way.name),
+            f"{way.accuracy:.1%}",
+            f"{way.spent.calls:,}",
+            f"{way.spent.usage.total_tokens:,}",
+            _money(way, cost),
+            _money(way, None if cost is None else cost / len(found.items), 6),
+            f"{way.wall:.1f} s",
+        )
+    console.print(made)
+    for way in found.ways:
+        if way.failed:
+            console.print(Text(f"{way.failed:,} rows of {way.name} failed, and count as wrong."))
+
+
+def _money(way: Way, usd: float | None, digits: int = 4) -> str:
+    if way.spent.made_up:
+        return "made up"
+    return "unknown" if usd is None else f"${usd:.{digits}f}"
+
+
+def _print_against(console: Console, found: Comparison) -> None:
+    first = found.ways[0].name
+    gains = [Gain(one.name, first, one.gain, one.low, one.high) for one in found.against()]
+    print_gains(console, "More often right, in percentage points", {"": gains})
+    for one in found.against():
+        console.print(Text(f"{one.name}: {_price(one.more_right, one.more_cost, one.per_right, first)}"))
+
+
+def _price(more: int, cost: float | None, per_right: float | None, first: str) -> str:
+    if cost is None:
+        price = "at a price that is not known"
+    else:
+        price = f"for ${cost:.4f} more" if cost >= 0 else f"and saves ${-cost:.4f}"
+    if more <= 0:
+        return f"{-more} right answers fewer than {first}, {price}" if more else f"as many right as {first}, {price}"
+    each = "" if per_right is None else f": ${per_right:.6f} for each of them"
+    return f"{more} right answers more than {first}, {price}{each}"
+
+
+def _print_disagreements(console: Console, found: Comparison, show: int) -> None:
+    rows = found.disagreements()
+    for at in rows[:show]:
+        item = found.items[at]
+        console.print(Text(f"\nrow {item.number}: {_short(reports.text(dict(item.row)))}"))
+        for way in found.ways:
+            mark = "right" if way.right[at] else "wrong"
+            console.print(cell(f"  {mark} {way.name}: {_short(way.said[at])}"))
+    if show and len(rows) > show:
+        console.print(f"\n{len(rows) - show:,} more rows that some got right and others wrong.")
+
+
+def _short(text: str, most: int = 300) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def _print_reading(console: Console) -> None:
+    entries = {
+        "right": "The share of rows whose answer is the right one, compared as ballots of a vote are; a failed row is "
+        "wrong.",
+        "cost": "List price of all calls that were sent.",
+        "wall": "Each step ran over all rows by itself, with as many calls at once as --max-in-flight allows.",
+        "interval": "Paired over the rows, normal approximation.",
+    }
+    console.print()
+    print_reading(console, entries)
+
+
+def _document(found: Comparison, show: int) -> dict[str, Any]:
+    shown = found.disagreements()
+    return {
+        "rows": len(found.items),
+        "steps": [_way(way) for way in found.ways],
+        "against_first": found.against(),
+        "disagreements": len(shown),
+        "shown": [
+            {
+                "row": found.items[at].number,
+                "input": found.items[at].row,
+                "said": {way.name: way.said[at] for way in found.ways},
+                "right": {way.name: way.right[at] for way in found.ways},
+            }
+            for at in shown[:show]
+        ],
+    }
+
+
+def _way(way: Way) -> dict[str, Any]:
+    low, high = way.interval
+    spent = msgspec.structs.asdict(way.spent)
+    cost = way.spent.cost
+    spent["cost"] = {"usd": cost.usd, "at_least": cost.at_least, "at_most": cost.at_most}
+    return {
+        "name": way.name,
+        "right": way.count,
+        "accuracy": way.accuracy,
+        "low": low,
+        "high": high,
+        "failed": way.failed,
+        "wall": round(way.wall, 6),
+        **spent,
+    }

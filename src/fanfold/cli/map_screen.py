@@ -1,0 +1,113 @@
+"""What `fanfold map` shows while it runs: rows, rate, time left, cost, refusals, limits."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import IO, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table as Grid
+from rich.text import Text
+
+from fanfold.data.table import Standing
+from fanfold.session import SessionStatistics
+
+LINES_EVERY = 5.0
+"""Seconds between two lines, where there is no terminal."""
+
+DRAWN_EVERY = 0.125
+
+
+class MapScreen(AbstractContextManager["MapScreen"]):
+    """A screen that shows nothing; the others override what they show. `every` is how often, in seconds."""
+
+    every = 3600.0
+
+    def show(self, standing: Standing, session: SessionStatistics) -> None:
+        """Show how it stands."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class MapLines(MapScreen):
+    """A line every few seconds."""
+
+    every = LINES_EVERY
+
+    def __init__(self, out: IO[str]) -> None:
+        self.out = out
+
+    def show(self, standing: Standing, session: SessionStatistics) -> None:
+        """Write a line."""
+        self.out.write(" · ".join(figures(standing, session).values()) + "\n")
+
+
+class MapLive(MapScreen):
+    """A few lines that are redrawn several times a second, by rich's own thread."""
+
+    every = DRAWN_EVERY
+
+    def __init__(self, out: IO[str], title: str) -> None:
+        self.title = title
+        self.live = Live(console=Console(file=out), refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+
+    def show(self, standing: Standing, session: SessionStatistics) -> None:
+        """Let the next redraw show it."""
+        grid = Grid(title=self.title, title_justify="left", show_header=False, box=None)
+        for name, figure in figures(standing, session).items():
+            grid.add_row(Text(name, style="italic"), Text(figure, no_wrap=True, overflow="ellipsis"))
+        self.live.update(grid)
+
+
+def map_screen(out: IO[str], title: str, *, quiet: bool) -> MapScreen:
+    """The screen that fits: none when quiet, live on a terminal that can redraw, else lines."""
+    if quiet:
+        return MapScreen()
+    redraws = out.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
+    return MapLive(out, title) if redraws else MapLines(out)
+
+
+def figures(standing: Standing, session: SessionStatistics) -> dict[str, str]:
+    """What there is to say, by its name."""
+    rows = standing.done + standing.failed
+    of = "" if standing.total is None else f" of {standing.total:,} ({rows / max(1, standing.total):.0%})"
+    failed = f", {standing.failed:,} failed" if standing.failed else ""
+    left = "" if standing.left is None else f", {duration(standing.left)} left"
+    found = {"rows": f"{rows:,}{of} rows{failed}", "rate": f"{standing.rate:.1f} rows/s{left}", "cost": money(standing)}
+    found["calls"] = f"{session.slots.in_use} of {session.slots.limit} calls in flight"
+    if standing.spent.throttled:
+        found["refused"] = f"{standing.spent.throttled:,} × 429"
+    return found
+
+
+def money(standing: Standing) -> str:
+    """The cost so far, and of all rows at this rate."""
+    if standing.spent.made_up:
+        return "made up, nothing is paid"
+    cost = standing.spent_before.cost + standing.spent.cost
+    projected = "" if standing.projected is None else f", about ${standing.projected:.2f} for all"
+    return f"cost {cost}{projected}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,144 @@
+"""`fanfold map`: a step over a table, on the screen while it runs, and what is said at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
+from typing import Any
+
+from fanfold.cli import reports
+from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
+from fanfold.cli.map_screen import map_screen
+from fanfold.core.clock import sleep
+from fanfold.data.table import Plan, Standing, Table
+from fanfold.errors import RowError, UsageError
+from fanfold.session import Session
+
+
+def make_table(build: Callable[[], Plan], options: Mapping[str, Any], *, json: bool, quiet: bool) -> int:
+    """Make the table of the plan and say what came of it; gives the exit code.
+
+    Raises `UsageError` where it comes to nothing before anything is made.
+    """
+    job = _Job(options, json=json, quiet=quiet)
+    try:
+        # Standard output is for the document: what a file of the user's prints goes beside it.
+        with redirect_stdout(sys.stderr):
+            standing = asyncio.run(job.make(build()))
+    except (Exception, KeyboardInterrupt) as error:
+        if job.table is None or job.table.files is None:
+            raise
+        return job.failed(job.table, error)
+    job.done(standing)
+    return DONE
+
+
+class _Job:
+    """One making of a table by the command."""
+
+    def __init__(self, options: Mapping[str, Any], *, json: bool, quiet: bool) -> None:
+        self.session = Session(**options)
+        self.json = json
+        self.quiet = quiet
+        self.table: Table | None = None
+
+    async def make(self, plan: Plan) -> Standing:
+        """Make it, with a screen."""
+        asyncio.get_running_loop().set_default_executor(StepThreads())
+        title = f"{plan.step.name}: {plan.source} > {plan.out}"
+        with map_screen(sys.stderr, title, quiet=self.quiet or self.json) as screen:
+            async with self.session:
+                table = self.table = Table(plan, self.session)
+
+                async def tell() -> None:
+                    while True:
+                        await sleep(screen.every)
+                        screen.show(table.standing(), self.session.statistics())
+
+                telling = asyncio.create_task(tell())
+                try:
+                    return await table.make()
+                finally:
+                    telling.cancel()
+
+    def done(self, standing: Standing) -> None:
+        """It is whole."""
+        table = self._made()
+        if self.json:
+            sys.stdout.buffer.write(reports.encoded(_document(table, standing)))
+        elif not self.quiet:
+            sys.stderr.write("".join(f"{line}\n" for line in _told(table, standing)))
+
+    def failed(self, table: Table, error: BaseException) -> int:
+        """Say what went wrong, what was done before, and how it goes on; gives the exit code."""
+        standing = table.standing()
+        told = _why(error)
+        if self.json:
+            document = _document(table, standing)
+            document["error"] = {"type": type(error).__name__, "message": told}
+            sys.stdout.buffer.write(reports.encoded(document))
+        say(told)
+        if not self.json and not self.quiet:
+            rows = standing.done + standing.failed
+            sys.stderr.write(f"{rows:,} rows are kept in {table.places.log}; the same command goes on from there\n")
+            sys.stderr.write(f"{_summary(standing)}\n")
+        if isinstance(error, KeyboardInterrupt):
+            return INTERRUPTED
+        cause = error.__cause__ if isinstance(error, RowError) else error
+        return USAGE if isinstance(reports.root(cause or error), UsageError) else FAILED
+
+    def _made(self) -> Table:
+        if self.table is None:
+            raise AssertionError("it was made")
+        return self.table
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, RowError):
+        return f"{error} (--on-error skip would leave it out)" if "max_failures" not in str(error) else str(error)
+    return reports.reason(error)
+
+
+def _told(table: Table, standing: Standing) -> list[str]:
+    rows = standing.done + standing.failed
+    if rows == standing.before:
+        return [f"{table.plan.out} is done: {_rows(table, standing)}; --restart makes it anew"]
+    before = f", {standing.before:,} of them before" if standing.before else ""
+    return [f"{table.plan.out}: {_rows(table, standing)}{before}", _summary(standing)]
+
+
+def _rows(table: Table, standing: Standing) -> str:
+    failed = f", {standing.failed:,} failed rows in {table.places.failed}" if standing.failed else ""
+    return f"{standing.done:,} rows{failed}"
+
+
+def _summary(standing: Standing) -> str:
+    spent = standing.spent
+    parts = [f"{spent.calls:,} calls", f"{spent.usage.input_tokens:,} + {spent.usage.output_tokens:,} tokens"]
+    parts.append("made up, nothing was paid" if spent.made_up else f"cost {spent.cost}")
+    if standing.spent_before.calls and not (spent.made_up or standing.spent_before.made_up):
+        parts.append(f"{standing.spent_before.cost} before")
+    if spent.throttled:
+        parts.append(f"{spent.throttled:,} × 429")
+    return ", ".join([*parts, f"{standing.seconds:.1f} s, {standing.rate:.1f} rows/s"])
+
+
+def _document(table: Table, standing: Standing) -> dict[str, Any]:
+    spent, before = standing.spent, standing.spent_before
+    all_cost = spent.cost + before.cost
+    return {
+        "output": str(table.plan.out),
+        "failed_output": str(table.places.failed) if standing.failed else None,
+        "rows": standing.done,
+        "failed": standing.failed,
+        "before": standing.before,
+        "calls": spent.calls,
+        "throttled": spent.throttled,
+        "usage": spent.usage,
+        "cost": {"usd": spent.cost.usd, "at_least": spent.cost.at_least, "at_most": spent.cost.at_most},
+        "cost_with_earlier_runs": {"at_least": all_cost.at_least, "at_most": all_cost.at_most},
+        "wall": round(standing.seconds, 6),
+        "made_up": spent.made_up or before.made_up,
+    }
