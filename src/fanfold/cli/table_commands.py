@@ -16,7 +16,8 @@ COMPARE_EXAMPLE = "Example: fanfold compare exam.py:one exam.py:five --gold exam
 
 Target = Annotated[str, typer.Argument(metavar="FILE[:NAME]", help="A Python file, and the name of the step in it.")]
 RowsFile = Annotated[
-    Path, typer.Argument(metavar="ROWS", help="The table: a .jsonl, .csv or .parquet file (that needs the extra `data`).")
+    Path,
+    typer.Argument(metavar="ROWS", help="The table: a .jsonl, .csv or .parquet file (which needs pyarrow)."),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The table to make: .jsonl, .csv or .parquet.")]
 InputColumn = Annotated[

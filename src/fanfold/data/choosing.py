@@ -74,7 +74,9 @@ class Numbers:
 
     def add(self, number: int) -> None:
         """Take one more."""
-        self.count += number not in self
+        if number in self:
+            return
+        self.count += 1
         self.more.add(number)
         while self.low in self.more:
             self.more.remove(self.low)

@@ -1,0 +1,167 @@
+"""Reading tables: a row at a time, whatever is odd in the file, and the line of what is wrong in it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fanfold.data.formats import format_of, open_rows
+from fanfold.errors import UsageError
+from tests.data.tables import read, write_rows
+
+
+def rows_of(folder: Path, name: str, content: bytes) -> list[dict[str, Any]]:
+    (folder / name).write_bytes(content)
+    return read(folder / name)
+
+
+# -- JSON Lines ---------------------------------------------------------------------------------------------------
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    """An object a line, its values as they are; empty lines and a missing last line end are nothing."""
+    found = rows_of(
+        tmp_path, "a.jsonl", b'{"a": 1, "b": [true, null]}\n\n  \r\n{"a": 1.5e3}\r\n{"\xc3\xa4": "\\u00fc"}'
+    )
+    assert found == [{"a": 1, "b": [True, None]}, {"a": 1500.0}, {"ä": "ü"}]
+
+
+def test_a_byte_order_mark_is_not_text(tmp_path: Path) -> None:
+    """Some editors begin a file with one."""
+    assert rows_of(tmp_path, "a.jsonl", b'\xef\xbb\xbf{"a": 1}\n') == [{"a": 1}]
+    assert rows_of(tmp_path, "a.csv", b"\xef\xbb\xbfa,b\n1,2\n") == [{"a": "1", "b": "2"}]
+
+
+def test_what_is_no_object_is_the_input(tmp_path: Path) -> None:
+    """A line that holds a text, a number or a list is a row with the column `input`."""
+    assert rows_of(tmp_path, "a.ndjson", b'"hello"\n5\n[1]\n') == [{"input": "hello"}, {"input": 5}, {"input": [1]}]
+
+
+def test_whole_numbers_of_any_length_stay(tmp_path: Path) -> None:
+    """An id of thirty digits is not rounded."""
+    assert rows_of(tmp_path, "a.jsonl", b'{"id": 123456789012345678901234567890}\n') == [
+        {"id": 123456789012345678901234567890}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"a": 1}\n{"a": tru}\n', r"a.jsonl, line 2: this is not JSON \(JSON is malformed"),
+        (b'\n\n{"a": 1} trailing\n', "line 3: this is not JSON"),
+        (b'{"a": 1}\n{"a": ', "line 2: this is not JSON"),
+        (b'{"a": "\xff"}\n', "line 1: this is not UTF-8"),
+        (b"\xff\xfe{\x00}\x00", "line 1: this is not"),
+        (b"[" * 100_000, "line 1: this is not JSON"),
+    ],
+)
+def test_a_broken_line_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    """The error of a JSON Lines file says in which line it is."""
+    with pytest.raises(UsageError, match=message):
+        rows_of(tmp_path, "a.jsonl", content)
+
+
+# -- CSV ------------------------------------------------------------------------------------------------------------
+
+
+def test_csv(tmp_path: Path) -> None:
+    """Quotes, commas and line breaks inside of them, doubled quotes; every value is a text; empty lines are none."""
+    content = b'id,text\n1,"a, ""b"""\r\n\n2,"two\nlines\r\nand a third"\n3,\n'
+    assert rows_of(tmp_path, "a.csv", content) == [
+        {"id": "1", "text": 'a, "b"'},
+        {"id": "2", "text": "two\nlines\r\nand a third"},
+        {"id": "3", "text": ""},
+    ]
+
+
+def test_a_column_without_a_name(tmp_path: Path) -> None:
+    """As the index that some tools write."""
+    assert rows_of(tmp_path, "a.csv", b",a\n0,x\n") == [{"": "0", "a": "x"}]
+
+
+def test_a_long_field(tmp_path: Path) -> None:
+    """A document of a megabyte is one field; the csv module's own limit would refuse it."""
+    assert len(rows_of(tmp_path, "a.csv", b"a\n" + b"x" * 1_000_000 + b"\n")[0]["a"]) == 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "line 0: the file is empty"),
+        (b"a,b,a\n", "line 1: two columns are called 'a'"),
+        (b"a,b\n1,2\n3\n", "line 3: the row has 1 values, the header 2"),
+        (b"a,b\n1,2,3\n", "line 2: the row has 3 values"),
+        (b'a,b\n1,"2"3\n', "line 2: this is not CSV"),
+        (b'a,b\n1,"2\n3\n', "line 3: this is not CSV"),
+        (b"a,b\n1,\xe4\n", r"line 2: this is not UTF-8 text \(byte 2\)"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    """The error of a CSV file says in which line it is."""
+    with pytest.raises(UsageError, match=message):
+        rows_of(tmp_path, "a.csv", content)
+
+
+# -- Parquet --------------------------------------------------------------------------------------------------------
+
+
+def test_parquet(tmp_path: Path) -> None:
+    """Typed columns, read batch by batch."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"id": list(range(3000)), "tags": [["a"], None, []] * 1000})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=700)
+    with open_rows(tmp_path / "a.parquet") as rows:
+        assert rows.fraction == 0
+        first, *others = rows
+        assert first == {"id": 0, "tags": ["a"]}
+        assert len(others) == 2999
+        assert rows.fraction == 1
+
+
+def test_what_is_no_parquet(tmp_path: Path) -> None:
+    """A file of another kind under that name."""
+    (tmp_path / "a.parquet").write_bytes(b"a,b\n1,2\n")
+    with pytest.raises(UsageError, match=r"a\.parquet is not a Parquet file"):
+        open_rows(tmp_path / "a.parquet")
+
+
+# -- all of them ----------------------------------------------------------------------------------------------------
+
+
+def test_an_unknown_format(tmp_path: Path) -> None:
+    """The name says the format."""
+    with pytest.raises(UsageError, match=r"rows.xlsx: a table is a file whose name ends in .jsonl, .csv, .parquet"):
+        open_rows(tmp_path / "rows.xlsx")
+    assert format_of(Path("A.JSONL")) == ".jsonl"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
+    """The error says why."""
+    with pytest.raises(UsageError, match=f"{name} cannot be read: No such file or directory"):
+        open_rows(tmp_path / name)
+
+
+def test_how_far_it_is(tmp_path: Path) -> None:
+    """The fraction read goes from 0 to 1 with the rows."""
+    path = write_rows(tmp_path / "a.jsonl", ({"a": at} for at in range(10, 60)))
+    with open_rows(path) as rows:
+        seen = [rows.fraction for _ in rows]
+    assert seen == pytest.approx([(at + 1) / 50 for at in range(50)])
+    (tmp_path / "b.jsonl").write_bytes(b"")
+    with open_rows(tmp_path / "b.jsonl") as rows:
+        assert rows.fraction == 1.0
+
+
+def test_reading_takes_no_memory(tmp_path: Path) -> None:
+    """A file is read line by line: of 20 MB, less than one is held."""
+    import tracemalloc
+
+    path = write_rows(tmp_path / "a.jsonl", ({"text": "x" * 10_000} for _ in range(2000)))
+    tracemalloc.start()
+    try:
+        with open_rows(path) as rows:
+            assert sum(1 for _ in rows) == 2000
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
