@@ -54,6 +54,29 @@ class Plan(msgspec.Struct, frozen=True):
     timeout: float | None = None
     restart: bool = False
 
+    def __post_init__(self) -> None:
+        self.terms(0)
+
+    def terms(self, failed: int) -> Terms:
+        """How to run the rows, of which so many `failed` before; raises `UsageError` where that cannot be."""
+        terms = Terms(
+            key=self.columns.key_of,
+            ordered=not self.columns.numbered,
+            max_in_flight=self.max_in_flight,
+            on_error=self.on_error,
+            max_failures=self.max_failures,
+            timeout=self.timeout,
+            window=1,  # a row that is done and not written would be paid again after a crash: they count as running
+            given=self.columns.given,
+        )
+        if self.max_failures is None:
+            return terms
+        if failed > self.max_failures:
+            raise UsageError(
+                f"{failed} rows have failed, more than --max-failures {self.max_failures}: allow more, or --restart"
+            )
+        return msgspec.structs.replace(terms, max_failures=self.max_failures - failed)
+
     def made(self) -> Made:
         """What the table is made of; it reads a part of the input."""
         options = {name: value for name, value in self._options().items() if value is not None}
@@ -161,16 +184,7 @@ class Table:
 
     async def _run(self) -> None:
         plan, files = self.plan, self._opened()
-        terms = Terms(
-            key=plan.columns.key_of,
-            ordered=not plan.columns.numbered,
-            max_in_flight=plan.max_in_flight,
-            on_error=plan.on_error,
-            max_failures=self._failures_left(files.state.failed),
-            timeout=plan.timeout,
-            window=1,  # a row that is done and not written would be paid again after a crash: they count as running
-            given=plan.columns.given,
-        )
+        terms = plan.terms(files.state.failed)
         rows: Rows[Any] = Rows(plan.step, self._items(), self.session, terms)
         try:
             async with rows:
@@ -192,14 +206,6 @@ class Table:
 
     async def _blocking(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    def _failures_left(self, failed: int) -> int | None:
-        most = self.plan.max_failures
-        if most is not None and failed > most:
-            raise UsageError(
-                f"{failed} rows have failed, more than --max-failures {most}: allow more, or use --restart"
-            )
-        return None if most is None else most - failed
 
     def _opened(self) -> Files:
         if self.files is None:

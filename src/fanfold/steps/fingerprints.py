@@ -113,7 +113,8 @@ def _function(thing: types.FunctionType) -> Iterator[Any]:
     if thing.__module__.startswith("fanfold.") or not _ours(thing.__module__):
         yield from _cells(thing)
         return
-    yield from (thing.__code__, thing.__defaults__, thing.__kwdefaults__)
+    yield from _code(thing.__code__)
+    yield from (thing.__defaults__, thing.__kwdefaults__)
     yield from _cells(thing)
     for name in sorted(_names(thing.__code__)):
         found = thing.__globals__.get(name)
@@ -130,9 +131,10 @@ def _cells(thing: types.FunctionType) -> Iterator[Any]:
 
 
 def _code(code: types.CodeType) -> Iterator[Any]:
-    """What a code does; not where it stands, nor what its docstring says."""
-    consts = code.co_consts[1:] if code.co_consts and isinstance(code.co_consts[0], str) else code.co_consts
-    yield from (code.co_code, code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars, list(consts))
+    """What a code does, instruction by instruction: a comment or a docstring changes none of them."""
+    yield from (code.co_varnames, code.co_freevars, code.co_cellvars)
+    for done in dis.get_instructions(code):
+        yield from (done.opname, done.argval)
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -309,16 +309,16 @@ class _Work(Generic[Out]):
     def _launch(self, row: Any) -> None:
         number = self.read
         key = _key_of(row, number, self.terms.key)
+        given = row if self.terms.given is None else self.terms.given(row)
         self.read += 1
-        self.running[number] = asyncio.create_task(self._fly(number, key, row))
+        self.running[number] = asyncio.create_task(self._fly(number, key, row, given))
 
-    async def _fly(self, number: int, key: str, row: Any) -> None:
+    async def _fly(self, number: int, key: str, row: Any, given: Any) -> None:
         """One row, from start to its record."""
         state = row_state(self.step, self.session)
         error: BaseException | None = None
         run: Run[Out]
         try:
-            given = row if self.terms.given is None else self.terms.given(row)
             run = await run_alone(state, self.step, given, self.terms.timeout)
         except BaseException as failed:
             if isinstance(failed, GeneratorExit) or (self.closing and isinstance(failed, asyncio.CancelledError)):

@@ -1,0 +1,208 @@
+"""`fanfold compare`: steps on rows with right answers; and that its figures are those of the demo."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from fanfold import Session, prompt, vote
+from fanfold.cli.measuring import QUESTION, VOTER, run_passes, single_row, vote_row
+from fanfold.data.choosing import Choice
+from fanfold.data.compare import Gold, answer_of, compare, same_answer
+from fanfold.models.recordings import Recording, recordings
+from fanfold.testing import ModelServer
+from tests.cli.calling import Outcome, fanfold, file
+from tests.data.tables import write_rows
+
+STEPS = """
+def said(request):
+    number = int(str(request.messages[-1].content).split()[-1])
+    return "B" if number in (2, 5) or request.draw.ordinal else "A"
+
+one = prompt("{input} {n}", model=FakeModel(said))
+best = prompt("Question {n}", model=FakeModel(["A"]))
+worst = prompt("Question {n}", model=FakeModel(["C"]))
+three = vote(one, 3, stop=None)
+
+@step
+async def broken(row):
+    raise ValueError("no")
+
+@step
+async def sees(row):
+    return "A" if set(row) == {"n", "input"} else str(row)
+"""
+
+
+@pytest.fixture
+def gold(tmp_path: Path) -> Path:
+    return write_rows(tmp_path / "gold.jsonl", ({"n": n, "input": "Question", "answer": "a."} for n in range(8)))
+
+
+def compared(gold: Path, *steps: str, options: tuple[str, ...] = ()) -> Outcome:
+    path = file(gold.parent, STEPS)
+    return fanfold(
+        "compare",
+        *(step.replace("@", f"{path}:") for step in steps),
+        "--gold",
+        str(gold),
+        "--answer",
+        "answer",
+        *options,
+    )
+
+
+def test_accuracy_side_by_side(gold: Path) -> None:
+    """How often each was right, with the difference to the first and what that takes."""
+    done = compared(gold, "@one", "@best", "three=@three", options=("--json",))
+    assert done.code == 0
+    found = done.document
+    assert found["rows"] == 8
+    assert [(way["name"], way["right"], way["accuracy"], way["calls"]) for way in found["steps"]] == [
+        ("one", 6, 0.75, 8),
+        ("best", 8, 1.0, 8),
+        ("three", 0, 0.0, 24),
+    ]
+    best, three = found["against_first"]
+    assert (best["name"], best["gain"], best["more_right"]) == ("best", 0.25, 2)
+    assert best["low"] < 0.25 < best["high"]
+    assert (three["gain"], three["more_right"], three["per_right"]) == (-0.75, -6, None)
+    assert found["disagreements"] == 8
+    assert found["shown"] == []
+
+
+def test_as_text(gold: Path) -> None:
+    """A table, the differences with their intervals, and the rows they did not agree on."""
+    done = compared(gold, "@one", "@best", options=("--show", "1"))
+    assert done.code == 0
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    assert any(line.startswith("one 75.0% 8 ") and "made up" in line for line in lines)
+    assert any(line.startswith("best 100.0% 8 ") for line in lines)
+    assert any(re.match(r"best one \+25.0 -\d.* to \+5\d.* may be chance", line) for line in lines)
+    assert "best: 2 right answers more than one, at a price that is not known" in lines
+    assert 'row 2: { "n": 2, "input": "Question", "answer": "a." }' in lines
+    assert "wrong one: B" in lines
+    assert "right best: A" in lines
+    assert "1 more rows that some got right and others wrong." in lines
+    assert done.err == "one: 8 of 8 rows\nbest: 8 of 8 rows\n"
+    assert compared(gold, "@one", options=("--quiet",)).err == ""
+
+
+def test_a_failed_row_is_wrong(gold: Path) -> None:
+    """And said to have failed."""
+    done = compared(gold, "@best", "@broken")
+    assert "8 rows of broken failed, and count as wrong." in done.out
+    assert "broken: 8 right answers fewer than best, " in done.out
+
+
+def test_no_step_sees_the_answer(gold: Path) -> None:
+    """The column of the answer is no part of the input."""
+    assert compared(gold, "@sees", options=("--json",)).document["steps"][0]["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("steps", "options", "message"),
+    [
+        (["@one", "@one"], [], "two steps are called 'one'"),
+        (["@none"], [], "does not define 'none'"),
+        (["@one"], ["--answer", "letter"], "row 0 has no 'letter', the column of --answer"),
+        (["@one"], ["--gold", "no.csv"], "no.csv cannot be read"),
+        (["@one"], ["--input", "body"], "row 0 has no column 'body'"),
+    ],
+)
+def test_wrong_options(gold: Path, steps: list[str], options: list[str], message: str) -> None:
+    """Exit code 2, and the reason."""
+    done = compared(gold, *steps, options=tuple(options))
+    assert done.code == 2
+    assert message in done.told
+
+
+def test_a_table_without_rows(gold: Path) -> None:
+    """There is nothing to compare."""
+    gold.write_text("")
+    assert "has no rows" in compared(gold, "@one").told
+
+
+@pytest.mark.parametrize(
+    ("output", "answer", "same"),
+    [
+        ("**Spam**.", "spam", True),
+        ("Spam", "ham", False),
+        (5, "5", True),
+        (5.0, 5, True),
+        (True, "true", True),
+        (False, "true", False),
+        (["a", "b"], ["a", "b"], True),
+        (None, "none", True),
+        ("5", 5, False),
+    ],
+)
+def test_answers_are_compared_as_ballots(output: Any, answer: Any, same: bool) -> None:
+    """Dress and case are nothing; what a CSV file holds as text may be a number or a truth value."""
+    assert same_answer(output, answer) is same
+
+
+def test_of_a_record_the_field_is_compared() -> None:
+    """Where it has one of that name."""
+    assert answer_of({"label": "spam", "sure": True}, "label") == "spam"
+    assert answer_of({"label": "spam"}, "answer") == {"label": "spam"}
+    assert answer_of("spam", "label") == "spam"
+
+
+# -- the demo's figures ---------------------------------------------------------------------------------------------
+
+
+def exam_row(recording: Recording) -> dict[str, str]:
+    return {"question": recording.question, "letter": recording.gold}
+
+
+def test_its_figures_are_those_of_the_demo(tmp_path: Path) -> None:
+    """A vote of five against one call on recorded questions: the demo's accuracy, calls, tokens and price."""
+    every = 10
+    asked = recordings("samples")[::every]
+    path = write_rows(tmp_path / "exam.jsonl", map(exam_row, asked))
+
+    async def main() -> None:
+        async with ModelServer("recorded") as server:
+            passes = await run_passes(server.url, lambda _: None, every=every)
+        theirs = vote_row(passes.full, ""), single_row(passes.full, VOTER, "", "0")
+        letters = Literal["A", "B", "C", "D", "E"]
+        single = prompt(QUESTION.replace("{input}", "{question}"), returns=letters, model=f"recorded:{VOTER}")
+        async with Session() as session:
+            found = await compare(
+                {"five": vote(single, 5, stop=None), "one": single}, Gold(path, "letter"), session, lambda *_: None
+            )
+        for way, row in zip(found.ways, theirs, strict=True):
+            assert way.accuracy == pytest.approx(row.accuracy)
+            assert way.spent.calls == row.sent
+            assert way.spent.usage.total_tokens == row.tokens
+            assert way.spent.cost.usd == pytest.approx(row.cost)
+        against = found.against()[0]
+        singles = [
+            pass_.right - one_.share_right("0")
+            for pass_, one_ in zip(passes.full.answers, passes.full.answers, strict=True)
+        ]
+        assert -against.gain == pytest.approx(sum(singles) / len(singles))
+
+    asyncio.run(main())
+
+
+def test_the_price_of_a_right_answer(tmp_path: Path) -> None:
+    """What the others cost more, for each answer that they got right more."""
+    path = write_rows(tmp_path / "exam.jsonl", map(exam_row, recordings("samples")))
+    steps = file(tmp_path, 'one = prompt("{question}", returns=Literal["A", "B", "C", "D", "E"])\nfive = vote(one, 5)')
+    command = ["compare", f"{steps}:one", f"{steps}:five", "--gold", str(path), "--answer", "letter"]
+    found = fanfold(*command, "--model", "recorded:gpt-35-turbo", "--json").document
+    one, five = found["steps"]
+    (against,) = found["against_first"]
+    assert against["more_right"] == five["right"] - one["right"] > 0
+    extra = five["cost"]["usd"] - one["cost"]["usd"]
+    assert against["per_right"] == pytest.approx(extra / against["more_right"])
+
+
+def test_only_some_rows(tmp_path: Path) -> None:
+    """A sample of the rows."""
+    path = write_rows(tmp_path / "gold.jsonl", ({"n": n, "answer": "a"} for n in range(20)))
+    assert len(Gold(path, "answer", choice=Choice(sample=5)).items()) == 5

@@ -1,0 +1,274 @@
+"""`fanfold map`: its options, what it says, its exit codes."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from fanfold.cli.map_screen import MapLines, MapLive, MapScreen, duration, figures, map_screen
+from fanfold.core.records import Cost
+from fanfold.data.state import Spent
+from fanfold.data.table import Standing
+from fanfold.session import Session
+from tests.cli.calling import Outcome, fanfold, file
+from tests.data.tables import column, names, read, write_rows
+
+STEPS = """
+import asyncio, os, signal
+from pydantic import BaseModel
+
+class Verdict(BaseModel):
+    label: Literal["spam", "ham"]
+    sure: bool
+
+shout = prompt("Shout: {text}", model=FakeModel(["HEY"]))
+judge = prompt("{input}", returns=Verdict, model="fake:")
+
+@step
+async def picky(row):
+    if row["id"] in ("k1", "k3"):
+        raise ValueError("not " + row["id"])
+    return row["text"]
+
+@step
+async def stopped(row):
+    if row["id"] == "k4":
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(30)
+    return row["text"]
+"""
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    (tmp_path / "work").mkdir()
+    return write_rows(tmp_path / "work" / "in.jsonl", ({"id": f"k{at}", "text": f"row {at}"} for at in range(6)))
+
+
+def mapped(table: Path, step: str, *options: str, out: str = "out.jsonl") -> Outcome:
+    """The command on the table; the steps' file is in the folder above."""
+    steps = file(table.parent.parent, STEPS)
+    return fanfold("map", f"{steps}:{step}", str(table), "-o", str(table.parent / out), *options)
+
+
+def test_it_makes_a_table(table: Path) -> None:
+    """Nothing on standard output, a summary beside it, exit code 0; the same again has nothing to do."""
+    done = mapped(table, "shout")
+    out = table.parent / "out.jsonl"
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith(f"{out}: 6 rows\n6 calls, ")
+    assert "made up, nothing was paid" in done.err
+    assert read(out) == [{"id": f"k{at}", "text": f"row {at}", "output": "HEY"} for at in range(6)]
+    again = mapped(table, "shout")
+    assert (again.code, again.err) == (0, f"{out} is done: 6 rows; --restart makes it anew\n")
+    assert mapped(table, "shout", "--quiet").err == ""
+    assert mapped(table, "shout", "--restart").err.startswith(f"{out}: 6 rows\n6 calls, ")
+
+
+def test_a_record_s_fields_are_columns(table: Path) -> None:
+    """Of a typed output; --key comes first, --keep says what else of the input there is."""
+    done = mapped(table, "judge", "--input", "text", "--keep", "text", "--key", "id", out="out.csv")
+    assert done.code == 0
+    rows = read(table.parent / "out.csv")
+    assert list(rows[0]) == ["id", "text", "label", "sure"]
+    assert {row["label"] for row in rows} <= {"spam", "ham"}
+    assert {row["sure"] for row in rows} <= {"true", "false"}
+
+
+def test_only_some_rows(table: Path) -> None:
+    """--limit and --sample; --as-finished writes the numbers."""
+    assert mapped(table, "shout", "--limit", "2", out="a.jsonl").code == 0
+    assert column(read(table.parent / "a.jsonl"), "id") == ["k0", "k1"]
+    assert mapped(table, "shout", "--sample", "3", "--seed", "2", "--as-finished", out="b.jsonl").code == 0
+    rows = read(table.parent / "b.jsonl")
+    assert [f"k{row['row']}" for row in rows] == column(rows, "id")
+    assert len(rows) == 3
+
+
+def test_one_json_document(table: Path) -> None:
+    """With --json what there is to say is one document."""
+    said = mapped(table, "shout", "--json")
+    assert said.err == ""
+    found = said.document
+    assert found["output"].endswith("out.jsonl")
+    assert (found["rows"], found["failed"], found["before"], found["calls"]) == (6, 0, 0, 6)
+    assert found["made_up"] is True
+    assert found["failed_output"] is None
+    assert mapped(table, "shout", "--json").document["before"] == 6
+
+
+def test_a_failed_row_fails_it(table: Path) -> None:
+    """Exit code 1, one line on why, and how it goes on."""
+    done = mapped(table, "picky", "--max-in-flight", "1")
+    assert done.code == 1
+    why, kept, spent = done.err.splitlines()
+    assert why == "fanfold: row 1 failed: ValueError: not k1 (--on-error skip would leave it out)"
+    assert kept == f"1 rows are kept in {table.parent / 'out.jsonl.partial'}; the same command goes on from there"
+    assert spent.startswith("0 calls, ")
+    again = mapped(table, "picky", "--on-error", "skip")
+    failed = table.parent / "out.failed.jsonl"
+    assert again.code == 0
+    assert again.err.startswith(f"{table.parent / 'out.jsonl'}: 4 rows, 2 failed rows in {failed}, 1 of them before\n")
+    assert column(read(failed), "key") == ["1", "3"]
+
+
+def test_too_many_failures(table: Path) -> None:
+    """--max-failures, with the document of what was done."""
+    done = mapped(table, "picky", "--max-failures", "1", "--max-in-flight", "1", "--json", "--key", "id")
+    assert done.code == 1
+    assert done.document["error"] == {
+        "type": "RowError",
+        "message": "row 3 (key 'k3') failed: more than max_failures=1 rows failed; the last: not k3",
+    }
+    assert (done.document["rows"], done.document["failed"]) == (2, 2)
+    assert mapped(table, "picky", "--max-failures", "2", "--key", "id").code == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_interrupted(table: Path, number: str, code: int) -> None:
+    """128 + the signal, with what is kept; it goes on from there."""
+    steps = file(table.parent.parent, STEPS.replace("SIGINT", number))
+    command = ["map", f"{steps}:stopped", str(table), "-o", str(table.parent / "out.jsonl"), "--max-in-flight", "2"]
+    done = fanfold(*command)
+    assert done.code == code
+    why, kept, _ = done.err.splitlines()
+    assert why == "fanfold: interrupted"
+    assert kept.startswith("4 rows are kept in ")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert column(read(table.parent / "out.jsonl.partial"), "id") == ["k0", "k1", "k2", "k3"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-in-flight", "0"], "max_in_flight"),
+        (["--limit", "0"], "--limit 0: it is a number of rows, 1 or more"),
+        (["--limit", "1", "--sample", "1"], "give one of them"),
+        (["--timeout", "-1"], "timeout=-1"),
+        (["--max-failures", "-1"], "max_failures=-1"),
+        (["--key", "uid"], "row 0 has no column 'uid', which --key names (it has: id, text)"),
+        (["--input", "body"], "row 0 has no column 'body', which --input names (it has: id, text)"),
+        (["--keep", "body"], "row 0 has no column 'body', which --keep names (it has: id, text)"),
+    ],
+)
+def test_wrong_options(table: Path, options: list[str], message: str) -> None:
+    """Exit code 2, and the reason."""
+    done = mapped(table, "shout", *options)
+    assert done.code == 2
+    assert message in done.err.splitlines()[0]
+
+
+def test_a_field_that_the_rows_lack(table: Path) -> None:
+    """A prompt that names another column is the program's mistake, told by the first row."""
+    steps = file(table.parent.parent, 'main = prompt("{body}", model="fake:")')
+    done = fanfold("map", steps, str(table), "-o", str(table.parent / "out.jsonl"))
+    assert done.code == 2
+    assert "row 0 failed: TemplateError: the template names {body}, which its input does not have" in done.err
+
+
+def test_files_that_cannot_be(table: Path) -> None:
+    """An input that is not there, a format that is none, an output that is somebody else's."""
+    steps = file(table.parent.parent, STEPS) + ":shout"
+    assert "no.csv cannot be read" in fanfold("map", steps, "no.csv", "-o", str(table.parent / "a.csv")).told
+    assert "ends in .jsonl" in mapped(table, "shout", out="out.xlsx").told
+    (table.parent / "mine.csv").write_text("precious")
+    done = mapped(table, "shout", out="mine.csv")
+    assert done.code == 2
+    assert "not known as this command's" in done.told
+    assert names(table.parent) == ["in.jsonl", "mine.csv"]
+
+
+def test_a_changed_model_is_told(table: Path) -> None:
+    """Another --model makes another table."""
+    steps = file(table.parent.parent, 'main = prompt("{text}")')
+    command = ["map", steps, str(table), "-o", str(table.parent / "out.jsonl")]
+    assert fanfold(*command, "--model", "fake:a").code == 0
+    done = fanfold(*command, "--model", "fake:b")
+    assert done.code == 2
+    assert "changed since: the model (fake:a before, fake:b now). Use --restart" in done.told
+
+
+def test_what_a_file_prints_is_no_document(table: Path) -> None:
+    """Standard output holds the document alone."""
+    steps = file(table.parent.parent, 'print("hello")\nmain = prompt("{text}", model="fake:")')
+    done = fanfold("map", steps, str(table), "-o", str(table.parent / "out.jsonl"), "--json")
+    assert json.loads(done.out)["rows"] == 6
+    assert done.err == "hello\n"
+
+
+# -- the screen -----------------------------------------------------------------------------------------------------
+
+STANDING = Standing(1200, 34, 100, 10_000, Spent(1134, 7, cost=Cost(0.5, 0.5)), Spent(cost=Cost(0.1, 0.1)), 20.0)
+
+
+def test_what_the_screen_says() -> None:
+    """Rows, rate, time left, cost so far and in all, refusals, calls in flight."""
+    assert figures(STANDING, Session("fake:").statistics()) == {
+        "rows": "1,234 of 10,000 (12%) rows, 34 failed",
+        "rate": "56.7 rows/s, 2 min 35 s left",
+        "cost": "cost $0.600000, about $4.47 for all",
+        "calls": "0 of 64 calls in flight",
+        "refused": "7 × 429",
+    }
+    little = Standing(0, 0, 0, None, Spent(made_up=True), Spent(), 0.0)
+    assert list(figures(little, Session("fake:").statistics()).values()) == [
+        "0 rows",
+        "0.0 rows/s",
+        "made up, nothing is paid",
+        "0 of 64 calls in flight",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(5.4, "5 s"), (125.0, "2 min 5 s"), (7500.0, "2 h 5 min")])
+def test_durations(seconds: float, text: str) -> None:
+    """As people say them."""
+    assert duration(seconds) == text
+
+
+class Paper:
+    """An output that is a terminal or none."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        self.terminal = terminal
+        self.text = ""
+        self.encoding = "utf-8"
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+def test_a_screen_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Live on a terminal, lines without one, nothing when quiet."""
+    monkeypatch.setenv("TERM", "xterm")
+    statistics = Session("fake:").statistics()
+    live, lines = Paper(terminal=True), Paper(terminal=False)
+    with map_screen(live, "shout: a > b", quiet=False) as screen:
+        assert isinstance(screen, MapLive)
+        screen.show(STANDING, statistics)
+        screen.live.refresh()
+    assert "1,234 of 10,000" in live.text
+    assert "shout: a > b" in live.text
+    with map_screen(lines, "", quiet=False) as screen:
+        assert isinstance(screen, MapLines)
+        screen.show(STANDING, statistics)
+    assert lines.text.startswith("1,234 of 10,000 (12%) rows, 34 failed · 56.7 rows/s, ")
+    assert lines.text.count("\n") == 1
+    with map_screen(lines, "", quiet=True) as screen:
+        assert type(screen) is MapScreen
+        screen.show(STANDING, statistics)
+
+
+def test_it_is_shown_while_it_runs(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line every so often."""
+    monkeypatch.setattr(MapLines, "every", 0.02)
+    steps = file(table.parent.parent, 'main = prompt("{text}", model=FakeModel(latency=0.1))')
+    done = fanfold("map", steps, str(table), "-o", str(table.parent / "out.jsonl"), "--max-in-flight", "2")
+    assert done.err.count("rows/s, ") >= 3
+    assert "2 of 2 calls in flight" in done.err
