@@ -294,7 +294,9 @@ class _Work(Generic[Out]):
                 async for row in rows:
                     self._launch(row)
                     await self._room_for_one()
-        except Exception as error:  # noqa: BLE001  # whatever the rows' own iterator raises ends the map
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                raise
             if self.failure is None:
                 self.failure, self.broken = error, True
         finally:
