@@ -1,0 +1,30 @@
+"""`async-batch-llm`: its call pool over all rows, then a JSONL file."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from tables.timing import in_memory, run
+
+
+async def client(rows: Sequence[dict[str, Any]], url: str, in_flight: int) -> Sequence[str]:
+    """One pool without limits of rate."""
+    logging.disable(logging.WARNING)
+    library: Any = importlib.import_module("async_batch_llm")  # in an environment of its own
+    strategy = library.llm(
+        "openai-compatible:m",
+        base_url=url,
+        api_key="none",
+        generation_config={"max_tokens": 300},
+        max_connections=in_flight,
+    )
+    async with library.LLMCallPool(strategy, config=library.ProcessorConfig(concurrency=in_flight)) as pool:
+        return [str(reply) for reply in await asyncio.gather(*(pool.submit(row["text"]) for row in rows))]
+
+
+if __name__ == "__main__":
+    run(in_memory(client))
