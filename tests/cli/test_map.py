@@ -11,6 +11,7 @@ from fanfold.core.records import Cost
 from fanfold.data.state import Spent
 from fanfold.data.table import Standing
 from fanfold.session import Session
+from fanfold.testing import ModelServer
 from tests.cli.calling import Outcome, fanfold, file
 from tests.data.tables import column, names, read, write_rows
 
@@ -195,6 +196,68 @@ def test_what_a_file_prints_is_no_document(table: Path) -> None:
     done = fanfold("map", steps, str(table), "-o", str(table.parent / "out.jsonl"), "--json")
     assert json.loads(done.out)["rows"] == 6
     assert done.err == "hello\n"
+
+
+# -- money --------------------------------------------------------------------------------------------------------
+
+PRICED = """
+main = prompt("{text}", max_tokens=10, model=OpenAI(name="m", base_url=URL, api_key="k", price=(1000.0, 1000.0)))
+"""
+
+
+def priced(table: Path, url: str) -> str:
+    """A step whose calls cost something: USD 1,000 a million tokens."""
+    return file(table.parent.parent, f"URL = {url!r}\n{PRICED}")
+
+
+def test_a_dry_run_sends_nothing(table: Path) -> None:
+    """What all rows would take, at least and at most, and whether the budget covers that; no file is made."""
+    with ModelServer("fake") as server:
+        command = ["map", priced(table, server.url), str(table), "-o", str(table.parent / "out.csv"), "--dry-run"]
+        said = fanfold(*command)
+        assert said.code == 0
+        rows, estimate = said.out.splitlines()
+        assert rows == "6 rows:"
+        assert estimate.startswith("6 calls, ")
+        found = fanfold(*command, "--budget", "0.01", "--json").document
+        assert server.statistics().requests == 0
+    assert (found["rows"], found["sampled"], found["estimate"]["calls"]) == (6, 6, {"at_least": 6, "at_most": 6})
+    assert found["budget"] == 0.01
+    assert found["covered"] is False
+    assert names(table.parent) == ["in.jsonl"]
+
+
+def test_a_dry_run_looks_at_some_rows(tmp_path: Path) -> None:
+    """Of a long table it estimates a hundred rows, and says so."""
+    (tmp_path / "work").mkdir()
+    table = write_rows(tmp_path / "work" / "in.jsonl", ({"text": "x" * 40} for _ in range(1000)))
+    steps = file(tmp_path, 'main = vote(prompt("{text}", model="fake:", max_tokens=5), 3, stop=None)')
+    said = fanfold("map", steps, str(table), "-o", str(tmp_path / "out.csv"), "--dry-run").out.splitlines()
+    assert said[0] == "1,000 rows, by 100 of them:"
+    assert said[1].startswith("3000 calls, ")
+
+
+def test_a_budget_is_for_all_of_the_table(table: Path) -> None:
+    """It ends the map before it is passed; what earlier runs cost counts; a larger one goes on."""
+    with ModelServer(lambda _: "word " * 5, price=(1000.0, 1000.0)) as server:
+        out = table.parent / "out.jsonl"
+        command = ["map", priced(table, server.url), str(table), "-o", str(out), "--max-in-flight", "1", "--json"]
+        ended = fanfold(*command, "--budget", "0.06")
+        assert ended.code == 1
+        assert ended.document["error"]["type"] == "BudgetError"
+        kept = ended.document["rows"]
+        assert 0 < kept < 6
+        spent = server.bill.usd
+        assert ended.document["cost"]["usd"] == pytest.approx(spent)
+        assert spent <= 0.06
+        again = fanfold(*command, "--budget", "0.06")
+        assert again.code in {1, 2}
+        assert server.bill.usd <= 0.06
+        done = fanfold(*command, "--budget", "5")
+        assert done.code == 0
+        assert done.document["rows"] == 6
+        assert done.document["cost_with_earlier_runs"]["at_least"] == pytest.approx(server.bill.usd)
+        assert server.statistics().requests == 6
 
 
 # -- the screen -----------------------------------------------------------------------------------------------------

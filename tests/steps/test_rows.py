@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from fanfold import Session, prompt, step, vote
+from fanfold import Budget, Request, Session, prompt, step, vote
 from fanfold.core.clock import now, sleep
-from fanfold.errors import AccessError, CallError, LoopError, RowError, StatusError, UsageError
+from fanfold.errors import AccessError, BudgetError, CallError, LoopError, RowError, StatusError, UsageError
 from fanfold.steps.rows import AHEAD, Row, Rows
 from fanfold.testing import FakeModel, no_leaks, run_virtual
 
@@ -381,6 +381,55 @@ def test_what_is_no_table_is_refused(rows: Any) -> None:
     """A text is not its letters."""
     with pytest.raises(UsageError, match="needs rows"):
         waits.map(rows)
+
+
+def test_a_budget_covers_all_rows() -> None:
+    """Rows are run while it lasts; then the map ends with what had finished, and no further call is sent."""
+
+    async def main() -> None:
+        model = FakeModel(["yes"])
+        found, error = await until_it_ends(
+            prompt("{input}", model=model).map(list("abcdefgh"), budget=Budget(calls=5), max_in_flight=1)
+        )
+        assert outputs(found) == ["yes"] * 5
+        assert isinstance(error, BudgetError)
+        with pytest.raises(UsageError, match="give a Budget"):
+            waits.map([], budget=5)
+
+    run_virtual(main())
+
+
+def test_the_budget_around_holds() -> None:
+    """Inside a step, the rows spend the budget of that step's run."""
+
+    @step
+    async def outer(rows: list[str]) -> int:
+        return len([row async for row in prompt("{input}", model="fake:").map(rows, max_in_flight=1)])
+
+    async def main() -> None:
+        assert (await outer.run(["a", "b"], budget=Budget(calls=2))).output == 2
+        with pytest.raises(BudgetError):
+            await outer.run(["a", "b", "c"], budget=Budget(calls=2))
+
+    run_virtual(main())
+
+
+def test_what_was_lost_is_told() -> None:
+    """Rows that a map broke off, with what they had cost, are known after it."""
+
+    async def main() -> None:
+        def said(request: Request) -> str | Exception:
+            return AccessError("no", model="m") if request.messages[0].content == "c" else "ok"
+
+        model = FakeModel(said, latency=lambda request: 5.0 if request.messages[0].content == "d" else 0.0)
+        async with prompt("{input}", model=model).map(["a", "d", "c", "d"], max_in_flight=2) as rows:
+            assert outputs((await until_it_ends(rows))[0]) == ["ok"]
+            assert [(row.number, row.calls, type(row.error)) for row in rows.lost()] == [
+                (2, 1, AccessError),
+                (1, 1, asyncio.CancelledError),
+            ]
+
+    run_virtual(main())
 
 
 # -- leaving --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from fanfold.cli.ending import settled
 from fanfold.cli.journal_commands import JournalMode, JournalPath
 from fanfold.cli import conditions, loading, table_commands
 from fanfold.cli.ending import settled
-from fanfold.cli.options import AllowHttp, BaseUrl, Json, MaxInFlight, ModelName, Quiet
+from fanfold.cli.options import AllowHttp, BaseUrl, DryRun, Json, MaxInFlight, ModelName, Money, Quiet
 from fanfold.cli.running import execute
 
 app = typer.Typer(
@@ -59,17 +59,6 @@ Rule = Annotated[
         help="What the ballots decide: plurality (the most wins), majority (more than half), any:VALUE, all:VALUE "
         "or at-least:K:VALUE (true or false).",
     ),
-]
-Money = Annotated[
-    float | None,
-    typer.Option(
-        "--budget",
-        metavar="USD",
-        help="The most that all of it may cost, at list prices; what it does not cover is not sent.",
-    ),
-]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Send nothing: print what it would take, at least and at most.")
 ]
 Input = Annotated[
     str | None,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fanfold import rules
+from fanfold.calls.amounts import Budget
 from fanfold.errors import ModelError, TemplateError, UsageError
 from fanfold.steps.merging import RESERVED
 from fanfold.steps.prompt import prompt
@@ -60,6 +61,11 @@ def model_named(model: str | None, base_url: str | None) -> str:
     """What says which model answers where a step names none."""
     named = model or os.environ.get("FANFOLD_MODEL") or ""
     return f"{named} at {base_url}" if base_url else named
+
+
+def dollars(usd: float | None) -> Budget | None:
+    """A budget of so many dollars."""
+    return None if usd is None else Budget(usd=usd)
 
 
 def _only(steps: dict[str, Step[Any, Any]], path: Path) -> Step[Any, Any]:

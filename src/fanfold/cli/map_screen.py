@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
 
+from fanfold.calls.levels import LaneStatistics
 from fanfold.data.table import Standing
 from fanfold.session import SessionStatistics
 
@@ -92,7 +93,20 @@ def figures(standing: Standing, session: SessionStatistics) -> dict[str, str]:
     found["calls"] = f"{session.slots.in_use} of {session.slots.limit} calls in flight"
     if standing.spent.throttled:
         found["refused"] = f"{standing.spent.throttled:,} × 429"
+    if limited := [lane for lane in session.lanes if lane.limits or lane.paused or lane.down is not None]:
+        found["limits"] = "; ".join(map(_limits, limited))
     return found
+
+
+def _limits(lane: LaneStatistics) -> str:
+    """What holds the calls to one model back."""
+    parts = [f"{lane.in_flight} of {lane.window} out"]
+    parts += [f"paused {lane.paused:.0f} s"] if lane.paused else []
+    parts += [] if lane.down is None else [f"down for {lane.down:.0f} s"]
+    for limit in lane.limits:
+        used = "" if limit.used is None else f"{limit.used:,.0f} of "
+        parts.append(f"{used}{limit.limit:,.0f} {limit.name} in {limit.per:g} s ({limit.source})")
+    return f"{lane.model}: {', '.join(parts)}"
 
 
 def money(standing: Standing) -> str:

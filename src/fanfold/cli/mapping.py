@@ -12,16 +12,20 @@ from fanfold.cli import reports
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
 from fanfold.cli.map_screen import map_screen
 from fanfold.core.clock import sleep
+from fanfold.data.projecting import project
 from fanfold.data.table import Plan, Standing, Table
-from fanfold.errors import RowError, UsageError
+from fanfold.errors import BudgetError, RowError, UsageError
 from fanfold.session import Session
 
 
-def make_table(build: Callable[[], Plan], options: Mapping[str, Any], *, json: bool, quiet: bool) -> int:
+def make_table(build: Callable[[], Plan], options: Mapping[str, Any], *, dry_run: bool, json: bool, quiet: bool) -> int:
     """Make the table of the plan and say what came of it; gives the exit code.
 
-    Raises `UsageError` where it comes to nothing before anything is made.
+    With `dry_run` nothing is sent, and what it would take is printed. Raises `UsageError` where it comes to nothing
+    before anything is made.
     """
+    if dry_run:
+        return _foretell(build, options, json=json)
     job = _Job(options, json=json, quiet=quiet)
     try:
         # Standard output is for the document: what a file of the user's prints goes beside it.
@@ -32,6 +36,21 @@ def make_table(build: Callable[[], Plan], options: Mapping[str, Any], *, json: b
             raise
         return job.failed(job.table, error)
     job.done(standing)
+    return DONE
+
+
+def _foretell(build: Callable[[], Plan], options: Mapping[str, Any], *, json: bool) -> int:
+    """Print what it would take, and whether the budget covers that."""
+    with redirect_stdout(sys.stderr):
+        plan = build()
+        # A budget gives prompts without max_tokens a ceiling, and so the whole an upper bound.
+        found = project(plan, Session(**options, budget=plan.budget))
+    if json:
+        sys.stdout.buffer.write(reports.estimate_document(found.estimate, plan.budget, found.rows, found.sampled))
+        return DONE
+    of = "" if found.sampled == found.rows else f", by {found.sampled:,} of them"
+    lines = [f"{found.rows:,} rows{of}:", *reports.estimate_lines(found.estimate, plan.budget)]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     return DONE
 
 
@@ -82,7 +101,10 @@ class _Job:
         say(told)
         if not self.json and not self.quiet:
             rows = standing.done + standing.failed
-            sys.stderr.write(f"{rows:,} rows are kept in {table.places.log}; the same command goes on from there\n")
+            more = " with a larger --budget" if isinstance(error, BudgetError) else ""
+            sys.stderr.write(
+                f"{rows:,} rows are kept in {table.places.log}; the same command{more} goes on from there\n"
+            )
             sys.stderr.write(f"{_summary(standing)}\n")
         if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED

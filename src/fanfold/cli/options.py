@@ -26,3 +26,14 @@ Json = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the answer: no progress, no summary.")]
 MaxInFlight = Annotated[int, typer.Option(metavar="N", help="The most calls on the wire at once.")]
+Money = Annotated[
+    float | None,
+    typer.Option(
+        "--budget",
+        metavar="USD",
+        help="The most that all of it may cost, at list prices; what it does not cover is not sent.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Send nothing: print what it would take, at least and at most.")
+]

@@ -43,9 +43,16 @@ def document(run: Run[Any]) -> bytes:
     return encoded(body)
 
 
-def estimate_document(estimate: Estimate, budget: Budget | None) -> bytes:
-    """An estimate as one JSON document; `covered` says whether the budget is sure to do (null: nobody knows)."""
-    body = {
+def estimate_document(
+    estimate: Estimate, budget: Budget | None, rows: int | None = None, sampled: int | None = None
+) -> bytes:
+    """An estimate as one JSON document; `covered` says whether the budget is sure to do (null: nobody knows).
+
+    Of a table, it is that of all `rows`, by those of so many `sampled`.
+    """
+    of = {} if rows is None else {"rows": rows, "sampled": sampled}
+    body: dict[str, Any] = {
+        **of,
         "estimate": {"calls": estimate.calls, "tokens": estimate.tokens, "usd": estimate.usd},
         "unpriced": estimate.unpriced,
         "budget": None if budget is None else budget.usd,

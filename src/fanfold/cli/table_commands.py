@@ -9,7 +9,7 @@ import typer
 
 from fanfold.cli import loading
 from fanfold.cli.ending import settled
-from fanfold.cli.options import AllowHttp, BaseUrl, Json, MaxInFlight, ModelName, Quiet
+from fanfold.cli.options import AllowHttp, BaseUrl, DryRun, Json, MaxInFlight, ModelName, Money, Quiet
 
 MAP_EXAMPLE = "Example: fanfold map mail.py:spam mails.csv -o labels.csv --key id --keep id,subject"
 COMPARE_EXAMPLE = "Example: fanfold compare exam.py:one exam.py:five --gold exam.jsonl --answer letter"
@@ -93,6 +93,8 @@ def map_rows(
     allow_http: AllowHttp = False,
     timeout: RowTimeout = None,
     max_in_flight: MaxInFlight = 64,
+    budget: Money = None,
+    dry_run: DryRun = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -106,7 +108,12 @@ def map_rows(
     from fanfold.data.columns import Columns, parse_keep
     from fanfold.data.table import Plan
 
-    options = {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
+    options: dict[str, Any] = {
+        "model": model,
+        "base_url": base_url,
+        "allow_http": allow_http,
+        "max_in_flight": max_in_flight,
+    }
 
     def build() -> Plan:
         return Plan(
@@ -119,10 +126,11 @@ def map_rows(
             on_error=on_error,
             max_failures=max_failures,
             timeout=timeout,
+            budget=loading.dollars(budget),
             restart=restart,
         )
 
-    raise typer.Exit(settled(lambda: make_table(build, options, json=json, quiet=quiet)))
+    raise typer.Exit(settled(lambda: make_table(build, options, dry_run=dry_run, json=json, quiet=quiet)))
 
 
 def compare(
@@ -140,6 +148,7 @@ def compare(
     allow_http: AllowHttp = False,
     timeout: RowTimeout = None,
     max_in_flight: MaxInFlight = 64,
+    budget: Money = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -152,9 +161,20 @@ def compare(
     from fanfold.data.choosing import Choice
     from fanfold.data.compare import Gold
 
-    options = {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
+    options: dict[str, Any] = {
+        "model": model,
+        "base_url": base_url,
+        "allow_http": allow_http,
+        "max_in_flight": max_in_flight,
+    }
+    options["budget"] = loading.dollars(budget)
 
     def build() -> tuple[dict[str, Any], Gold]:
         return loading.load_steps(targets), Gold(gold, answer, input_column, Choice(limit, sample, seed), timeout)
 
     raise typer.Exit(settled(lambda: show_comparison(build, options, show=show, json=json, quiet=quiet)))
+
+
+def _options(model: str | None, base_url: str | None, *, allow_http: bool, max_in_flight: int) -> dict[str, Any]:
+    """The options of a command's session."""
+    return {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}

@@ -95,6 +95,7 @@ class Files:
 
     def write(self, rows: Sequence[Row[Any]]) -> None:
         """Append rows; where their order counts, only those that follow without a gap."""
+        self.charge(rows)
         rows = [row for row in rows if self._follows(row)]
         failed = [row for row in rows if row.error is not None]
         well = [line_of(self.columns.row(row.input, row.output)) for row in rows if row.error is None]
@@ -102,15 +103,15 @@ class Files:
             self.failed_log.append([line_of(_failure(row)) for row in failed])
             self.failed_log.sync()
         self.log.append(well)
-        self.spent = sum(map(spent_on, rows), self.spent)
-        self.state = msgspec.structs.replace(
-            self.state,
-            rows=self.state.rows + len(well),
-            failed=self.state.failed + len(failed),
-            spent=self.earlier + self.spent,
-        )
+        made = self.state.rows + len(well)
+        self.state = msgspec.structs.replace(self.state, rows=made, failed=self.state.failed + len(failed))
         if now() - self.synced >= EVERY:
             self.sync()
+
+    def charge(self, rows: Sequence[Row[Any]]) -> None:
+        """Count what rows took, written or not."""
+        self.spent = sum(map(spent_on, rows), self.spent)
+        self.state = msgspec.structs.replace(self.state, spent=self.earlier + self.spent)
 
     def sync(self, phase: Phase = "running") -> None:
         """Let the rows reach the disk, and the state with them."""

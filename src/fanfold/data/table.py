@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from fanfold.calls.amounts import Budget
 from fanfold.core.clock import now
 from fanfold.data.choosing import Choice, remaining
 from fanfold.data.columns import Columns, Item
@@ -39,7 +40,8 @@ READ = 64
 class Plan(msgspec.Struct, frozen=True):
     """What to make: `step` over the rows of `source` as the table `out`.
 
-    `model` names the model of the session, `timeout` is seconds a row; `restart` forgets what there is.
+    `model` names the model of the session, `timeout` is seconds a row, `budget` what all of it may cost, earlier
+    runs included; `restart` forgets what there is.
     """
 
     step: Step[Any, Any]
@@ -52,13 +54,14 @@ class Plan(msgspec.Struct, frozen=True):
     on_error: OnError = "fail"
     max_failures: int | None = None
     timeout: float | None = None
+    budget: Budget | None = None
     restart: bool = False
 
     def __post_init__(self) -> None:
-        self.terms(0)
+        self.terms(State(Made("", "", "", {})))
 
-    def terms(self, failed: int) -> Terms:
-        """How to run the rows, of which so many `failed` before; raises `UsageError` where that cannot be."""
+    def terms(self, state: State) -> Terms:
+        """How to run the rest of the rows; raises `UsageError` where that cannot be."""
         terms = Terms(
             key=self.columns.key_of,
             ordered=not self.columns.numbered,
@@ -66,16 +69,27 @@ class Plan(msgspec.Struct, frozen=True):
             on_error=self.on_error,
             max_failures=self.max_failures,
             timeout=self.timeout,
+            budget=self._left(state.spent),
             window=1,  # a row that is done and not written would be paid again after a crash: they count as running
             given=self.columns.given,
         )
         if self.max_failures is None:
             return terms
-        if failed > self.max_failures:
+        most, failed = self.max_failures, state.failed
+        if failed > most:
+            raise UsageError(f"{failed} rows have failed, more than --max-failures {most}: allow more, or --restart")
+        return msgspec.structs.replace(terms, max_failures=most - failed)
+
+    def _left(self, spent: Spent) -> Budget | None:
+        """The budget without what earlier runs cost; of a cost that is not known exactly, the most."""
+        if self.budget is None or self.budget.usd is None:
+            return self.budget
+        cost = spent.cost.at_least if spent.cost.at_most is None else spent.cost.at_most
+        if cost >= self.budget.usd:
             raise UsageError(
-                f"{failed} rows have failed, more than --max-failures {self.max_failures}: allow more, or --restart"
+                f"the budget of ${self.budget.usd:.6f} is spent: earlier runs cost {spent.cost}; give more"
             )
-        return msgspec.structs.replace(terms, max_failures=self.max_failures - failed)
+        return msgspec.structs.replace(self.budget, usd=self.budget.usd - cost)
 
     def made(self) -> Made:
         """What the table is made of; it reads a part of the input."""
@@ -184,7 +198,7 @@ class Table:
 
     async def _run(self) -> None:
         plan, files = self.plan, self._opened()
-        terms = plan.terms(files.state.failed)
+        terms = plan.terms(files.state)
         rows: Rows[Any] = Rows(plan.step, self._items(), self.session, terms)
         try:
             async with rows:
@@ -192,6 +206,7 @@ class Table:
                     await self._write([row, *rows.ready()])
         finally:
             await asyncio.shield(self._write(rows.ready()))
+            files.charge(rows.lost())
 
     async def _write(self, rows: list[Row[Any]]) -> None:
         if rows:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import msgspec
 
+from fanfold.calls.amounts import Budget, check_budget
+from fanfold.calls.budget import purse_of
 from fanfold.core.clock import now
 from fanfold.core.door import run_sync
 from fanfold.core.fan import gone
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
+    from fanfold.calls.budget import Till
     from fanfold.steps.step import Step
 
 Out = TypeVar("Out")
@@ -83,8 +86,8 @@ class RowsStatistics(msgspec.Struct, frozen=True):
 class Terms(msgspec.Struct, frozen=True):
     """How to map: which rows may run at once, what a failed one does, in which order they are handed over.
 
-    `timeout` is seconds a row. `window` is the most rows that have begun and were not handed over; `given` makes the
-    step's input of a row.
+    `timeout` is seconds a row, `budget` what all rows together may spend. `window` is the most rows that have begun and
+    were not handed over; `given` makes the step's input of a row.
     """
 
     key: Key = None
@@ -93,11 +96,14 @@ class Terms(msgspec.Struct, frozen=True):
     on_error: OnError = "fail"
     max_failures: int | None = None
     timeout: float | None = None
+    budget: Budget | None = None
     window: int | None = None
     given: Callable[[Any], Any] | None = None
 
     def __post_init__(self) -> None:
         check_seconds(self.timeout)
+        if self.budget is not None:
+            check_budget(self.budget)
         if self.max_in_flight is not None and self.max_in_flight < 1:
             raise UsageError(f"max_in_flight={self.max_in_flight}: at least one row has to run")
         if self.max_failures is not None and self.max_failures < 0:
@@ -138,6 +144,10 @@ class Rows(Generic[Out]):
     def ready(self) -> list[Row[Out]]:
         """The rows that could be handed over at once, and are, without waiting; often none."""
         return list(iter(self._work.take, None))
+
+    def lost(self) -> list[Row[Out]]:
+        """Of a map that has ended: the rows that it will not hand over, with what they had cost until then."""
+        return [*self._work.lost, *self._work.done.values()]
 
     async def aclose(self) -> None:
         """Cancel what still runs, and wait until it is gone."""
@@ -210,11 +220,13 @@ class _Work(Generic[Out]):
         self.rows = rows
         self.session = session
         self.terms = terms
+        self.purse: Till | None = None
         self.limit = 0
         self.window = 0
         self.feeder: asyncio.Task[None] | None = None
         self.running: dict[int, asyncio.Task[None]] = {}
         self.done: dict[int, Row[Out]] = {}
+        self.lost: list[Row[Out]] = []
         self.read = 0
         self.given = 0
         self.freed = 0
@@ -238,7 +250,9 @@ class _Work(Generic[Out]):
 
     async def begin(self) -> None:
         around = current()
-        self.session = session = await session_for(self.session or (None if around is None else around.run.session))
+        inside = around is not None and self.session in {None, around.run.session}
+        self.session = session = await session_for(around.run.session if inside and around else self.session)
+        self.purse = purse_of(self.terms.budget, around.purse if inside and around else session.purse)
         terms = self.terms
         self.limit = terms.max_in_flight or session.statistics().slots.limit
         self.window = max(self.limit, terms.window or self.limit * (AHEAD if terms.ordered else 1))
@@ -321,12 +335,13 @@ class _Work(Generic[Out]):
         error: BaseException | None = None
         run: Run[Out]
         try:
-            run = await run_alone(state, self.step, given, self.terms.timeout)
+            run = await run_alone(state, self.step, given, self.terms.timeout, purse=self.purse)
         except BaseException as failed:
-            if isinstance(failed, GeneratorExit) or (self.closing and isinstance(failed, asyncio.CancelledError)):
-                raise
             error = failed
             run = finished(state, now() - state.began, None, None, failed)
+            if isinstance(failed, GeneratorExit) or (self.closing and isinstance(failed, asyncio.CancelledError)):
+                self.lost.append(_record(number, key, row, run, error))
+                raise
         finally:
             del self.running[number]
             _set(self._room)
@@ -338,19 +353,21 @@ class _Work(Generic[Out]):
         self.failed += error is not None
         most = self.terms.max_failures
         if error is not None and not isinstance(error, Exception | asyncio.CancelledError):
-            self._end(error)  # meant for the interpreter, as SystemExit
+            self._end(error, row)  # meant for the interpreter, as SystemExit
         elif isinstance(error, FatalError):
-            self._end(error)
+            self._end(error, row)
         elif error is not None and most is None and self.terms.on_error == "fail":
-            self._end(RowError(row, f"{type(error).__name__}: {error}"))
+            self._end(RowError(row, f"{type(error).__name__}: {error}"), row)
         else:
             self.done[row.number] = row
             if most is not None and self.failed > most:
                 self._end(RowError(row, f"more than max_failures={most} rows failed; the last: {error}"))
         _set(self._changed)
 
-    def _end(self, error: BaseException) -> None:
-        """A row ends the map, and all that runs; the first that does."""
+    def _end(self, error: BaseException, row: Row[Out] | None = None) -> None:
+        """A row ends the map, and all that runs; the first that does. One that is not handed over is lost."""
+        if row is not None:
+            self.lost.append(row)
         if self.failure is None or self.broken:
             self.failure = error
             self.broken = False

@@ -16,6 +16,7 @@ from fanfold.steps.keys import open_book
 
 if TYPE_CHECKING:
     from fanfold.calls.amounts import Budget
+    from fanfold.calls.budget import Till
     from fanfold.steps.step import Step
 
 In = TypeVar("In")
@@ -41,8 +42,11 @@ async def run_alone(
     key: str | None = None,
 ) -> Run[Out]:
     """Run `step` as the run of `state`; whatever escapes carries the run so far. A journal finds it again by `key`."""
+    purse: Till | None = None,
+) -> Run[Out]:
+    """Run `step` as the run of `state`; whatever escapes carries the run so far. `purse` replaces the session's."""
     root = Scope(state, segment(step.name))
-    root.purse = purse_of(budget, state.session.purse)
+    root.purse = purse_of(budget, purse or state.session.purse)
     token = enter(root)
     root.emit("run.started", step.kind)
     output: Any = None

@@ -180,6 +180,7 @@ class Step(Generic[In_contra, Out_co]):
         on_error: OnError = "fail",
         max_failures: int | None = None,
         timeout: float | None = None,
+        budget: Budget | None = None,
         session: Session | None = None,
     ) -> Rows[Out_co]:
         """Run the step on each of `rows`, any number of them, and give a `Row` for each, as they are done.
@@ -192,9 +193,10 @@ class Step(Generic[In_contra, Out_co]):
 
         With `on_error` "fail" the first row that fails ends the map with a `RowError`; with "skip" it is handed over
         with its `error`, and more than `max_failures` (which implies skip) end it. A `FatalError` ends it always. Each
-        row is a run of its own, of at most `timeout` seconds. `fanfold map` does this for files, and resumes.
+        row is a run of its own, of at most `timeout` seconds; all together spend at most `budget`. `fanfold map` does
+        this for files, and resumes.
         """
-        terms = Terms(key, ordered, max_in_flight, on_error, max_failures, timeout)
+        terms = Terms(key, ordered, max_in_flight, on_error, max_failures, timeout, budget)
         return Rows(self, rows, session, terms)
 
     def map_sync(
@@ -207,10 +209,11 @@ class Step(Generic[In_contra, Out_co]):
         on_error: OnError = "fail",
         max_failures: int | None = None,
         timeout: float | None = None,
+        budget: Budget | None = None,
         session: Session | None = None,
     ) -> SyncRows[Out_co]:
         """`map` for scripts: a context manager around an iterator."""
-        terms = Terms(key, ordered, max_in_flight, on_error, max_failures, timeout)
+        terms = Terms(key, ordered, max_in_flight, on_error, max_failures, timeout, budget)
         return Rows(self, rows, session, terms).sync(f"{self.name}.map_sync()")
 
     def after(self, before: Step[Any, Any]) -> Step[Any, Any] | None:
