@@ -11,13 +11,16 @@ from tables.timing import run
 
 
 def client(source: Path, out: Path, url: str, in_flight: int) -> None:
-    """One prompt a row."""
-    asyncio.run(_made(Plan(prompt("{text}", max_tokens=300), source, out), url, in_flight))
+    """One prompt a row, with a journal beside the output."""
+    make(source, out, url, in_flight, journal=True)
 
 
-async def _made(plan: Plan, url: str, in_flight: int) -> None:
-    async with Session(OpenAI(name="m", base_url=url, api_key="none"), max_in_flight=in_flight) as session:
-        await Table(plan, session).make()
+def make(source: Path, out: Path, url: str, in_flight: int, *, journal: bool) -> None:
+    """Make the table."""
+    model = OpenAI(name="m", base_url=url, api_key="none")
+    plan = Plan(prompt("{text}", max_tokens=300), source, out, journal=journal)
+    table = Table(plan, lambda path: Session(model, max_in_flight=in_flight, journal=path))
+    asyncio.run(table.make())
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def test_a_changed_model_is_told(table: Path) -> None:
     assert fanfold(*command, "--model", "fake:a").code == 0
     done = fanfold(*command, "--model", "fake:b")
     assert done.code == 2
-    assert "changed since: the model (fake:a before, fake:b now). Use --restart" in done.told
+    assert "changed since: the model (fake:a before, fake:b now). Use --reuse-unchanged" in done.told
 
 
 def test_what_a_file_prints_is_no_document(table: Path) -> None:

@@ -34,14 +34,15 @@ def read(path: Path) -> list[dict[str, Any]]:
         return [dict(row) for row in rows]
 
 
-def make(step: Step[Any, Any], source: Path, out: Path, *, in_flight: int = 8, **terms: Any) -> Standing:
+def table(step: Step[Any, Any], source: Path, out: Path, *, in_flight: int = 8, **terms: Any) -> Table:
+    """A table to make; without a journal, unless the terms say so."""
+    plan = Plan(step, source, out, **{"journal": False, **terms})
+    return Table(plan, lambda journal: Session("fake:", max_in_flight=in_flight, journal=journal))
+
+
+def make(step: Step[Any, Any], source: Path, out: Path, **terms: Any) -> Standing:
     """Make a table in this process."""
-
-    async def main() -> Standing:
-        async with Session("fake:", max_in_flight=in_flight) as session:
-            return await Table(Plan(step, source, out, **terms), session).make()
-
-    return asyncio.run(main())
+    return asyncio.run(table(step, source, out, **terms).make())
 
 
 def names(folder: Path) -> list[str]:

@@ -8,13 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from fanfold import Session, prompt, step
+from fanfold import prompt, step
 from fanfold.core.clock import sleep
 from fanfold.data.choosing import Choice
 from fanfold.data.columns import Columns
 from fanfold.data.files import Places, settle
 from fanfold.data.state import read_state, write_state
-from fanfold.data.table import Plan, Table
 from fanfold.errors import AccessError, RowError, UsageError
 from fanfold.testing import FakeModel
 from tests.data import tables
@@ -300,13 +299,12 @@ def test_two_at_once(tmp_path: Path) -> None:
     source, out = numbered(tmp_path / "in.jsonl", 30), tmp_path / "out.jsonl"
 
     async def main() -> None:
-        async with Session("fake:") as session:
-            first = asyncio.create_task(Table(Plan(shout, source, out), session).make())
-            await until_ran(1)
-            with pytest.raises(UsageError, match="another process is writing"):
-                await Table(Plan(shout, source, out), session).make()
-            assert (await first).done == 30
-            assert (await Table(Plan(shout, source, out), session).make()).before == 30
+        first = asyncio.create_task(tables.table(shout, source, out).make())
+        await until_ran(1)
+        with pytest.raises(UsageError, match="another process is writing"):
+            await tables.table(shout, source, out).make()
+        assert (await first).done == 30
+        assert (await tables.table(shout, source, out).make()).before == 30
 
     asyncio.run(main())
 
@@ -315,22 +313,21 @@ def test_two_at_once(tmp_path: Path) -> None:
 def test_cancelled_it_keeps_what_is_done(tmp_path: Path, as_finished: bool) -> None:
     """A cancellation in the middle leaves the rows that were done, and the rest goes on from there."""
     source, out = numbered(tmp_path / "in.jsonl", 300), tmp_path / "out.jsonl"
-    plan = Plan(shout, source, out, columns=Columns(numbered=as_finished))
+    terms = {"columns": Columns(numbered=as_finished), "in_flight": 4}
 
     async def main() -> None:
-        async with Session("fake:", max_in_flight=4) as session:
-            task = asyncio.create_task(Table(plan, session).make())
-            await until_ran(50)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert len(asyncio.all_tasks()) == 1
-            kept = await asyncio.to_thread(read_state, Places(out).state)
-            assert 40 <= kept.rows == len(await asyncio.to_thread(read, Places(out).log)) <= 60
-            tables.RAN.clear()
-            standing = await Table(plan, session).make()
-            assert (standing.done, standing.before) == (300, kept.rows)
-            assert len(tables.RAN) == 300 - kept.rows
+        task = asyncio.create_task(tables.table(shout, source, out, **terms).make())
+        await until_ran(50)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(asyncio.all_tasks()) == 1
+        kept = await asyncio.to_thread(read_state, Places(out).state)
+        assert 40 <= kept.rows == len(await asyncio.to_thread(read, Places(out).log)) <= 60
+        tables.RAN.clear()
+        standing = await tables.table(shout, source, out, **terms).make()
+        assert (standing.done, standing.before) == (300, kept.rows)
+        assert len(tables.RAN) == 300 - kept.rows
 
     asyncio.run(main())
     assert len(read(out)) == 300
@@ -379,14 +376,14 @@ def test_how_it_stands(tmp_path: Path) -> None:
     seen = []
 
     async def main() -> None:
-        async with Session("fake:", max_in_flight=2) as session:
-            table = Table(Plan(prompt("{text}", model=FakeModel(["ok"], latency=0.002)), source, out), session)
-            assert table.standing().total is None
-            making = asyncio.create_task(table.make())
-            while not making.done():
-                await asyncio.sleep(0.005)
-                seen.append(table.standing())
-            await making
+        slow = prompt("{text}", model=FakeModel(["ok"], latency=0.002))
+        making = tables.table(slow, source, out, in_flight=2)
+        assert making.standing().total is None
+        task = asyncio.create_task(making.make())
+        while not task.done():
+            await asyncio.sleep(0.005)
+            seen.append(making.standing())
+        await task
 
     asyncio.run(main())
     middle = seen[len(seen) // 2]

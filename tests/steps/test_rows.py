@@ -11,7 +11,8 @@ import pytest
 from fanfold import Budget, Request, Session, prompt, step, vote
 from fanfold.core.clock import now, sleep
 from fanfold.errors import AccessError, BudgetError, CallError, LoopError, RowError, StatusError, UsageError
-from fanfold.steps.rows import AHEAD, Row, Rows
+from fanfold.steps.row import AHEAD, Row
+from fanfold.steps.rows import Rows
 from fanfold.testing import FakeModel, no_leaks, run_virtual
 
 BACKWARDS = {"a": 3.0, "b": 1.0, "c": 2.0}

@@ -58,7 +58,7 @@ class _Job:
     """One making of a table by the command."""
 
     def __init__(self, options: Mapping[str, Any], *, json: bool, quiet: bool) -> None:
-        self.session = Session(**options)
+        self.options = options
         self.json = json
         self.quiet = quiet
         self.table: Table | None = None
@@ -68,19 +68,19 @@ class _Job:
         asyncio.get_running_loop().set_default_executor(StepThreads())
         title = f"{plan.step.name}: {plan.source} > {plan.out}"
         with map_screen(sys.stderr, title, quiet=self.quiet or self.json) as screen:
-            async with self.session:
-                table = self.table = Table(plan, self.session)
+            table = self.table = Table(plan, lambda journal: Session(**self.options, journal=journal))
 
-                async def tell() -> None:
-                    while True:
-                        await sleep(screen.every)
-                        screen.show(table.standing(), self.session.statistics())
+            async def tell() -> None:
+                while True:
+                    await sleep(screen.every)
+                    if table.session is not None:
+                        screen.show(table.standing(), table.session.statistics())
 
-                telling = asyncio.create_task(tell())
-                try:
-                    return await table.make()
-                finally:
-                    telling.cancel()
+            telling = asyncio.create_task(tell())
+            try:
+                return await table.make()
+            finally:
+                telling.cancel()
 
     def done(self, standing: Standing) -> None:
         """It is whole."""
@@ -138,8 +138,11 @@ def _rows(table: Table, standing: Standing) -> str:
 
 def _summary(standing: Standing) -> str:
     spent = standing.spent
-    parts = [f"{spent.calls:,} calls", f"{spent.usage.input_tokens:,} + {spent.usage.output_tokens:,} tokens"]
-    parts.append("made up, nothing was paid" if spent.made_up else f"cost {spent.cost}")
+    found = f" ({spent.replayed:,} from the journal)" if spent.replayed else ""
+    tokens = f"{spent.usage.input_tokens:,} + {spent.usage.output_tokens:,} tokens"
+    now = f" ({spent.paid} of it now)" if spent.replayed else ""
+    parts = [f"{spent.calls:,} calls{found}", tokens]
+    parts.append("made up, nothing was paid" if spent.made_up else f"cost {spent.cost}{now}")
     if standing.spent_before.calls and not (spent.made_up or standing.spent_before.made_up):
         parts.append(f"{standing.spent_before.cost} before")
     if spent.throttled:
@@ -157,9 +160,11 @@ def _document(table: Table, standing: Standing) -> dict[str, Any]:
         "failed": standing.failed,
         "before": standing.before,
         "calls": spent.calls,
+        "replayed": spent.replayed,
         "throttled": spent.throttled,
         "usage": spent.usage,
         "cost": {"usd": spent.cost.usd, "at_least": spent.cost.at_least, "at_most": spent.cost.at_most},
+        "paid": {"usd": spent.paid.usd, "at_least": spent.paid.at_least, "at_most": spent.paid.at_most},
         "cost_with_earlier_runs": {"at_least": all_cost.at_least, "at_most": all_cost.at_most},
         "wall": round(standing.seconds, 6),
         "made_up": spent.made_up or before.made_up,

@@ -51,6 +51,16 @@ Limit = Annotated[int | None, typer.Option(metavar="N", help="Only the first N r
 Sample = Annotated[int | None, typer.Option(metavar="N", help="Only N rows, chosen by chance.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Makes the choice of --sample repeat.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Forget what there is of the output, and make it anew.")]
+Reuse = Annotated[
+    bool,
+    typer.Option("--reuse-unchanged", help="Make the output anew, and ask only what its journal does not answer."),
+]
+KeepJournal = Annotated[
+    bool,
+    typer.Option(
+        "--journal/--no-journal", help="Keep every answer in OUT.journal, so that no crash lets it be paid for twice."
+    ),
+]
 RowTimeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds for a row; at their end it fails.")]
 Targets = Annotated[
     list[str],
@@ -88,6 +98,8 @@ def map_rows(
     sample: Sample = None,
     seed: Seed = 0,
     restart: Restart = False,
+    reuse_unchanged: Reuse = False,
+    journal: KeepJournal = True,
     model: ModelName = None,
     base_url: BaseUrl = None,
     allow_http: AllowHttp = False,
@@ -127,7 +139,9 @@ def map_rows(
             max_failures=max_failures,
             timeout=timeout,
             budget=loading.dollars(budget),
+            journal=journal,
             restart=restart,
+            reuse=reuse_unchanged,
         )
 
     raise typer.Exit(settled(lambda: make_table(build, options, dry_run=dry_run, json=json, quiet=quiet)))

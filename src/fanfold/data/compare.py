@@ -18,7 +18,8 @@ from fanfold.data.state import Spent
 from fanfold.errors import UsageError
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.intervals import paired, share_interval
-from fanfold.steps.rows import Row, Rows, Terms
+from fanfold.steps.row import Row, Terms
+from fanfold.steps.rows import Rows
 from fanfold.steps.templates import own_names, render
 
 if TYPE_CHECKING:

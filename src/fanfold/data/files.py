@@ -19,7 +19,7 @@ from fanfold.data.state import Phase, Spent, State, write_state
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from fanfold.steps.rows import Row
+    from fanfold.steps.row import Row
 
 EVERY = 1.0
 """Seconds between two times that the rows are made to reach the disk."""
@@ -63,10 +63,11 @@ class Files:
     order, are the first ones that did not fail: what a crash leaves says by itself which rows are done.
     """
 
-    def __init__(self, places: Places, columns: Columns, state: State) -> None:
+    def __init__(self, places: Places, columns: Columns, state: State, *, journaled: bool = False) -> None:
         self.places = places
         self.columns = columns
         self.state = state
+        self.journaled = journaled
         self.earlier = state.spent
         self.spent = Spent()
         self.log = Log(places.log)
@@ -94,9 +95,13 @@ class Files:
         return Numbers(failed), rows
 
     def write(self, rows: Sequence[Row[Any]]) -> None:
-        """Append rows; where their order counts, only those that follow without a gap."""
-        self.charge(rows)
-        rows = [row for row in rows if self._follows(row)]
+        """Append rows; where their order counts, only those that follow without a gap.
+
+        The others were paid for all the same, unless a journal keeps their calls for when they are run again.
+        """
+        following = [row for row in rows if self._follows(row)]
+        self.charge(following if self.journaled else rows)
+        rows = following
         failed = [row for row in rows if row.error is not None]
         well = [line_of(self.columns.row(row.input, row.output)) for row in rows if row.error is None]
         if failed:
@@ -155,7 +160,9 @@ def settle(places: Places, state: State) -> State:
 
 def spent_on(row: Row[Any]) -> Spent:
     """What one row took."""
-    return Spent(row.calls, row.throttled, row.usage, row.cost, row.seconds, row.made_up)
+    return Spent(
+        row.calls, row.throttled, row.usage, row.cost, row.seconds, row.made_up, replayed=row.replayed, paid=row.paid
+    )
 
 
 def _failure(row: Row[Any]) -> dict[str, Any]:

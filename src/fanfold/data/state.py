@@ -47,7 +47,7 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What rows took together."""
+    """What rows took together; of the calls `replayed` were found in a journal, and `paid` is the cost without them."""
 
     calls: int = 0
     throttled: int = 0
@@ -55,6 +55,8 @@ class Spent(msgspec.Struct, frozen=True):
     cost: Cost = Cost()
     seconds: float = 0.0
     made_up: bool = False
+    replayed: int = 0
+    paid: Cost = Cost()
 
     def __add__(self, other: Spent) -> Spent:
         return Spent(
@@ -64,6 +66,8 @@ class Spent(msgspec.Struct, frozen=True):
             self.cost + other.cost,
             self.seconds + other.seconds,
             self.made_up or other.made_up,
+            self.replayed + other.replayed,
+            self.paid + other.paid,
         )
 
 

@@ -21,7 +21,8 @@ from fanfold.data.state import Made, Spent, State, identity, read_state
 from fanfold.errors import UsageError
 from fanfold.folds.collect import OnError
 from fanfold.steps.fingerprints import fingerprint
-from fanfold.steps.rows import Rows, Terms
+from fanfold.steps.row import Terms
+from fanfold.steps.rows import Rows
 from fanfold.steps.step import Step
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from fanfold.data.reading import Reader
     from fanfold.session import Session
-    from fanfold.steps.rows import Row
+    from fanfold.steps.row import Row
 
 T = TypeVar("T")
 
@@ -41,7 +42,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What to make: `step` over the rows of `source` as the table `out`.
 
     `model` names the model of the session, `timeout` is seconds a row, `budget` what all of it may cost, earlier
-    runs included; `restart` forgets what there is.
+    runs included. A `journal` beside the output keeps what was answered. `restart` forgets all there is; `reuse` makes
+    the table anew as well, but what the journal holds is not asked again.
     """
 
     step: Step[Any, Any]
@@ -55,9 +57,13 @@ class Plan(msgspec.Struct, frozen=True):
     max_failures: int | None = None
     timeout: float | None = None
     budget: Budget | None = None
+    journal: bool = True
     restart: bool = False
+    reuse: bool = False
 
     def __post_init__(self) -> None:
+        if self.reuse and (self.restart or not self.journal):
+            raise UsageError("--reuse-unchanged takes answers from the journal: leave out --restart and --no-journal")
         self.terms(State(Made("", "", "", {})))
 
     def terms(self, state: State) -> Terms:
@@ -70,7 +76,8 @@ class Plan(msgspec.Struct, frozen=True):
             max_failures=self.max_failures,
             timeout=self.timeout,
             budget=self._left(state.spent),
-            window=1,  # a row that is done and not written would be paid again after a crash: they count as running
+            # Without a journal a row that is done and not written would be paid again after a crash.
+            window=None if self.journal else 1,
             given=self.columns.given,
         )
         if self.max_failures is None:
@@ -148,13 +155,18 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 class Table:
-    """One making of a table; see `Plan`. Its `standing` may be asked at any time."""
+    """One making of a table; see `Plan`. Its `standing` may be asked at any time.
 
-    def __init__(self, plan: Plan, session: Session) -> None:
+    `sessions` makes the session that the rows share, with a journal at this path (None: without one); that is only
+    done once this process is known to be the one that makes the table.
+    """
+
+    def __init__(self, plan: Plan, sessions: Callable[[Path | None], Session]) -> None:
         format_of(plan.source)
         format_of(plan.out)
         self.plan = plan
-        self.session = session
+        self.sessions = sessions
+        self.session: Session | None = None
         self.places = Places(plan.out)
         self.files: Files | None = None
         self.state: State | None = None
@@ -174,7 +186,8 @@ class Table:
         self.began = now()
         try:
             if await self._blocking(self._open):
-                await self._run()
+                async with self.sessions(self.places.journal if self.plan.journal else None) as self.session:
+                    await self._run(self.session)
                 await self._blocking(self._opened().finish)
         finally:
             await asyncio.shield(self._blocking(self._close))
@@ -196,10 +209,10 @@ class Table:
 
     # -- on the loop ----------------------------------------------------------------------------------------
 
-    async def _run(self) -> None:
+    async def _run(self, session: Session) -> None:
         plan, files = self.plan, self._opened()
         terms = plan.terms(files.state)
-        rows: Rows[Any] = Rows(plan.step, self._items(), self.session, terms)
+        rows: Rows[Any] = Rows(plan.step, self._items(), session, terms)
         try:
             async with rows:
                 async for row in rows:
@@ -239,16 +252,19 @@ class Table:
             self.before = found.rows + found.failed
             return False
         self._reader = open_rows(self.plan.source)
-        self.files = Files(places, self.plan.columns, found or State(made))
+        self.files = Files(places, self.plan.columns, found or State(made), journaled=self.plan.journal)
         if self._found(made) != found:
             raise UsageError(f"another process has just been writing {self.plan.out}: look, and try again")
         if found is None:
             self.files.clear()
+        if self.plan.restart:
+            for name in ("", "-wal", "-shm"):
+                places.journal.with_name(f"{places.journal.name}{name}").unlink(missing_ok=True)
         return True
 
     def _found(self, made: Made) -> State | None:
         """What is there of this table; raises `UsageError` where it is not of this."""
-        if self.plan.restart:
+        if self.plan.restart or self.plan.reuse:
             return None
         found, out = read_state(self.places.state), self.plan.out
         if found is None and out.exists():
@@ -256,8 +272,8 @@ class Table:
         changes = [] if found is None else found.made.changes(made)
         if changes:
             raise UsageError(
-                f"{out} was begun with something else: changed since: {', '.join(changes)}. Use --restart to make it "
-                "anew, or give another output"
+                f"{out} was begun with something else: changed since: {', '.join(changes)}. Use --reuse-unchanged to "
+                "make it anew and ask only what changed, --restart to ask all of it, or give another output"
             )
         return found
 

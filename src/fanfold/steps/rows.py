@@ -7,28 +7,23 @@ run of its own under one session, and all that stays of it is its `Row`.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-import msgspec
-
-from fanfold.calls.amounts import Budget, check_budget
 from fanfold.calls.budget import purse_of
 from fanfold.core.clock import now
 from fanfold.core.door import run_sync
 from fanfold.core.fan import gone
-from fanfold.core.records import Cost, Usage
 from fanfold.core.scope import current
-from fanfold.core.timeouts import check_seconds
 from fanfold.errors import FatalError, RowError, UsageError
-from fanfold.folds.collect import OnError
 from fanfold.runs.run import Run, finished
 from fanfold.runs.state import RunState
 from fanfold.session import Session, session_for
+from fanfold.steps.row import AHEAD, Row, RowsStatistics, Source, Terms, key_of, record_of
 from fanfold.steps.running import run_alone
-from fanfold.steps.templates import fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,77 +34,7 @@ if TYPE_CHECKING:
 
 Out = TypeVar("Out")
 
-Source = AsyncIterable[Any] | Iterable[Any]
-Key = str | Callable[[Any], Any] | None
-
-AHEAD = 8
-"""How many times `max_in_flight` rows may have begun and not been handed over yet, where their order is kept."""
-
 logger = logging.getLogger("fanfold")
-
-
-class Row(msgspec.Struct, Generic[Out], frozen=True):
-    """What became of one row: its `output`, or the `error` that it failed with (then `output` is None).
-
-    `number` counts the rows as they were read, from 0; `key` names the row: what was asked for as its key, or its
-    number. `detail` is how the output came about, as a run has it. `calls` counts the calls that were sent, `throttled`
-    the refusals for coming too fast (429) among their sends; `cost` is their list price, and `seconds` the row's time.
-    """
-
-    number: int
-    key: str
-    input: Any
-    output: Out | None = None
-    error: BaseException | None = None
-    detail: Any = None
-    calls: int = 0
-    throttled: int = 0
-    usage: Usage = Usage()
-    cost: Cost = Cost()
-    seconds: float = 0.0
-    made_up: bool = False
-
-    def __bool__(self) -> bool:
-        raise TypeError("a Row is a record, not a truth value: look at .error or .output")
-
-
-class RowsStatistics(msgspec.Struct, frozen=True):
-    """Counts of a map, now: rows `read`, `running`, `waiting` to be handed over, `handed` over, and `failed`."""
-
-    read: int
-    running: int
-    waiting: int
-    handed: int
-    failed: int
-
-
-class Terms(msgspec.Struct, frozen=True):
-    """How to map: which rows may run at once, what a failed one does, in which order they are handed over.
-
-    `timeout` is seconds a row, `budget` what all rows together may spend. `window` is the most rows that have begun and
-    were not handed over; `given` makes the step's input of a row.
-    """
-
-    key: Key = None
-    ordered: bool = True
-    max_in_flight: int | None = None
-    on_error: OnError = "fail"
-    max_failures: int | None = None
-    timeout: float | None = None
-    budget: Budget | None = None
-    window: int | None = None
-    given: Callable[[Any], Any] | None = None
-
-    def __post_init__(self) -> None:
-        check_seconds(self.timeout)
-        if self.budget is not None:
-            check_budget(self.budget)
-        if self.max_in_flight is not None and self.max_in_flight < 1:
-            raise UsageError(f"max_in_flight={self.max_in_flight}: at least one row has to run")
-        if self.max_failures is not None and self.max_failures < 0:
-            raise UsageError(f"max_failures={self.max_failures}: it is the most rows that may fail, 0 or more")
-        if self.on_error not in {"fail", "skip"}:
-            raise UsageError(f"on_error={self.on_error!r}: it is 'fail' or 'skip'")
 
 
 class Rows(Generic[Out]):
@@ -146,8 +71,11 @@ class Rows(Generic[Out]):
         return list(iter(self._work.take, None))
 
     def lost(self) -> list[Row[Out]]:
-        """Of a map that has ended: the rows that it will not hand over, with what they had cost until then."""
-        return [*self._work.lost, *self._work.done.values()]
+        """Of a map that has ended: the rows that it will not hand over, with what they had cost until then.
+
+        What a journal kept of them is not lost, and not among it.
+        """
+        return [*self._work.lost, *([] if self._work.journaled else self._work.done.values())]
 
     async def aclose(self) -> None:
         """Cancel what still runs, and wait until it is gone."""
@@ -235,6 +163,7 @@ class _Work(Generic[Out]):
         self.closing = False
         self.failure: BaseException | None = None
         self.broken = False
+        self.journaled = False
         self._changed: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
 
@@ -253,6 +182,7 @@ class _Work(Generic[Out]):
         inside = around is not None and self.session in {None, around.run.session}
         self.session = session = await session_for(around.run.session if inside and around else self.session)
         self.purse = purse_of(self.terms.budget, around.purse if inside and around else session.purse)
+        self.journaled = session.journal is not None and session.journal.mode == "resume"
         terms = self.terms
         self.limit = terms.max_in_flight or session.statistics().slots.limit
         self.window = max(self.limit, terms.window or self.limit * (AHEAD if terms.ordered else 1))
@@ -324,7 +254,7 @@ class _Work(Generic[Out]):
 
     def _launch(self, row: Any) -> None:
         number = self.read
-        key = _key_of(row, number, self.terms.key)
+        key = key_of(row, number, self.terms.key)
         given = row if self.terms.given is None else self.terms.given(row)
         self.read += 1
         self.running[number] = asyncio.create_task(self._fly(number, key, row, given))
@@ -335,77 +265,57 @@ class _Work(Generic[Out]):
         error: BaseException | None = None
         run: Run[Out]
         try:
-            run = await run_alone(state, self.step, given, self.terms.timeout, purse=self.purse)
+            run = await run_alone(state, self.step, given, self.terms.timeout, key=self._run_key(key), purse=self.purse)
         except BaseException as failed:
             error = failed
             run = finished(state, now() - state.began, None, None, failed)
             if isinstance(failed, GeneratorExit) or (self.closing and isinstance(failed, asyncio.CancelledError)):
-                self.lost.append(_record(number, key, row, run, error))
+                self.lost.append(record_of(number, key, row, self._unkept(run), error))
                 raise
         finally:
             del self.running[number]
             _set(self._room)
-        self._finish(_record(number, key, row, run, error))
+        if not self._finish(record_of(number, key, row, run, error)):
+            self.lost.append(record_of(number, key, row, self._unkept(run), error))
 
-    def _finish(self, row: Row[Out]) -> None:
-        """A row that fails may end the map, and is then told by the error; else it is a result like any other."""
-        error = row.error
+    def _run_key(self, key: str) -> str | None:
+        """What the journal knows the row's run by; without a key of its own it is known by its input, as any run."""
+        return None if self.terms.key is None else f"{self.step.name}/{key}"
+
+    def _unkept(self, run: Run[Out]) -> Run[Out]:
+        """A run without the calls that a journal kept, for whoever runs the row again finds those there."""
+        if not self.journaled:
+            return run
+        return dataclasses.replace(run, calls=tuple(call for call in run.calls if call.state != "ok"))
+
+    def _finish(self, row: Row[Out]) -> bool:
+        """Whether a row is handed over: one that fails may end the map, and is told by its error."""
+        error, most = row.error, self.terms.max_failures
         self.failed += error is not None
-        most = self.terms.max_failures
-        if error is not None and not isinstance(error, Exception | asyncio.CancelledError):
-            self._end(error, row)  # meant for the interpreter, as SystemExit
-        elif isinstance(error, FatalError):
-            self._end(error, row)
-        elif error is not None and most is None and self.terms.on_error == "fail":
-            self._end(RowError(row, f"{type(error).__name__}: {error}"), row)
-        else:
-            self.done[row.number] = row
-            if most is not None and self.failed > most:
-                self._end(RowError(row, f"more than max_failures={most} rows failed; the last: {error}"))
+        if error is not None and (
+            isinstance(error, FatalError) or not isinstance(error, Exception | asyncio.CancelledError)
+        ):
+            return self._end(error)  # a wrong key, say; or what is meant for the interpreter, as SystemExit
+        if error is not None and most is None and self.terms.on_error == "fail":
+            return self._end(RowError(row, f"{type(error).__name__}: {error}"))
+        self.done[row.number] = row
+        if error is not None and most is not None and self.failed > most:
+            self._end(RowError(row, f"more than max_failures={most} rows failed; the last: {error}"))
         _set(self._changed)
+        return True
 
-    def _end(self, error: BaseException, row: Row[Out] | None = None) -> None:
-        """A row ends the map, and all that runs; the first that does. One that is not handed over is lost."""
-        if row is not None:
-            self.lost.append(row)
+    def _end(self, error: BaseException) -> bool:
+        """A row ends the map, and all that runs; the first that does."""
         if self.failure is None or self.broken:
             self.failure = error
             self.broken = False
         _set(self._changed)
+        return False
 
 
 def row_state(step: Step[Any, Any], session: Any) -> RunState:
     """The state of the run that a row is."""
     return RunState(session, step.name, session.on_event)
-
-
-def _record(number: int, key: str, given: Any, run: Run[Any], error: BaseException | None) -> Row[Any]:
-    sends = [attempt for call in run.calls for attempt in call.attempts]
-    return Row(
-        number,
-        key,
-        given,
-        run.output,
-        error,
-        run.detail,
-        run.times_one_call,
-        sum(attempt.status == 429 for attempt in sends),
-        run.usage,
-        run.cost,
-        run.wall,
-        run.made_up,
-    )
-
-
-def _key_of(row: Any, number: int, key: Key) -> str:
-    if key is None:
-        return str(number)
-    if callable(key):
-        return str(key(row))
-    fields = fields_of(row)
-    if key not in fields:
-        raise UsageError(f"row {number} has no {key!r}, which is to be its key (it has: {', '.join(map(str, fields))})")
-    return str(fields[key])
 
 
 async def _each(rows: Source) -> AsyncGenerator[Any, None]:

@@ -40,11 +40,12 @@ async def run_alone(
     budget: Budget | None = None,
     *,
     key: str | None = None,
-) -> Run[Out]:
-    """Run `step` as the run of `state`; whatever escapes carries the run so far. A journal finds it again by `key`."""
     purse: Till | None = None,
 ) -> Run[Out]:
-    """Run `step` as the run of `state`; whatever escapes carries the run so far. `purse` replaces the session's."""
+    """Run `step` as the run of `state`; whatever escapes carries the run so far.
+
+    A journal finds it again by `key`. `purse` pays for it, in place of the session's.
+    """
     root = Scope(state, segment(step.name))
     root.purse = purse_of(budget, purse or state.session.purse)
     token = enter(root)

@@ -17,7 +17,8 @@ from fanfold.errors import UsageError
 from fanfold.session import session_now
 from fanfold.steps.listening import Events, Text, Updates
 from fanfold.steps.noting import given_back
-from fanfold.steps.rows import Rows, Terms
+from fanfold.steps.row import Terms
+from fanfold.steps.rows import Rows
 from fanfold.steps.running import follow, new_state, run_alone, run_within
 from fanfold.steps.start import Handle, abandon, finish, start
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     from fanfold.runs.run import Run
     from fanfold.session import Session
     from fanfold.steps.listening import SyncListening
-    from fanfold.steps.rows import Key, Source, SyncRows
+    from fanfold.steps.row import Key, Source
+    from fanfold.steps.rows import SyncRows
     from fanfold.steps.runnable import StepRunnable
 
 BUILT_IN = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)

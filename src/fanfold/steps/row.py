@@ -1,0 +1,126 @@
+"""The records of a map over rows: what became of a row, how the map stands, and on which terms it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from fanfold.calls.amounts import Budget, check_budget
+from fanfold.core.records import Cost, Usage
+from fanfold.core.timeouts import check_seconds
+from fanfold.errors import UsageError
+from fanfold.folds.collect import OnError
+from fanfold.steps.templates import fields_of
+
+if TYPE_CHECKING:
+    from fanfold.runs.run import Run
+
+Out = TypeVar("Out")
+
+Source = AsyncIterable[Any] | Iterable[Any]
+Key = str | Callable[[Any], Any] | None
+
+AHEAD = 8
+"""How many times `max_in_flight` rows may have begun and not been handed over yet, where their order is kept."""
+
+
+class Row(msgspec.Struct, Generic[Out], frozen=True):
+    """What became of one row: its `output`, or the `error` that it failed with (then `output` is None).
+
+    `number` counts the rows as they were read, from 0; `key` names the row: what was asked for as its key, or its
+    number. `detail` is how the output came about, as a run has it. `calls` counts the calls that were sent, `throttled`
+    the refusals for coming too fast (429) among their sends; `cost` is their list price, and `seconds` the row's time.
+    Of the calls `replayed` were not made now, but found in the session's journal; `paid` is the cost without them.
+    """
+
+    number: int
+    key: str
+    input: Any
+    output: Out | None = None
+    error: BaseException | None = None
+    detail: Any = None
+    calls: int = 0
+    throttled: int = 0
+    usage: Usage = Usage()
+    cost: Cost = Cost()
+    seconds: float = 0.0
+    made_up: bool = False
+    replayed: int = 0
+    paid: Cost = Cost()
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Row is a record, not a truth value: look at .error or .output")
+
+
+class RowsStatistics(msgspec.Struct, frozen=True):
+    """Counts of a map, now: rows `read`, `running`, `waiting` to be handed over, `handed` over, and `failed`."""
+
+    read: int
+    running: int
+    waiting: int
+    handed: int
+    failed: int
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How to map: which rows may run at once, what a failed one does, in which order they are handed over.
+
+    `timeout` is seconds a row, `budget` what all rows together may spend. `window` is the most rows that have begun and
+    were not handed over; `given` makes the step's input of a row.
+    """
+
+    key: Key = None
+    ordered: bool = True
+    max_in_flight: int | None = None
+    on_error: OnError = "fail"
+    max_failures: int | None = None
+    timeout: float | None = None
+    budget: Budget | None = None
+    window: int | None = None
+    given: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        check_seconds(self.timeout)
+        if self.budget is not None:
+            check_budget(self.budget)
+        if self.max_in_flight is not None and self.max_in_flight < 1:
+            raise UsageError(f"max_in_flight={self.max_in_flight}: at least one row has to run")
+        if self.max_failures is not None and self.max_failures < 0:
+            raise UsageError(f"max_failures={self.max_failures}: it is the most rows that may fail, 0 or more")
+        if self.on_error not in {"fail", "skip"}:
+            raise UsageError(f"on_error={self.on_error!r}: it is 'fail' or 'skip'")
+
+
+def record_of(number: int, key: str, given: Any, run: Run[Any], error: BaseException | None) -> Row[Any]:
+    """What stays of a row's run."""
+    sends = [attempt for call in run.calls for attempt in call.attempts]
+    return Row(
+        number,
+        key,
+        given,
+        run.output,
+        error,
+        run.detail,
+        run.times_one_call,
+        sum(attempt.status == 429 for attempt in sends),
+        run.usage,
+        run.cost,
+        run.wall,
+        run.made_up,
+        sum(call.replayed for call in run.calls),
+        run.paid,
+    )
+
+
+def key_of(row: Any, number: int, key: Key) -> str:
+    """What names a row; raises `UsageError` where it lacks that."""
+    if key is None:
+        return str(number)
+    if callable(key):
+        return str(key(row))
+    fields = fields_of(row)
+    if key not in fields:
+        raise UsageError(f"row {number} has no {key!r}, which is to be its key (it has: {', '.join(map(str, fields))})")
+    return str(fields[key])
