@@ -27,9 +27,11 @@ class Job:
     in_flight: int = 16
     step: str = STEP
     options: tuple[str, ...] = ()
+    source: Path | None = None
 
     def __post_init__(self) -> None:
-        self.source = numbered(self.folder / "in.jsonl", self.rows)
+        if self.source is None:
+            self.source = numbered(self.folder / "in.jsonl", self.rows)
         self.file = file(self.folder, f"URL = {self.server.url!r}\n{self.step}")
 
     def start(self, out: str = "out.jsonl") -> subprocess.Popen[bytes]:

@@ -1,13 +1,18 @@
 """A map that is killed: no row lost, none twice, the output as if nothing had been, and a bill that has its bound."""
 
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from fanfold.models.recordings import recordings
 from fanfold.testing import ModelServer
 from tests.data.crashing import Job, kill_points
-from tests.data.tables import column, read
+from tests.data.tables import column, read, write_rows
+
+WITH, WITHOUT = (), ("--no-journal",)
 
 
 def say(request: object) -> str:
@@ -15,50 +20,110 @@ def say(request: object) -> str:
     return f"answer to {request.messages[-1].content}"
 
 
-def kill_often(folder: Path, rows: int, kills: int, seed: int, latency: float, in_flight: int = 16) -> None:
+def kill_often(job: Job, kills: int, seed: int) -> None:
     """Kill a map so often, and hold what is left at the end against a map that was left in peace."""
-    with ModelServer(say, latency=latency) as server:
-        job = Job(folder, server, rows, in_flight)
-        job.finish("whole.jsonl")
-        asked = server.statistics().requests
-        assert asked == rows
-        for point in kill_points(rows, kills, seed):
-            assert job.stop(asked + point, signal.SIGKILL)[0] == -signal.SIGKILL
-            assert not (folder / "out.jsonl").exists()
-        job.finish()
-        bill = server.statistics().requests - asked
+    server, folder, rows = job.server, job.folder, job.rows
+    job.finish("whole.jsonl")
+    asked = server.statistics().requests
+    assert asked == rows
+    for point in kill_points(rows, kills, seed):
+        assert job.stop(asked + point, signal.SIGKILL)[0] == -signal.SIGKILL
+        assert not (folder / "out.jsonl").exists()
+    job.finish()
+    bill = server.statistics().requests - asked
     assert (folder / "out.jsonl").read_bytes() == (folder / "whole.jsonl").read_bytes()
     assert column(read(folder / "out.jsonl"), "id") == [f"k{at}" for at in range(rows)]
-    assert rows <= bill <= rows + kills * in_flight, f"{bill} calls for {rows} rows and {kills} kills, seed {seed}"
+    assert rows <= bill <= rows + kills * job.in_flight, f"{bill} calls for {rows} rows and {kills} kills, seed {seed}"
 
 
 @pytest.mark.timing
-def test_killed_twice_it_ends_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [WITH, WITHOUT])
+def test_killed_twice_it_ends_the_same(tmp_path: Path, options: tuple[str, ...]) -> None:
     """SIGKILL anywhere: 0 rows lost, 0 twice, the same bytes, and at most rows + kills × in flight calls."""
-    kill_often(tmp_path, rows=300, kills=2, seed=7, latency=0.02)
+    with ModelServer(say, latency=0.02) as server:
+        kill_often(Job(tmp_path, server, 300, options=options), kills=2, seed=7)
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
-def test_killed_fifty_times_it_ends_the_same(tmp_path: Path) -> None:
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("options", [WITH, WITHOUT])
+def test_killed_fifty_times_it_ends_the_same(tmp_path: Path, options: tuple[str, ...]) -> None:
     """The same with 50 kills over 10,000 rows."""
-    kill_often(tmp_path, rows=10_000, kills=50, seed=20_240_601, latency=0.02, in_flight=32)
+    with ModelServer(say, latency=0.02) as server:
+        kill_often(Job(tmp_path, server, 10_000, 32, options=options), kills=50, seed=20_240_601)
 
 
 @pytest.mark.timing
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_stopped_it_ends_soon_and_goes_on(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    """Ctrl-C or SIGTERM: it ends within 2 s with all finished rows written, and the rest is all that is asked again."""
+    """Ctrl-C or SIGTERM: it ends within 2 s, and of what had come until then nothing is asked again."""
     with ModelServer(say, latency=0.03) as server:
         job = Job(tmp_path, server, 200)
         ended, seconds = job.stop(90, number)
         assert ended == code
         assert seconds < 2
         job.until_quiet()
-        kept = len(read(tmp_path / "out.jsonl.partial"))
-        answered = server.statistics().answered
-        assert answered - job.in_flight <= kept <= answered
-        asked = server.statistics().requests
+        kept, asked = replies(tmp_path / "out.jsonl.journal"), server.statistics().requests
+        assert asked - job.in_flight <= kept <= server.statistics().answered
         assert "200 rows, " in job.finish().err
         assert server.statistics().requests - asked == 200 - kept
     assert column(read(tmp_path / "out.jsonl"), "output") == [f"answer to row {at}" for at in range(200)]
+
+
+def replies(journal: Path) -> int:
+    """How many replies a journal holds."""
+    with closing(sqlite3.connect(journal)) as store:
+        (count,) = store.execute("SELECT count(*) FROM calls WHERE state = 'ok'").fetchone()
+    return int(count)
+
+
+@pytest.mark.timing
+def test_stopped_without_a_journal(tmp_path: Path) -> None:
+    """Then the rows that were written are not asked again; those that finished ahead of another may be."""
+    with ModelServer(say, latency=0.03) as server:
+        job = Job(tmp_path, server, 200, options=WITHOUT)
+        assert job.stop(90, signal.SIGINT)[0] == 130
+        job.until_quiet()
+        kept, asked = len(read(tmp_path / "out.jsonl.partial")), server.statistics().requests
+        assert server.statistics().answered - job.in_flight <= kept
+        job.finish()
+        assert server.statistics().requests - asked == 200 - kept
+
+
+EXAM = """
+ASK = 'Answer the question. Think first, then end with your choice, as in: Answer("A")\\n\\n{question}'
+exam = OpenAI(name="gpt-35-turbo", base_url=URL, api_key="k")
+main = vote(prompt(ASK, returns=Literal["A", "B", "C", "D", "E"], model=exam), 5, STOP)
+"""
+
+
+def kill_votes(folder: Path, stop: str, questions: int) -> tuple[int, int, int]:
+    """Votes of five on recorded questions, left in peace and killed three times; gives both bills, and the bound."""
+    rows = ({"question": one.question, "letter": one.gold} for one in recordings("samples")[:questions])
+    source = write_rows(folder / "exam.jsonl", rows)
+    with ModelServer("recorded", latency=0.02) as server:
+        options = ("--on-error", "skip", "--keep", "letter")
+        job = Job(folder, server, questions, 16, EXAM.replace(", STOP", stop), options, source)
+        job.finish("whole.csv")
+        whole = server.statistics().requests
+        for point in kill_points(whole, 3, seed=5):
+            job.stop(whole + point, signal.SIGKILL, "out.csv")
+        job.finish("out.csv")
+        assert (folder / "out.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+        return server.statistics().requests - whole, whole, 3 * job.in_flight
+
+
+@pytest.mark.timing
+def test_a_vote_on_each_row_killed_three_times(tmp_path: Path) -> None:
+    """Votes of five on recorded questions: the output as left in peace, at most that bill + kills × in flight."""
+    bill, whole, bound = kill_votes(tmp_path, ", stop=None", 40)
+    assert whole == 200
+    assert whole <= bill <= whole + bound
+
+
+@pytest.mark.long
+def test_votes_that_stop_early_killed_three_times(tmp_path: Path) -> None:
+    """The same of votes that end once they are decided, on every question: which calls that spares is chance."""
+    bill, whole, bound = kill_votes(tmp_path, "", 150)
+    assert whole <= 750
+    assert bill <= 750 + bound

@@ -68,12 +68,6 @@ class Stops:
         return str(row["text"]).upper()
 
 
-@pytest.fixture
-def same_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps that break off differ in their code; here they pass for the one that does not."""
-    monkeypatch.setattr("fanfold.data.table.fingerprint", lambda _: "one")
-
-
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 def test_a_table_of_each_format(tmp_path: Path, suffix: str) -> None:
     """All rows in their order, with the columns of the input and the output's; no other file but the state is left."""

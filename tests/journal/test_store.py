@@ -13,6 +13,7 @@ from fanfold.errors import JournalError, JournalLocked, UsageError
 from fanfold.journal import Journal
 from fanfold.journal import store as stores
 from fanfold.journal.entries import Entry
+from fanfold.journal.journal import NEWEST, SITTING
 from tests.journal.books import answered, begun, entries, found, recorded, replied, request, with_journal
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -42,6 +43,16 @@ def test_a_reply_is_given_once(tmp_path: Path) -> None:
         return [replied(book), replied(book)]
 
     assert with_journal(path, work) == ["one", None]
+
+
+@pytest.mark.parametrize("question", [NEWEST, SITTING])
+def test_a_run_is_found_without_reading_the_file(question: str) -> None:
+    """Each run that begins looks for its like by an index: a map of a million rows does so a million times."""
+    store = sqlite3.connect(":memory:")
+    store.executescript(stores.migrations()[0])
+    (plan,) = store.execute(f"EXPLAIN QUERY PLAN {question}", (b"", 0)).fetchall()
+    assert "USING INDEX runs_by_digest" in plan[3]
+    store.close()
 
 
 def test_many_that_write_at_once_share_a_commit(tmp_path: Path) -> None:

@@ -6,11 +6,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fanfold.cli import conditions, journal_commands, loading
+from fanfold.cli import conditions, journal_commands, loading, table_commands
 from fanfold.cli.ending import settled
 from fanfold.cli.journal_commands import JournalMode, JournalPath
-from fanfold.cli import conditions, loading, table_commands
-from fanfold.cli.ending import settled
 from fanfold.cli.options import AllowHttp, BaseUrl, DryRun, Json, MaxInFlight, ModelName, Money, Quiet
 from fanfold.cli.running import execute
 

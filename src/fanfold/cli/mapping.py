@@ -138,7 +138,7 @@ def _rows(table: Table, standing: Standing) -> str:
 
 def _summary(standing: Standing) -> str:
     spent = standing.spent
-    found = f" ({spent.replayed:,} from the journal)" if spent.replayed else ""
+    found = f" and {spent.replayed:,} from the journal" if spent.replayed else ""
     tokens = f"{spent.usage.input_tokens:,} + {spent.usage.output_tokens:,} tokens"
     now = f" ({spent.paid} of it now)" if spent.replayed else ""
     parts = [f"{spent.calls:,} calls{found}", tokens]

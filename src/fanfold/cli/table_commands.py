@@ -55,11 +55,9 @@ Reuse = Annotated[
     bool,
     typer.Option("--reuse-unchanged", help="Make the output anew, and ask only what its journal does not answer."),
 ]
-KeepJournal = Annotated[
+NoJournal = Annotated[
     bool,
-    typer.Option(
-        "--journal/--no-journal", help="Keep every answer in OUT.journal, so that no crash lets it be paid for twice."
-    ),
+    typer.Option("--no-journal", help="Keep no OUT.journal: after a crash the rows in flight are asked again."),
 ]
 RowTimeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds for a row; at their end it fails.")]
 Targets = Annotated[
@@ -99,7 +97,7 @@ def map_rows(
     seed: Seed = 0,
     restart: Restart = False,
     reuse_unchanged: Reuse = False,
-    journal: KeepJournal = True,
+    no_journal: NoJournal = False,
     model: ModelName = None,
     base_url: BaseUrl = None,
     allow_http: AllowHttp = False,
@@ -139,7 +137,7 @@ def map_rows(
             max_failures=max_failures,
             timeout=timeout,
             budget=loading.dollars(budget),
-            journal=journal,
+            journal=not no_journal,
             restart=restart,
             reuse=reuse_unchanged,
         )

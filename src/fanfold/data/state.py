@@ -47,7 +47,10 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What rows took together; of the calls `replayed` were found in a journal, and `paid` is the cost without them."""
+    """What rows took together.
+
+    Beside the `calls` that were sent `replayed` ones were found in a journal; `paid` is the cost without these.
+    """
 
     calls: int = 0
     throttled: int = 0

@@ -32,7 +32,7 @@ class Row(msgspec.Struct, Generic[Out], frozen=True):
     `number` counts the rows as they were read, from 0; `key` names the row: what was asked for as its key, or its
     number. `detail` is how the output came about, as a run has it. `calls` counts the calls that were sent, `throttled`
     the refusals for coming too fast (429) among their sends; `cost` is their list price, and `seconds` the row's time.
-    Of the calls `replayed` were not made now, but found in the session's journal; `paid` is the cost without them.
+    Beside those `replayed` ones were found in the session's journal, and not made; `paid` is the cost without them.
     """
 
     number: int
