@@ -51,7 +51,7 @@ async def waits(journal: Journal, calls: int, rate: float) -> list[float]:
 
 
 def test_a_commit_adds_milliseconds(tmp_path: Path) -> None:
-    """At 1,000 calls a second, each a run of its own, half of them return at most 10 ms later than without a journal."""
+    """At 1,000 calls a second, each a run of its own, half of them return at most 10 ms later than without it."""
     runs = []
     for again in range(3):
         off = asyncio.run(waits(Journal(tmp_path / "none", mode="off"), 1000, 1000.0))
