@@ -118,12 +118,7 @@ def map_rows(
     from fanfold.data.columns import Columns, parse_keep
     from fanfold.data.table import Plan
 
-    options: dict[str, Any] = {
-        "model": model,
-        "base_url": base_url,
-        "allow_http": allow_http,
-        "max_in_flight": max_in_flight,
-    }
+    options = {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
 
     def build() -> Plan:
         return Plan(
