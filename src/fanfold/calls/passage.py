@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from fanfold.core.scope import Scope
 
 
+NOTHING = Cost()
+
+
 class Race(Protocol):
     """What hears of the sends of a call while two of them are under way."""
 
@@ -83,7 +86,7 @@ class Passage:
         self.error: BaseException | None = None
         self.keeping = None if scope.book is None else Keeping(self, scope.book)
         """Its page in the journal, where its run has one."""
-        self._say("call.queued", "queued", self.queued_at)
+        self._begin("call.queued", "queued", self.queued_at)
 
     def begin(self, *, hedge: bool = False) -> Sending:
         """One more send of it."""
@@ -91,11 +94,11 @@ class Passage:
         self.attempts.append(sending)
         return sending
 
-    def sent(self) -> None:
+    def sent(self, at: float) -> None:
         """One of its sends goes out."""
         if self.sent_at is None:
-            self.sent_at = now()
-            self._say("call.sent", "sent", self.sent_at)
+            self.sent_at = at
+            self._begin("call.sent", "sent", at)
 
     def text(self, sending: Sending, piece: str) -> None:
         """A piece of text came; a tail call's text is the pattern's text."""
@@ -105,7 +108,7 @@ class Passage:
             return
         if self.first_at is None:
             self.first_at = now()
-            self._say("call.first", "answering", self.first_at)
+            self._begin("call.first", "answering", self.first_at)
         if self.tells:
             self.heard = True
             self.scope.emit("call.text", piece)
@@ -119,7 +122,8 @@ class Passage:
     def goes_on(self) -> None:
         """One of its sends is over, and that was not the end of it."""
         self.chosen = None
-        self._say("call.attempt", "queued", now())
+        at = now()
+        self.scope.emit("call.attempt", call=self._record("queued", at), at=at)
 
     def end(self) -> None:
         """Leave the final record."""
@@ -141,8 +145,25 @@ class Passage:
             return "error"
         return "unsent" if self.sent_at is None else "cancelled"
 
-    def _say(self, kind: str, state: CallState, at: float) -> None:
-        self.scope.emit(kind, call=self._record(state, at), at=at)
+    def _begin(self, kind: str, state: CallState, at: float) -> None:
+        """Say how far it has come; its sends stand in the record once one of them is over."""
+        began = self.began
+        call = Call(
+            self.number,
+            self.scope.place,
+            self.lane.model.label,
+            self.request.draw,
+            state,
+            self.queued_at - began,
+            None if self.sent_at is None else self.sent_at - began,
+            None if self.first_at is None else self.first_at - began,
+            at - began,
+            None,
+            NOTHING,
+            None,
+            self.lane.model.made_up,
+        )
+        self.scope.emit(kind, call=call, at=at)
 
     def _record(self, state: CallState, at: float) -> Call:
         model = self.lane.model
@@ -193,7 +214,7 @@ class Sending:
         self.passage = passage
         self.number = number
         self.hedge = hedge
-        self.queued_at = now()
+        self.queued_at = now() if number else passage.queued_at
         self.rate_wait = 0.0
         self.sent_at: float | None = None
         self.alive_at: float | None = None
@@ -207,12 +228,12 @@ class Sending:
         self.pieces: list[str] = []
         self.listener: Listener | None = None
         self.turn: Turn | None = None
-        self._cost = Cost()
+        self._cost = NOTHING
 
     def sent(self) -> None:
         """The request goes out."""
-        self.sent_at = self.alive_at = now()
-        self.passage.sent()
+        self.sent_at = self.alive_at = at = now()
+        self.passage.sent(at)
         if self.passage.race is not None:
             self.passage.race.sent(self)
 
