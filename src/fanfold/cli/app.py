@@ -9,7 +9,7 @@ import typer
 from fanfold.cli import conditions, journal_commands, loading, table_commands
 from fanfold.cli.ending import settled
 from fanfold.cli.journal_commands import JournalMode, JournalPath
-from fanfold.cli.options import AllowHttp, BaseUrl, DryRun, Json, MaxInFlight, ModelName, Money, Quiet
+from fanfold.cli.options import AllowHttp, BaseUrl, DryRun, Json, MaxInFlight, ModelName, Money, Quiet, Rpm, Tpm
 from fanfold.cli.running import execute
 
 app = typer.Typer(
@@ -32,14 +32,6 @@ Jury = Annotated[
 ]
 Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="Seconds for the whole run; at their end it fails.")
-]
-Rpm = Annotated[
-    float | None,
-    typer.Option("--rpm", metavar="N", help="The requests a minute that each model grants; default: what it says."),
-]
-Tpm = Annotated[
-    float | None,
-    typer.Option("--tpm", metavar="N", help="The tokens a minute that each model grants; default: what it says."),
 ]
 TimelinePath = Annotated[
     str | None,

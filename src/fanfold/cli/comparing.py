@@ -16,6 +16,7 @@ from rich.text import Text
 from fanfold.cli import reports
 from fanfold.cli.ending import DONE, StepThreads
 from fanfold.cli.figures import Gain
+from fanfold.cli.running import limited
 from fanfold.cli.tables import cell, print_gains, print_reading, table
 from fanfold.core.clock import now
 from fanfold.data.compare import Comparison, Gold, Way, compare
@@ -42,7 +43,7 @@ def show_comparison(
     """Compare, and print what came of it; gives the exit code."""
     progress = _Progress(quiet=quiet or json)
     with redirect_stdout(sys.stderr):
-        found = asyncio.run(_compare(*build(), Session(**options), progress.tell))
+        found = asyncio.run(_compare(*build(), Session(**limited(**options)), progress.tell))
     if json:
         sys.stdout.buffer.write(reports.encoded(_document(found, show)))
         return DONE

@@ -11,6 +11,7 @@ from typing import Any
 from fanfold.cli import reports
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
 from fanfold.cli.map_screen import map_screen
+from fanfold.cli.running import limited
 from fanfold.core.clock import sleep
 from fanfold.data.projecting import project
 from fanfold.data.table import Plan, Standing, Table
@@ -24,6 +25,7 @@ def make_table(build: Callable[[], Plan], options: Mapping[str, Any], *, dry_run
     With `dry_run` nothing is sent, and what it would take is printed. Raises `UsageError` where it comes to nothing
     before anything is made.
     """
+    options = limited(**options)
     if dry_run:
         return _foretell(build, options, json=json)
     job = _Job(options, json=json, quiet=quiet)
@@ -44,7 +46,7 @@ def _foretell(build: Callable[[], Plan], options: Mapping[str, Any], *, json: bo
     with redirect_stdout(sys.stderr):
         plan = build()
         # A budget gives prompts without max_tokens a ceiling, and so the whole an upper bound.
-        found = project(plan, Session(**options, budget=plan.budget))
+        found = project(plan, Session(**{**options, "budget": plan.budget}))
     if json:
         sys.stdout.buffer.write(reports.estimate_document(found.estimate, plan.budget, found.rows, found.sampled))
         return DONE

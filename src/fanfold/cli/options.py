@@ -37,3 +37,11 @@ Money = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Send nothing: print what it would take, at least and at most.")
 ]
+Rpm = Annotated[
+    float | None,
+    typer.Option("--rpm", metavar="N", help="The requests a minute that each model grants; default: what it says."),
+]
+Tpm = Annotated[
+    float | None,
+    typer.Option("--tpm", metavar="N", help="The tokens a minute that each model grants; default: what it says."),
+]

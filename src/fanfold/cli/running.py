@@ -47,7 +47,7 @@ def execute(
     """
     check_seconds(timeout)
     target = None if timeline is None else picture_path(timeline)
-    options = {**_limited(**options), "journal": _journal(options)}
+    options = {**limited(**options), "journal": _journal(options)}
     if dry_run:
         return _foretell(build, options, json=json)
     job = _Job(options, models, timeout, target, json=json, quiet=quiet)
@@ -64,7 +64,7 @@ def execute(
     return DONE if drawn else FAILED
 
 
-def _limited(
+def limited(
     budget: float | None = None, rates: tuple[float | None, float | None] = (None, None), **options: Any
 ) -> dict[str, Any]:
     """The options of a session, with what bounds it as records; raises `UsageError`."""

@@ -9,7 +9,7 @@ import typer
 
 from fanfold.cli import loading
 from fanfold.cli.ending import settled
-from fanfold.cli.options import AllowHttp, BaseUrl, DryRun, Json, MaxInFlight, ModelName, Money, Quiet
+from fanfold.cli.options import AllowHttp, BaseUrl, DryRun, Json, MaxInFlight, ModelName, Money, Quiet, Rpm, Tpm
 
 MAP_EXAMPLE = "Example: fanfold map mail.py:spam mails.csv -o labels.csv --key id --keep id,subject"
 COMPARE_EXAMPLE = "Example: fanfold compare exam.py:one exam.py:five --gold exam.jsonl --answer letter"
@@ -103,6 +103,8 @@ def map_rows(
     allow_http: AllowHttp = False,
     timeout: RowTimeout = None,
     max_in_flight: MaxInFlight = 64,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
     budget: Money = None,
     dry_run: DryRun = False,
     json: Json = False,
@@ -118,7 +120,7 @@ def map_rows(
     from fanfold.data.columns import Columns, parse_keep
     from fanfold.data.table import Plan
 
-    options = {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
+    options = _options(model, base_url, (rpm, tpm), allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> Plan:
         return Plan(
@@ -155,6 +157,8 @@ def compare(
     allow_http: AllowHttp = False,
     timeout: RowTimeout = None,
     max_in_flight: MaxInFlight = 64,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
     budget: Money = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -168,13 +172,8 @@ def compare(
     from fanfold.data.choosing import Choice
     from fanfold.data.compare import Gold
 
-    options: dict[str, Any] = {
-        "model": model,
-        "base_url": base_url,
-        "allow_http": allow_http,
-        "max_in_flight": max_in_flight,
-    }
-    options["budget"] = loading.dollars(budget)
+    options = _options(model, base_url, (rpm, tpm), allow_http=allow_http, max_in_flight=max_in_flight)
+    options["budget"] = budget
 
     def build() -> tuple[dict[str, Any], Gold]:
         return loading.load_steps(targets), Gold(gold, answer, input_column, Choice(limit, sample, seed), timeout)
@@ -182,6 +181,14 @@ def compare(
     raise typer.Exit(settled(lambda: show_comparison(build, options, show=show, json=json, quiet=quiet)))
 
 
-def _options(model: str | None, base_url: str | None, *, allow_http: bool, max_in_flight: int) -> dict[str, Any]:
+def _options(
+    model: str | None,
+    base_url: str | None,
+    rates: tuple[float | None, float | None],
+    *,
+    allow_http: bool,
+    max_in_flight: int,
+) -> dict[str, Any]:
     """The options of a command's session."""
-    return {"model": model, "base_url": base_url, "allow_http": allow_http, "max_in_flight": max_in_flight}
+    calls = {"max_in_flight": max_in_flight, "rates": rates}
+    return {"model": model, "base_url": base_url, "allow_http": allow_http, **calls}

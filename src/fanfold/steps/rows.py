@@ -184,7 +184,7 @@ class _Work(Generic[Out]):
         self.purse = purse_of(self.terms.budget, around.purse if inside and around else session.purse)
         self.journaled = session.journal is not None and session.journal.mode == "resume"
         terms = self.terms
-        self.limit = terms.max_in_flight or session.statistics().slots.limit
+        self.limit = terms.max_in_flight or session.statistics().slots.limit * (2 if self.journaled else 1)
         self.window = max(self.limit, terms.window or self.limit * (AHEAD if terms.ordered else 1))
         self.feeder = asyncio.create_task(self._feed())
 

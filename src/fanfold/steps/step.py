@@ -189,9 +189,10 @@ class Step(Generic[In_contra, Out_co]):
 
         ``async for row in step.map(rows)``, best within ``async with step.map(rows) as done``. `rows` is an iterable
         (read on the loop: it must not block) or an async iterable; it is read only as far as rows are taken, so memory
-        stays bounded. At most `max_in_flight` rows run at once (default: as many as calls may be on the wire). They
-        are handed over in their order, or as they finish if not `ordered`; with the order kept, up to eight times as
-        many may have begun. `key` names each row: a field of it, or a function of it; default: its number.
+        stays bounded. At most `max_in_flight` rows run at once (default: as many as calls may be on the wire; with a
+        journal twice as many, for its writes take their time). They are handed over in their order, or as they finish
+        if not `ordered`; with the order kept, up to eight times as many may have begun. `key` names each row, to the
+        session's journal, too: a field of it, or a function of it; default: its number.
 
         With `on_error` "fail" the first row that fails ends the map with a `RowError`; with "skip" it is handed over
         with its `error`, and more than `max_failures` (which implies skip) end it. A `FatalError` ends it always. Each
