@@ -131,13 +131,14 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default=",".join(SCENARIOS))
     parser.add_argument("--clients", default=",".join(CLIENTS))
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--log", type=Path, help="where to add every single outcome, a line of JSON each")
     options = parser.parse_args()
     clients = options.clients.split(",")
     for name in options.only.split(","):
         runs: dict[str, list[Outcome]] = {client: [] for client in clients}
-        for seed in range(options.seeds):
+        for seed in range(options.first_seed, options.first_seed + options.seeds):
             for client in clients:  # one after another, so that what else the machine does falls on all of them
                 runs[client].append(await outcome(client, SCENARIOS[name], seed))
                 if options.log:
