@@ -92,9 +92,9 @@ def voted() -> Run[Any]:
 
 
 def refused() -> Run[Any]:
-    """Twenty calls over HTTP, eight at once, each refused the first time and sent again."""
+    """Twenty calls over HTTP, eight at once, of which some are refused the first time and sent again."""
     with (
-        ModelServer("fake", latency=0.05, faults=["503#1"]) as server,
+        ModelServer("fake", latency=0.05, faults=["503:0.4#1"]) as server,
         Session(OpenAI("any", base_url=server.url), attempts=4, max_in_flight=8) as session,
     ):
         return map_over(prompt("{input}")).run_sync([str(at) for at in range(20)], session=session)
