@@ -2,10 +2,13 @@
 
 import json
 import signal
+import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from fanfold.calls.levels import LaneStatistics, LimitStatistics
 from fanfold.cli.map_screen import MapLines, MapLive, MapScreen, duration, figures, map_screen
 from fanfold.core.records import Cost
 from fanfold.data.state import Spent
@@ -281,6 +284,32 @@ def test_what_the_screen_says() -> None:
         "made up, nothing is paid",
         "0 of 64 calls in flight",
     ]
+
+
+def test_what_holds_the_calls_back_is_said() -> None:
+    """A pause after a 429, a server that is down, and every limit with what is used of it."""
+    limits = (
+        LimitStatistics("requests", 500.0, 60.0, "headers", 480.2, 3.0),
+        LimitStatistics("tokens", 9e4, 60.0, "learned"),
+    )
+    lane = LaneStatistics("openai:m", 12, 5, 40, limits, 2.4, 7.0, 900, 3, 1, 0, "a pause")
+    idle = msgspec.structs.replace(lane, limits=(), paused=0.0, down=None)
+    statistics = msgspec.structs.replace(Session("fake:").statistics(), lanes=(lane, idle))
+    assert figures(STANDING, statistics)["limits"] == (
+        "openai:m: 12 of 40 out, paused 2 s, down for 7 s, 480 of 500 requests in 60 s (headers), "
+        "90,000 tokens in 60 s (learned)"
+    )
+
+
+def test_rates_are_kept(table: Path) -> None:
+    """--rpm holds the calls back, as in the other commands."""
+    with ModelServer("fake") as server:
+        steps = file(table.parent.parent, f'main = prompt("{{text}}", model=OpenAI(name="m", base_url={server.url!r}))')
+        command = ["map", steps, str(table), "-o", str(table.parent / "out.jsonl"), "--json"]
+        assert fanfold(*command, "--rpm", "0").code == 2
+        began = time.monotonic()
+        assert fanfold(*command, "--rpm", "1200").code == 0
+        assert time.monotonic() - began > 0.05
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5.4, "5 s"), (125.0, "2 min 5 s"), (7500.0, "2 h 5 min")])

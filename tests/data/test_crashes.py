@@ -37,11 +37,10 @@ def kill_often(job: Job, kills: int, seed: int) -> None:
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("options", [WITH, WITHOUT])
-def test_killed_twice_it_ends_the_same(tmp_path: Path, options: tuple[str, ...]) -> None:
+def test_killed_twice_it_ends_the_same(tmp_path: Path) -> None:
     """SIGKILL anywhere: 0 rows lost, 0 twice, the same bytes, and at most rows + kills × in flight calls."""
     with ModelServer(say, latency=0.02) as server:
-        kill_often(Job(tmp_path, server, 300, options=options), kills=2, seed=7)
+        kill_often(Job(tmp_path, server, 300), kills=2, seed=7)
 
 
 @pytest.mark.long
@@ -77,7 +76,7 @@ def replies(journal: Path) -> int:
     return int(count)
 
 
-@pytest.mark.timing
+@pytest.mark.long
 def test_stopped_without_a_journal(tmp_path: Path) -> None:
     """Then the rows that were written are not asked again; those that finished ahead of another may be."""
     with ModelServer(say, latency=0.03) as server:
