@@ -12,8 +12,9 @@ import pytest
 from fanfold.errors import JournalError, JournalLocked, UsageError
 from fanfold.journal import Journal
 from fanfold.journal import store as stores
-from fanfold.journal.entries import Entry
+from fanfold.journal.entries import Entry, digest_of
 from fanfold.journal.journal import NEWEST, SITTING
+from fanfold.journal.known import Known
 from tests.journal.books import answered, begun, entries, found, recorded, replied, request, with_journal
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -43,6 +44,54 @@ def test_a_reply_is_given_once(tmp_path: Path) -> None:
         return [replied(book), replied(book)]
 
     assert with_journal(path, work) == ["one", None]
+
+
+def test_many_keyed_runs_that_begin_at_once_share_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So the rows of a map do, whether the journal knows their keys or not; each finds what it was answered."""
+    written: list[int] = []
+    texts: list[list[str | None]] = []
+    append = stores.append
+
+    def counted(store: sqlite3.Connection, entries: list[Entry]) -> None:
+        written.append(len(entries))
+        append(store, entries)
+
+    async def work(journal: Journal) -> int:
+        written.clear()
+        books = await asyncio.gather(*(begun(journal, key=f"row {at}") for at in range(100)))
+        writes = len(written)
+        texts.append([replied(book) for book in books])
+        await asyncio.gather(*(answered(book, f"answer {at}") for at, book in enumerate(books) if not texts[0][at]))
+        for book in books:
+            book.end(None)
+        return writes
+
+    monkeypatch.setattr(stores, "append", counted)
+    assert all(with_journal(tmp_path / "j.db", work) <= 20 for _ in range(2))
+    assert texts == [[None] * 100, [f"answer {at}" for at in range(100)]]
+
+
+def test_a_key_that_ended_a_moment_ago(tmp_path: Path) -> None:
+    """A run that begins with the key of one whose end is not written yet finds all of it."""
+
+    async def work(journal: Journal) -> str | None:
+        for key in ("other", "mine"):
+            book = await begun(journal, key=key)
+            await answered(book, f"for {key}")
+            book.end(None)
+        return replied(await begun(journal, key="mine"))
+
+    assert with_journal(tmp_path / "j.db", work) == "for mine"
+
+
+def test_what_is_known_is_never_forgotten() -> None:
+    """Every digest that was added is known; of those that were not, hardly one is taken for known."""
+    known = Known()
+    digests = [digest_of(str(at).encode()) for at in range(20_000)]
+    for digest in digests[:10_000]:
+        known.add(digest)
+    assert all(digest in known for digest in digests[:10_000])
+    assert sum(digest in known for digest in digests[10_000:]) <= 1
 
 
 @pytest.mark.parametrize("question", [NEWEST, SITTING])

@@ -14,13 +14,14 @@ from fanfold.errors import JournalError, ReplayMiss, UsageError
 from fanfold.journal import store as stores
 from fanfold.journal.book import History, RunBook, found_in
 from fanfold.journal.entries import Again, Begun, Content, Draft, Entry, Kind, digest_of
+from fanfold.journal.known import Known
 from fanfold.journal.redaction import Redactor
 from fanfold.journal.worker import Worker, WorkerStatistics, Writer
 
 if TYPE_CHECKING:
     import os
     import sqlite3
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from fanfold.core.journaling import Book, Found
 
@@ -86,6 +87,7 @@ class Journal:
         self._open_runs: set[int] = set()
         self._keys: set[str | None] = set()
         self._since = self._last_run = 0
+        self._known = Known()
         self._replayed: dict[bytes, int] = {}
         self._found = 0
 
@@ -129,7 +131,7 @@ class Journal:
         writer = Writer(self.path, self.redactor, cache=self.mode == "cache")
         try:
             await writer.start()
-            self._since, self._last_run = await writer.ask(_last)
+            self._since, self._last_run, self._known = await writer.ask(_last)
             await self._read()
         except BaseException:
             await writer.stop()
@@ -214,16 +216,17 @@ class Journal:
         self, asked: _Asked, entry: Callable[[Draft], Entry], pending: list[Entry], store: sqlite3.Connection
     ) -> tuple[int, bytes, History | None]:
         """Take a run up again, or begin one; on the writer's thread, so that two that begin at once are two."""
-        nth = 0
-        if asked.since is not None:
-            begun = sum(one.digest == asked.digest and one.kind in {"run", "again"} for one in pending)
-            nth = begun + stores.number(store, SITTING, (asked.digest, asked.since))
-        found = None
-        if asked.resumes:
-            if asked.since is None:
+        nth, found = 0, None
+        if asked.digest in self._known:  # to look for one that is surely new would take as long as to write it
+            if asked.since is not None:
+                begun = sum(one.digest == asked.digest and one.kind in {"run", "again"} for one in pending)
+                nth = begun + stores.number(store, SITTING, (asked.digest, asked.since))
+            elif asked.resumes and _stands_in(pending, asked.digest):
                 stores.append(store, pending)  # the run may have ended a moment ago
                 pending.clear()
-            found = _recorded(asked.digest, nth, asked.begun.step, store)
+            if asked.resumes:
+                found = _recorded(asked.digest, nth, asked.begun.step, store, pending)
+        self._known.add(asked.digest)
         if found is None:
             self._last_run += 1
         run = self._last_run if found is None else found[0]
@@ -261,11 +264,24 @@ class _Asked(NamedTuple):
     resumes: bool
 
 
-def _recorded(digest: bytes, nth: int, step: str, store: sqlite3.Connection) -> tuple[int, bytes, History] | None:
-    """The newest run with this digest and number, and all that stands of it."""
+def _stands_in(pending: Sequence[Entry], digest: bytes) -> bool:
+    """Whether a run with this digest is about to be written."""
+    return any(one.digest == digest and one.kind in {"run", "again"} for one in pending)
+
+
+def _recorded(
+    digest: bytes, nth: int, step: str, store: sqlite3.Connection, pending: list[Entry] | None = None
+) -> tuple[int, bytes, History] | None:
+    """The newest run with this digest and number, and all that stands of it; what is `pending` of it is written first.
+
+    No more than that: to write has its price, and a map begins its runs by the hundred.
+    """
     run = stores.number(store, NEWEST, (digest, nth))
     if not run:
         return None
+    if pending and any(one.run == run for one in pending):
+        stores.append(store, pending)
+        pending.clear()
     history = History(stores.select(store, "run = ? ORDER BY seq", (run,)), step)
     return run, history.secret, history
 
@@ -280,9 +296,13 @@ def _newest(digest: bytes, ordinal: int, oldest: float, store: sqlite3.Connectio
     return None
 
 
-def _last(store: sqlite3.Connection) -> tuple[int, int]:
-    """The end of the log, and its last run."""
-    return stores.number(store, "SELECT max(seq) FROM entries"), stores.number(store, "SELECT max(run) FROM entries")
+def _last(store: sqlite3.Connection) -> tuple[int, int, Known]:
+    """The end of the log, its last run, and the digests of all runs."""
+    known = Known()
+    for (digest,) in store.execute("SELECT digest FROM entries WHERE kind IN ('run', 'again')"):
+        known.add(digest)
+    last = stores.number(store, "SELECT max(seq) FROM entries"), stores.number(store, "SELECT max(run) FROM entries")
+    return *last, known
 
 
 def _check(mode: str, content: str, max_age: float | None) -> None:
