@@ -125,7 +125,8 @@ def test_too_many_failures(table: Path) -> None:
         "type": "RowError",
         "message": "row 3 (key 'k3') failed: more than max_failures=1 rows failed; the last: not k3",
     }
-    assert (done.document["rows"], done.document["failed"]) == (2, 2)
+    assert done.document["failed"] == 2
+    assert done.document["rows"] in {2, 3}  # the row after it may have been done as well
     assert mapped(table, "picky", "--max-failures", "2", "--key", "id").code == 0
 
 
