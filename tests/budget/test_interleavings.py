@@ -163,13 +163,13 @@ def run_all(seeds: range, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
 
 def test_the_bill_never_passes_a_budget_in_any_interleaving(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries, hedges, cancellations, timeouts, failures of every kind, and budgets in budgets: overshoot 0."""
-    calls, most = run_all(range(2000), monkeypatch)
-    assert calls > 10_000
-    assert most > 80
+    calls, most = run_all(range(500), monkeypatch)
+    assert calls > 2_000
+    assert most > 60
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("part", range(2, 10))
+@pytest.mark.parametrize("part", range(10))
 def test_the_bill_never_passes_a_budget_in_many_more(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other 8,000 of 10,000."""
+    """10,000 in all, a thousand at a time."""
     run_all(range(part * 1000, (part + 1) * 1000), monkeypatch)

@@ -165,8 +165,8 @@ def test_interrupted(table: Path, number: str, code: int) -> None:
         (["--timeout", "-1"], "timeout=-1"),
         (["--max-failures", "-1"], "max_failures=-1"),
         (["--key", "uid"], "row 0 has no column 'uid', which --key names (it has: id, text)"),
-        (["--input", "body"], "row 0 has no column 'body', which --input names (it has: id, text)"),
-        (["--keep", "body"], "row 0 has no column 'body', which --keep names (it has: id, text)"),
+        (["--input", "body"], " has no column 'body', which --input names (it has: id, text)"),
+        (["--keep", "body"], " has no column 'body', which --keep names (it has: id, text)"),
     ],
 )
 def test_wrong_options(table: Path, options: list[str], message: str) -> None:
