@@ -98,9 +98,9 @@ def test_who_waits_for_a_server_that_stays_away_is_told_after_its_patience() -> 
     assert within(server.done, BACK + 3, 120) >= 0.95 * RATE * (120 - BACK - 3)
 
 
-@pytest.mark.parametrize(("status", "patience", "sends"), [(None, 5, 25), (503, 60, 70)], ids=["nobody", "503"])
-def test_where_nobody_ever_answered_five_seconds_are_enough(status: int | None, patience: int, sends: int) -> None:
-    """More likely the address is wrong; a server that refuses is there. The error is of the kind of the last one."""
+@pytest.mark.parametrize("status", [None, 503], ids=["nobody", "503"])
+def test_a_server_that_never_answered_is_given_up_after_five_seconds(status: int | None) -> None:
+    """More likely its address is wrong: the error is of the kind of its own, and tells what the server said."""
     server = Away()
     server.down = lambda _at: True
     last = ConnectError("nobody there") if status is None else StatusError("busy", status=status)
@@ -112,11 +112,11 @@ def test_where_nobody_ever_answered_five_seconds_are_enough(status: int | None, 
 
     server.answer = refuse
     outage(server, until=20.0)
-    assert len(server.came) <= sends
+    assert len(server.came) <= 25
     assert server.came[-1] > 15
     assert {type(error) for error in server.lost} == {type(last)}
     assert {getattr(error, "status", None) for error in server.lost} == {status}
-    assert f"has failed for {patience} s: " in str(server.lost[0])
+    assert "has failed for 5 s: " in str(server.lost[0])
 
 
 def test_without_patience_calls_wait_for_as_long_as_it_takes() -> None:

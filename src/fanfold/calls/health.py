@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from math import inf
 
-from fanfold.errors import StatusError
-
 ROW = 5
 """Failures in a row, with no sign of life between, after which a lane is down."""
 
@@ -33,7 +31,7 @@ class Health:
         self.row = 0
         """Failures in a row."""
         self.known = False
-        """Whether it ever said anything: a server that refuses is there."""
+        """Whether it ever answered."""
         self._pause = FIRST
 
     @property
@@ -50,7 +48,6 @@ class Health:
     def failed(self, error: BaseException, now: float, *, probe: bool, luck: float) -> bool:
         """A send failed; `luck` (0 to 1) spreads the next probe. Gives whether the lane just went down."""
         self.error = error
-        self.known = self.known or isinstance(error, StatusError)
         self.row += 1
         if self.failing_since is None:
             self.failing_since = now
