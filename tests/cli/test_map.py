@@ -321,8 +321,8 @@ def test_rates_are_kept(table: Path) -> None:
         command = ["map", steps, str(table), "-o", str(table.parent / "out.jsonl"), "--json"]
         assert fanfold(*command, "--rpm", "0").code == 2
         began = time.monotonic()
-        assert fanfold(*command, "--rpm", "600").code == 0
-        assert time.monotonic() - began > 0.05
+        assert fanfold(*command, "--rpm", "240").code == 0
+        assert time.monotonic() - began > 0.3
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(5.4, "5 s"), (125.0, "2 min 5 s"), (7500.0, "2 h 5 min")])
