@@ -290,6 +290,8 @@ def test_what_the_screen_says() -> None:
         "calls": "0 of 64 calls in flight",
         "refused": "7 × 429",
     }
+    guessed = msgspec.structs.replace(STANDING, exact=False)
+    assert figures(guessed, Session("fake:").statistics())["rows"] == "1,234 of about 10,000 (12%) rows, 34 failed"
     little = Standing(0, 0, 0, None, Spent(made_up=True), Spent(), 0.0)
     assert list(figures(little, Session("fake:").statistics()).values()) == [
         "0 rows",

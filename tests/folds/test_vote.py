@@ -53,7 +53,7 @@ def test_a_missed_quorum_says_what_is_missing_and_why() -> None:
         "v4": "not in when the vote ended",
     }
     assert isinstance(caught.value.__cause__, ConnectError)
-    assert "2 abstained, 1 failed, 2 not in" in str(caught.value)
+    assert "(2 abstained, 1 failed, 2 not in); v1: ConnectError: no route for 1 (" in str(caught.value)
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0]], ids=str)

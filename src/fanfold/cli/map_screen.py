@@ -86,7 +86,8 @@ def map_screen(out: IO[str], title: str, *, quiet: bool) -> MapScreen:
 def figures(standing: Standing, session: SessionStatistics) -> dict[str, str]:
     """What there is to say, by its name."""
     rows = standing.done + standing.failed
-    of = "" if standing.total is None else f" of {standing.total:,} ({rows / max(1, standing.total):.0%})"
+    about = "" if standing.exact else "about "
+    of = "" if standing.total is None else f" of {about}{standing.total:,} ({rows / max(1, standing.total):.0%})"
     failed = f", {standing.failed:,} failed" if standing.failed else ""
     left = "" if standing.left is None else f", {duration(standing.left)} left"
     found = {"rows": f"{rows:,}{of} rows{failed}", "rate": f"{standing.rate:.1f} rows/s{left}", "cost": money(standing)}

@@ -120,8 +120,8 @@ class Plan(msgspec.Struct, frozen=True):
 class Standing(msgspec.Struct, frozen=True):
     """How a table stands: `done` rows came out well and `failed` ones did not, `before` of both in earlier runs.
 
-    `total` is how many there will be, as far as is known. `spent` is what this run took, and `spent_before` those
-    before it; `seconds` is how long this run has gone on.
+    `total` is how many there will be, as far as is known: `exact`, or from how much of the file was read. `spent` is
+    what this run took, and `spent_before` those before it; `seconds` is how long this run has gone on.
     """
 
     done: int
@@ -131,6 +131,7 @@ class Standing(msgspec.Struct, frozen=True):
     spent: Spent
     spent_before: Spent
     seconds: float
+    exact: bool = True
 
     @property
     def rate(self) -> float:
@@ -203,9 +204,10 @@ class Table:
         if files is None:
             earlier = state.spent
         total: int | None = state.rows + state.failed
+        exact = self._reader is None or self.over or self.plan.choice.sample is not None
         if self._reader is not None:
             total = self.plan.choice.total(self.read, self._reader.fraction, over=self.over)
-        return Standing(state.rows, state.failed, self.before, total, spent, earlier, now() - self.began)
+        return Standing(state.rows, state.failed, self.before, total, spent, earlier, now() - self.began, exact)
 
     # -- on the loop ----------------------------------------------------------------------------------------
 

@@ -205,9 +205,12 @@ class VoteFold(Generic[R]):
         finished = self._finished()
         for name in finished:
             del missing[name]
+        invalid = next((ballot for ballot in self.in_order() if ballot.kind != "valid"), None)
+        first = f"; {invalid.voter}: {missing[invalid.voter]}" if invalid else ""
         raise QuorumError(
             f"{poll.valid} of {poll.n} ballots are valid, and {self.rule!r} needs {poll.terms.quorum} to say "
-            f"anything ({_counts(poll)}): .missing says what went wrong; quorum= sets how many must be valid",
+            f"anything ({_counts(poll)}){first} (.missing says what went wrong with each; quorum= sets how many "
+            "must be valid)",
             finished=finished,
             missing=missing,
         ) from self._cause()
