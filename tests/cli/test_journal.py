@@ -56,6 +56,21 @@ def test_runs_are_listed_and_shown(tmp_path: Path) -> None:
     assert document["calls"][0]["reply"]["texts"]
 
 
+def test_long_lists_of_runs_are_cut_and_searched(tmp_path: Path) -> None:
+    """The newest 50 are shown and the rest counted; --last takes another number, --key finds the runs with a key."""
+    path = tmp_path / "j.db"
+    for n in range(53):
+        recorded(path, "text", key=f"row {n}")
+    listed = fanfold("runs", "--journal", str(path))
+    assert listed.out.count("\n") == 50
+    assert listed.told == "fanfold: 3 earlier runs are not shown; --last 0 shows all"
+    assert "key 'row 52'" in listed.out.splitlines()[-1]
+    assert fanfold("runs", "--journal", str(path), "--last", "0").out.count("\n") == 53
+    found = fanfold("runs", "--journal", str(path), "--key", "row 1", "--json").document
+    assert [(info["run"], info["key"]) for info in found["runs"]] == [(2, "row 1")]
+    assert found["before"] == 0
+
+
 def test_a_journal_is_moved_checked_and_forgotten(tmp_path: Path) -> None:
     """export, import, verify, forget and prune, each with one line that says what was done."""
     path, other, lines = (str(tmp_path / name) for name in ("j.db", "k.db", "lines.jsonl"))

@@ -33,7 +33,7 @@ def test_imported_runs_are_runs_of_their_own(tmp_path: Path) -> None:
     recorded(first, "of the first")
     recorded(second, "of the second")
     assert moving.bring_in(first, lines_of(second)) == 3
-    assert [info.run for info in looking.runs_in(first)] == [1, 2]
+    assert [info.run for info in looking.runs_in(first).runs] == [1, 2]
 
     async def work(journal: Journal) -> str | None:
         return replied(await begun(journal))
@@ -133,7 +133,7 @@ def test_old_runs_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         recorded(path, f"at {when}", key=str(when))
     monkeypatch.setattr("fanfold.journal.forgetting.wall", lambda: 2500.0)
     assert forgetting.prune(path, 1000) == 1
-    assert [info.began for info in looking.runs_in(path)] == [2000.0]
+    assert [info.began for info in looking.runs_in(path).runs] == [2000.0]
     assert forgetting.prune(path, 1000) == 0
 
 
@@ -166,10 +166,10 @@ def test_runs_are_told_in_short(tmp_path: Path) -> None:
         book.end(ValueError("so it was"))
 
     with_journal(path, crash)
-    (info,) = looking.runs_in(path)
+    (info,) = looking.runs_in(path).runs
     assert (info.ended, info.sittings, info.calls, info.failed) == (None, 1, 1, 0)
     with_journal(path, fail)
-    (info,) = looking.runs_in(path)
+    (info,) = looking.runs_in(path).runs
     assert (info.ended, info.sittings, info.calls, info.failed) == ("error", 2, 1, 1)
     assert (info.usage, info.cost.usd) == (Usage(3, 5), 0.5)
     assert looking.show(path, 1).error == "ValueError: so it was"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Literal
 
 import typer
@@ -41,14 +42,22 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 TheJournal = Annotated[str, typer.Argument(metavar="JOURNAL", help="The journal's file.")]
 
 
-def runs(journal: ThePath, json: Json = False) -> None:
+def runs(
+    journal: ThePath,
+    last: Annotated[int, typer.Option(min=0, metavar="N", help="Only the newest N; 0 for all.")] = 50,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Only the runs with this key: STEP/KEY of a row.")
+    ] = None,
+    json: Json = False,
+) -> None:
     """List the runs that a journal holds.
 
     With how each ended, its calls and what it cost; the newest last.
     """
     from fanfold.cli import journals
 
-    raise typer.Exit(settled(lambda: journals.told(lambda: journals.show_runs(journal, as_json=json))))
+    listed = functools.partial(journals.show_runs, journal, last=last, key=key, as_json=json)
+    raise typer.Exit(settled(lambda: journals.told(listed)))
 
 
 def show(

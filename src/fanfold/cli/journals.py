@@ -33,13 +33,15 @@ def told(work: Callable[[], int]) -> int:
         return FAILED
 
 
-def show_runs(path: str, *, as_json: bool) -> int:
-    """List the runs of a journal, the newest last."""
-    found = looking.runs_in(_there(path))
+def show_runs(path: str, *, last: int, key: str | None, as_json: bool) -> int:
+    """List the `last` runs of a journal (0: all), the newest last, or those with this key."""
+    found = looking.runs_in(_there(path), last=last or None, key=key)
     if as_json:
-        sys.stdout.buffer.write(reports.encoded({"runs": found}))
+        sys.stdout.buffer.write(reports.encoded({"runs": found.runs, "before": found.before}))
         return DONE
-    for info in found:
+    if found.before:
+        sys.stderr.write(f"fanfold: {found.before:,} earlier runs are not shown; --last 0 shows all\n")
+    for info in found.runs:
         sys.stdout.write(_line(info) + "\n")
     return DONE
 

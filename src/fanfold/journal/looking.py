@@ -12,6 +12,7 @@ from fanfold.core.records import Call, Cost, Reply, Usage
 from fanfold.errors import UsageError
 from fanfold.journal import store as stores
 from fanfold.journal.entries import Begun, Bill, Ended, Kept
+from fanfold.journal.redaction import Redactor
 
 if TYPE_CHECKING:
     import os
@@ -58,11 +59,20 @@ class RunDetail(msgspec.Struct, frozen=True):
     fans: tuple[dict[str, Any], ...]
 
 
-def runs_in(path: str | os.PathLike[str]) -> list[RunInfo]:
-    """The runs of a journal, the newest last; raises `JournalError`."""
+class Runs(msgspec.Struct, frozen=True):
+    """Runs of a journal, the newest last, and how many came before them that are not among them."""
+
+    runs: list[RunInfo]
+    before: int = 0
+
+
+def runs_in(path: str | os.PathLike[str], *, last: int | None = None, key: str | None = None) -> Runs:
+    """The runs of a journal, or the `last` of them; with `key` those that have it. Raises `JournalError`."""
+    chosen = "SELECT run FROM entries WHERE kind = 'run' AND (?1 IS NULL OR place = ?1) ORDER BY seq"
     with closing(stores.open_to_read(Path(path))) as store:
-        numbers = [number for (number,) in store.execute("SELECT run FROM entries WHERE kind = 'run' ORDER BY seq")]
-        return [_reading(store, number).info() for number in numbers]
+        numbers = [number for (number,) in store.execute(chosen, (None if key is None else Redactor().clean(key),))]
+        before = 0 if last is None else max(0, len(numbers) - last)
+        return Runs([_reading(store, number).info() for number in numbers[before:]], before)
 
 
 def show(path: str | os.PathLike[str], run: int) -> RunDetail:
