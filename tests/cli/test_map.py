@@ -196,6 +196,40 @@ def test_files_that_cannot_be(table: Path) -> None:
     assert names(table.parent) == ["in.jsonl", "mine.csv"]
 
 
+@pytest.mark.parametrize("options", [(), ("--restart",), ("--dry-run",)], ids=" ".join)
+def test_the_input_is_never_written_over(table: Path, options: tuple[str, ...]) -> None:
+    """An output that is the input, under whatever name, is refused, also where --restart would take any other."""
+    before = table.read_bytes()
+    (table.parent / "link.jsonl").symlink_to(table)
+    for out in ("in.jsonl", "../work/in.jsonl", "link.jsonl"):
+        done = mapped(table, "shout", *options, out=out)
+        assert done.code == 2
+        assert "is the input and would be written over: give another output" in done.told
+    failed = table.rename(table.with_name("out.failed.jsonl"))
+    assert "would be written over" in mapped(failed, "shout", *options).told
+    assert failed.read_bytes() == before
+
+
+def test_an_output_that_cannot_be_made(table: Path) -> None:
+    """A directory that is not there, or that is none, is told in one line."""
+    done = mapped(table, "shout", out="no/where/out.csv")
+    assert done.code == 2
+    assert done.told.endswith("no/where: make it, or give another output")
+    (table.parent / "out.csv.partial").mkdir()
+    done = mapped(table, "shout", out="out.csv")
+    assert done.code == 2
+    assert "Is a directory" in done.told
+
+
+def test_a_beginning_without_rows_binds_to_nothing(table: Path) -> None:
+    """Where no row has come of a command, another one with the same output just begins: here the model was misspelt."""
+    steps = file(table.parent.parent, 'main = prompt("{text}")')
+    command = ["map", steps, str(table), "-o", str(table.parent / "out.jsonl")]
+    assert "unknown provider 'fke'" in fanfold(*command, "--model", "fke:a").told
+    assert fanfold(*command, "--model", "fake:").code == 0
+    assert len(read(table.parent / "out.jsonl")) == 6
+
+
 def test_a_changed_model_is_told(table: Path) -> None:
     """Another --model makes another table."""
     steps = file(table.parent.parent, 'main = prompt("{text}")')

@@ -35,6 +35,8 @@ def make_table(build: Callable[[], Plan], options: Mapping[str, Any], *, dry_run
             standing = asyncio.run(job.make(build()))
     except (Exception, KeyboardInterrupt) as error:
         if job.table is None or job.table.files is None:
+            if isinstance(error, OSError):  # a place that cannot be written to
+                raise UsageError(str(error)) from error
             raise
         return job.failed(job.table, error)
     job.done(standing)
@@ -101,8 +103,8 @@ class _Job:
             document["error"] = {"type": type(error).__name__, "message": told}
             sys.stdout.buffer.write(reports.encoded(document))
         say(told)
-        if not self.json and not self.quiet:
-            rows = standing.done + standing.failed
+        rows = standing.done + standing.failed
+        if not self.json and not self.quiet and (rows or standing.spent.calls):
             more = " with a larger --budget" if isinstance(error, BudgetError) else ""
             sys.stderr.write(
                 f"{rows:,} rows are kept in {table.places.log}; the same command{more} goes on from there\n"

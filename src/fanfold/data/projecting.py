@@ -34,6 +34,7 @@ def project(plan: Plan, session: Session) -> Projection:
     Raises what `Step.estimate` does, and `UsageError`.
     """
     format_of(plan.out)
+    plan.check_places()
     count, some = _some(plan)
     found = [plan.step.estimate(plan.columns.given(item), session=session) for item in some]
     return Projection(count, len(some), _scaled(sum(found, Estimate()), count / max(1, len(some))))

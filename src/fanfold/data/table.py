@@ -98,6 +98,14 @@ class Plan(msgspec.Struct, frozen=True):
             )
         return msgspec.structs.replace(self.budget, usd=self.budget.usd - cost)
 
+    def check_places(self) -> None:
+        """Raise `UsageError` where the output cannot be where it is to be. It looks at the disk."""
+        if not self.out.parent.is_dir():
+            raise UsageError(f"there is no directory {self.out.parent}: make it, or give another output")
+        written = Places(self.out)
+        if self.source.resolve() in {written.out.resolve(), written.failed.resolve()}:
+            raise UsageError(f"{self.source} is the input and would be written over: give another output")
+
     def made(self) -> Made:
         """What the table is made of; it reads a part of the input."""
         options = {name: value for name, value in self._options().items() if value is not None}
@@ -247,6 +255,7 @@ class Table:
     def _open(self) -> bool:
         """Find out how far it is, and open its files; False where nothing is left to do."""
         places = self.places
+        self.plan.check_places()
         made = self.plan.made()
         found = self._found(made)
         if found is not None and found.phase != "running":
@@ -272,12 +281,20 @@ class Table:
         if found is None and out.exists():
             raise UsageError(f"{out} is there, and not known as this command's: give another, or use --restart")
         changes = [] if found is None else found.made.changes(made)
+        if found is not None and changes and self._is_empty(found):
+            return State(made, spent=found.spent)
         if changes:
             raise UsageError(
                 f"{out} was begun with something else: changed since: {', '.join(changes)}. Use --reuse-unchanged to "
                 "make it anew and ask only what changed, --restart to ask all of it, or give another output"
             )
         return found
+
+    def _is_empty(self, found: State) -> bool:
+        """Whether no row has come of it yet, so that nothing is lost by another beginning."""
+        logs = (self.places.log, self.places.failed_log)
+        begun = found.phase != "running" or found.rows or found.failed
+        return not begun and not any(log.exists() and log.stat().st_size for log in logs)
 
     def _remaining(self) -> Iterator[Item]:
         """The rows that are still to be run, with those read so far counted."""
