@@ -60,7 +60,7 @@ def load_steps(targets: Sequence[str]) -> dict[str, Step[Any, Any]]:
 def model_named(model: str | None, base_url: str | None) -> str:
     """What says which model answers where a step names none."""
     named = model or os.environ.get("FANFOLD_MODEL") or ""
-    return f"{named} at {base_url}" if base_url else named
+    return f"{named} at {base_url}".lstrip() if base_url else named
 
 
 def dollars(usd: float | None) -> Budget | None:
