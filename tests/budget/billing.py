@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from fanfold.calls.amounts import Amount
+from fanfold.calls.budget import Purse
 from fanfold.core.clock import sleep
 from fanfold.core.records import Reply, Request, Usage
 from fanfold.core.scope import current
@@ -38,7 +39,7 @@ class Billed:
         self.calls = 0
         self.answered = 0
         self.bills: dict[int, Amount] = {}
-        """By the purses that the call was made under."""
+        """By the purses that the call was made under, by their ids: who asks keeps them alive."""
         self.most = 0
         self.flying = 0
 
@@ -89,6 +90,8 @@ class Billed:
         scope = current()
         if scope is not None and scope.purse is not None:
             for till in scope.purse.chain():
+                if not isinstance(till, Purse):
+                    continue  # a pocket does not live as long, and its id may become a purse's
                 self.bills[id(till)] = self.bills.get(id(till), Amount()) + amount
 
     @property

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from fanfold import Budget, OpenAI, Session, map_over, prompt, race, sample, vote
-from fanfold.calls.budget import BudgetStatistics
 from fanfold.core.clock import sleep
 from fanfold.errors import BudgetError, FanfoldError
 from fanfold.testing import ModelServer, SimulatedModel, no_leaks, run_virtual
 
 PRICE = (1.0, 4.0)
-ITEMS = [f"item number {at}" for at in range(1000)]
+FIVE_CENTS = Budget(usd=0.05)
+ITEMS = [f"item number {at}" for at in range(1480)]
+"""So many that a map over them costs twenty cents, by the server's bill."""
+
 ASK = prompt("Say something of {input}", max_tokens=60)
 
 
@@ -23,8 +25,8 @@ def words(request: Any) -> str:
     return "word " * 30
 
 
-async def a_map(mode: Any, items: list[str]) -> tuple[Any, Any, BudgetStatistics | None]:
-    """A map over items under a budget of five cents: the server's bill, how it ended, what the session held."""
+async def a_map(mode: Any, budget: Budget | None) -> tuple[Any, Any]:
+    """The map of twenty cents under a budget: the server's bill, and how it ended."""
     async with (
         ModelServer(words, price=PRICE, latency=0.01) as server,
         Session(OpenAI("m", base_url=server.url, price=PRICE), max_in_flight=256) as session,
@@ -32,28 +34,68 @@ async def a_map(mode: Any, items: list[str]) -> tuple[Any, Any, BudgetStatistics
     ):
         ended: Any
         try:
-            ended = await map_over(ASK, if_unaffordable=mode).run(items, session=session, budget=Budget(usd=0.05))
+            ended = await map_over(ASK, if_unaffordable=mode).run(ITEMS, session=session, budget=budget)
         except BudgetError as error:
             ended = error
-        return server.bill, ended, session.statistics().budget
+        return server.bill, ended
+
+
+def test_without_a_budget_the_map_costs_twenty_cents() -> None:
+    """By the server's bill."""
+    bill, run = asyncio.run(a_map("refuse", None))
+    assert bill.usd == pytest.approx(0.20, rel=0.01)
+    assert run.cost.usd == pytest.approx(bill.usd)
 
 
 def test_a_map_of_twenty_cents_shrinks_to_a_budget_of_five() -> None:
     """The server's bill is between 80 and 100 % of the budget."""
-    items = ITEMS * 2
-    bill, run, _ = asyncio.run(a_map("shrink", items))
-    assert len(items) * bill.usd / bill.calls == pytest.approx(0.20, rel=0.5)
+    bill, run = asyncio.run(a_map("shrink", FIVE_CENTS))
     assert 0.8 * 0.05 <= bill.usd <= 0.05
-    assert len(run.output) + len(run.detail.missing) == len(items)
+    assert len(run.output) + len(run.detail.missing) == len(ITEMS)
     assert run.cost.usd == pytest.approx(bill.usd)
 
 
 def test_a_map_of_twenty_cents_is_refused_under_a_budget_of_five() -> None:
     """Nothing is sent, and the error says what would have been affordable."""
-    bill, error, _ = asyncio.run(a_map("refuse", ITEMS * 2))
+    bill, error = asyncio.run(a_map("refuse", FIVE_CENTS))
     assert bill.calls == 0
     assert 100 < error.affordable < 400
-    assert f"(affordable: {error.affordable} of 2000 branches" in str(error)
+    assert f"(affordable: {error.affordable} of {len(ITEMS)} branches" in str(error)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_maps_of_twenty_cents_that_are_cancelled_never_pass_a_budget_of_five(seed: int) -> None:
+    """Four of them, one after another in one budget, up to 256 calls at a time, each cut at some moment under way."""
+
+    async def main() -> None:
+        chance = random.Random(seed)
+        peaks: list[int] = []
+        async with (
+            ModelServer(words, price=PRICE, latency=0.01, seed=seed) as server,
+            Session(
+                OpenAI("m", base_url=server.url, price=PRICE),
+                max_in_flight=256,
+                budget=FIVE_CENTS,
+                on_event=lambda _: peaks.append(session.gate.in_use),
+            ) as session,
+            no_leaks(session),
+        ):
+            brief = prompt("Say something of {input}", max_tokens=30)
+            for _ in range(4):
+                run = asyncio.ensure_future(map_over(brief, if_unaffordable="shrink").run(ITEMS, session=session))
+                enough = server.statistics().requests + chance.randint(20, 100)
+                while server.statistics().requests < enough and not run.done():
+                    await sleep(0.001)
+                run.cancel()
+                await asyncio.wait([run])
+            held = session.statistics().budget
+            assert held is not None
+            assert held.usd is not None
+            assert held.usd.reserved == 0
+            assert 0.2 * 0.05 < server.bill.usd <= held.usd.charged <= 0.05
+            assert max(peaks) > 200
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("seed", range(3))
