@@ -4,8 +4,9 @@
 
 Each run is a fresh server in a process of its own and a client in another. `limited`: 2,000 calls at a server that
 takes so many requests and tokens a second. `stragglers`: fans of ten, where 3 % of the first tokens come late.
-`outage`: 2,000 calls, and for 20 s the server answers 503. The bill is the server's own count. The peers run in
-environments of their own (`make bench-peers` makes them), since their needs exclude each other.
+`outage`: 2,000 calls, and for 20 s the server answers 503. A client that has not come to its end after four minutes is
+ended: its fans under way count with the time that they had, and their calls as failed. The bill is the server's own
+count. The peers run in environments of their own (`make bench-peers` makes them), since their needs exclude each other.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import os
 import statistics
 import sys
@@ -20,6 +22,8 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from peers.workload import PATIENCE
 
 from fanfold.testing.server.apart import apart
 
@@ -35,6 +39,9 @@ RATE = 100.0
 
 TOKENS = 13_500.0
 """Tokens a second that it takes, and holds, metered when it admits a call: input and `max_tokens`, some 130 a call."""
+
+LONGEST = PATIENCE + 30.0
+"""Seconds after which a client is ended that has not even reported that its patience is over."""
 
 
 @dataclass(frozen=True)
@@ -100,12 +107,13 @@ async def outcome(client: str, scenario: Scenario, seed: int) -> Outcome:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        said, _ = await process.communicate()
+        said, ended = await _said(process)
         bill = await asyncio.to_thread(_bill, url)
-    if process.returncode:
-        raise SystemExit(f"{client} did not come to its end; is its environment there? `make bench-peers` makes it")
-    report = json.loads(said.decode().splitlines()[-1])
-    calls = scenario.work["fans"] * 10
+    if not said and not ended:
+        raise SystemExit(f"{client} made no report; is its environment there? `make bench-peers` makes it")
+    fans = scenario.work["fans"]
+    calls = fans * 10
+    report = json.loads(said.splitlines()[-1]) if said else _unreported(fans, int(bill["by_status"].get("200", 0)))
     cuts = statistics.quantiles(report["fans"], n=100, method="inclusive")
     return Outcome(
         report["wall"] / scenario.ideal,
@@ -118,6 +126,21 @@ async def outcome(client: str, scenario: Scenario, seed: int) -> Outcome:
         bill["usd"],
         report["cpu"],
     )
+
+
+async def _said(process: asyncio.subprocess.Process) -> tuple[str, bool]:
+    """What a client reports, and whether it had to be ended: one that heeds its own patience reports before."""
+    saying = asyncio.create_task(process.communicate())
+    _, late = await asyncio.wait([saying], timeout=LONGEST)
+    if late:
+        process.kill()
+    said, _ = await saying
+    return said.decode(), bool(late)
+
+
+def _unreported(fans: int, answered: int) -> dict[str, Any]:
+    """The report of a client that was ended before it made one: what the server did not answer has failed."""
+    return {"wall": LONGEST, "cpu": math.nan, "fans": [LONGEST] * fans, "failed": fans * 10 - answered}
 
 
 def _bill(url: str) -> dict[str, Any]:
