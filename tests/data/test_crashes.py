@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from fanfold.calls.pricing import PER_MESSAGE
+from fanfold.calls.tab import PARTS
+from fanfold.data.state import read_state
 from fanfold.models.recordings import recordings
 from fanfold.testing import ModelServer
+from tests.cli.calling import finish
 from tests.data.crashing import Job, kill_points
 from tests.data.tables import column, read, write_rows
 
@@ -126,3 +130,45 @@ def test_votes_that_stop_early_killed_three_times(tmp_path: Path) -> None:
     bill, whole, bound = kill_votes(tmp_path, "", 150)
     assert whole <= 750
     assert bill <= 750 + bound
+
+
+PRICE = (1.0, 4.0)
+PRICED = 'main = prompt("{text}", max_tokens=20, model=OpenAI(name="m", base_url=URL, api_key="k", price=(1.0, 4.0)))\n'
+BUDGET = 0.005
+MOST = (len("row 999") + PER_MESSAGE) * PRICE[0] / 1e6 + 20 * PRICE[1] / 1e6
+"""USD that one call can come to at most."""
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("journal", [WITH, WITHOUT])
+def test_killed_three_times_it_never_passes_its_budget(tmp_path: Path, journal: tuple[str, ...]) -> None:
+    """The server's bill of all runs is at most the budget.
+
+    A kill counts what was on the wire in full, and at most one part in 200 of the budget that was not spent.
+    """
+    with ModelServer(say, latency=0.02, price=PRICE) as server:
+        job = Job(tmp_path, server, 1000, 4, PRICED, (*journal, "--budget", str(BUDGET)))
+        for asked in (30, 60, 90):
+            assert job.stop(asked, signal.SIGKILL)[0] == -signal.SIGKILL
+        ended = finish(job.start())
+        assert ended.code != 0
+        assert "budget" in ended.err
+        job.until_quiet()
+        bill = server.bill.usd
+        assert bill <= BUDGET
+        assert bill >= BUDGET - MOST - 3 * (job.in_flight * MOST + BUDGET / PARTS)
+        assert finish(job.start()).code != 0
+        assert server.bill.usd == pytest.approx(bill, abs=MOST)
+        assert server.bill.usd <= BUDGET
+
+
+@pytest.mark.timing
+def test_stopped_it_knows_what_it_was_charged(tmp_path: Path) -> None:
+    """After Ctrl-C nothing is lost to caution: the state says what was charged, cut-off calls in full."""
+    with ModelServer(say, latency=0.03, price=PRICE) as server:
+        job = Job(tmp_path, server, 200, 4, PRICED, ("--budget", "1"))
+        assert job.stop(50, signal.SIGINT)[0] == 130
+        job.until_quiet()
+        state = read_state(tmp_path / "out.jsonl.state.json")
+        assert state is not None
+        assert server.bill.usd <= state.tab <= server.bill.usd + job.in_flight * MOST

@@ -53,6 +53,8 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
         await lane.enter(sending)
         sending.entered = True
         try:
+            if lease is not None:
+                await lease.fly()
             scope.check()  # again: the wait for the turn may have outlived it
             timer.start()
             if passage.policy.idle_timeout is None:

@@ -24,6 +24,8 @@ from fanfold.errors import BudgetError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from fanfold.calls.tab import Tab
+
 IfUnaffordable = Literal["refuse", "shrink"]
 """What becomes of a fan whose worst case the budget does not cover: an error before its first call, or less of it."""
 
@@ -54,13 +56,17 @@ class Till:
 
     `leases` counts the leases under it that are not settled, and `waits` those who wait for money under it. `ceiling`
     is the `max_tokens` of calls that name none (None: no budget around counts tokens), and `counts_money` says whether
-    one around counts dollars. `depth` is the number of begun branches around it that have a pocket.
+    one around counts dollars. `tab` is where what is spent has to be written down before it is, and `flying` the worst
+    case, in picodollars, of the sends for which that was done. `depth` is the number of begun branches around it that
+    have a pocket.
     """
 
     def __init__(self, outer: Till | None) -> None:
         self.outer = outer
         self.leases = 0
         self.waits = 0
+        self.flying = 0
+        self.tab: Tab | None = None if outer is None else outer.tab
         self.depth: int = 0 if outer is None else outer.depth
         self.ceiling: int | None = None if outer is None else outer.ceiling
         self.counts_money: bool = outer is not None and outer.counts_money
@@ -212,6 +218,13 @@ class Purse(Till):
         return Spending(limit / scale, charged / scale, reserved / scale, left / scale)
 
 
+def on_tab(purse: Till | None, tab: Tab) -> None:
+    """Let `tab` be written for `purse`, before anything is paid from it; for a purse without dollars there is none."""
+    if isinstance(purse, Purse) and purse.limit.picos is not None:
+        purse.tab = tab
+        tab.purse = purse
+
+
 def purse_of(budget: Budget | None, outer: Till | None) -> Till | None:
     """A purse for `budget` inside `outer`; without a budget, `outer`."""
     return outer if budget is None else Purse(check_budget(budget), outer)
@@ -319,12 +332,22 @@ class Pocket(Till):
 class Lease:
     """The worst case of one send, taken; `settle` it exactly once."""
 
-    __slots__ = ("open", "till", "worst")
+    __slots__ = ("flying", "open", "till", "worst")
 
     def __init__(self, till: Till, worst: Amount) -> None:
         self.till = till
         self.worst = worst
         self.open = True
+        self.flying = 0
+
+    async def fly(self) -> None:
+        """Its send goes out now: where there is a tab, return once it is written down that this may be paid."""
+        tab = self.till.tab
+        if tab is not None:
+            self.flying = self.worst.picos
+            for till in self.till.chain():
+                till.flying += self.flying
+            await tab.cover()
 
     def settle(self, spent: Amount) -> None:
         """Charge what was spent and give back the rest; raises RuntimeError where that was done before."""
@@ -339,6 +362,7 @@ class Lease:
         self.open = False
         for till in self.till.chain():
             till.leases -= 1
+            till.flying -= self.flying
 
 
 class Shortage(msgspec.Struct, frozen=True):

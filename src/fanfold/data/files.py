@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanfold.calls.amounts import PICO
 from fanfold.core.clock import now
 from fanfold.data.choosing import Numbers
 from fanfold.data.columns import ROW, Columns, Item
 from fanfold.data.formats import publish, replace
 from fanfold.data.jsonl import JsonLines, line_of
 from fanfold.data.logs import Log
-from fanfold.data.state import Phase, Spent, State, write_state
+from fanfold.data.state import Phase, Spent, State, most_of, write_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -69,6 +70,7 @@ class Files:
         self.state = state
         self.journaled = journaled
         self.earlier = state.spent
+        self.earlier_tab = state.most
         self.spent = Spent()
         self.log = Log(places.log)
         try:
@@ -117,6 +119,24 @@ class Files:
         """Count what rows took, written or not."""
         self.spent = sum(map(spent_on, rows), self.spent)
         self.state = msgspec.structs.replace(self.state, spent=self.earlier + self.spent)
+
+    def promise(self, picos: int) -> None:
+        """Let the disk know that this run may spend so many picodollars; they are not spent before."""
+        self._owe(picos / PICO)
+        write_state(self.places.state, self.state)
+
+    def end(self, ready: Sequence[Row[Any]], lost: Sequence[Row[Any]], picos: int) -> None:
+        """This run has ended: write what is `ready`, and count what was `lost`.
+
+        So much was charged to its budget; one without a budget is known by what its rows cost.
+        """
+        if ready:
+            self.write(ready)
+        self.charge(lost)
+        self._owe(max(picos / PICO, most_of(self.spent.paid)))
+
+    def _owe(self, usd: float) -> None:
+        self.state = msgspec.structs.replace(self.state, tab=self.earlier_tab + usd)
 
     def sync(self, phase: Phase = "running") -> None:
         """Let the rows reach the disk, and the state with them."""

@@ -75,14 +75,29 @@ class Spent(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """The state of a table: its rows that came out well and its `failed` ones, in all runs so far."""
+    """The state of a table: its rows that came out well and its `failed` ones, in all runs so far.
+
+    `tab` is the most, in USD, that all runs may have spent so far; it is written before it is spent. `spent` is what is
+    known of that by the rows that were written.
+    """
 
     made: Made
     phase: Phase = "running"
     rows: int = 0
     failed: int = 0
     spent: Spent = Spent()
+    tab: float = 0.0
     version: int = VERSION
+
+    @property
+    def most(self) -> float:
+        """USD that all runs may have spent so far."""
+        return max(self.tab, most_of(self.spent.cost))
+
+
+def most_of(cost: Cost) -> float:
+    """USD that something may have cost; of a cost that has no upper end, the least."""
+    return cost.at_least if cost.at_most is None else cost.at_most
 
 
 def read_state(path: Path) -> State | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from fanfold.calls.amounts import Budget
+from fanfold.calls.tab import Tab
 from fanfold.core.clock import now
 from fanfold.data.choosing import Choice, remaining
 from fanfold.data.columns import Columns, Item
@@ -75,7 +76,7 @@ class Plan(msgspec.Struct, frozen=True):
             on_error=self.on_error,
             max_failures=self.max_failures,
             timeout=self.timeout,
-            budget=self._left(state.spent),
+            budget=self._left(state),
             # Without a journal a row that is done and not written would be paid again after a crash.
             window=None if self.journal else 1,
             given=self.columns.given,
@@ -87,16 +88,16 @@ class Plan(msgspec.Struct, frozen=True):
             raise UsageError(f"{failed} rows have failed, more than --max-failures {most}: allow more, or --restart")
         return msgspec.structs.replace(terms, max_failures=most - failed)
 
-    def _left(self, spent: Spent) -> Budget | None:
-        """The budget without what earlier runs cost; of a cost that is not known exactly, the most."""
+    def _left(self, state: State) -> Budget | None:
+        """The budget without what earlier runs may have spent."""
         if self.budget is None or self.budget.usd is None:
             return self.budget
-        cost = spent.cost.at_least if spent.cost.at_most is None else spent.cost.at_most
-        if cost >= self.budget.usd:
+        if state.most >= self.budget.usd:
+            most = "" if state.most <= (state.spent.cost.at_most or 0) else f", and may have cost ${state.most:.6f}"
             raise UsageError(
-                f"the budget of ${self.budget.usd:.6f} is spent: earlier runs cost {spent.cost}; give more"
+                f"the budget of ${self.budget.usd:.6f} is spent: earlier runs cost {state.spent.cost}{most}; give more"
             )
-        return msgspec.structs.replace(self.budget, usd=self.budget.usd - cost)
+        return msgspec.structs.replace(self.budget, usd=self.budget.usd - state.most)
 
     def check_places(self) -> None:
         """Raise `UsageError` where the output cannot be where it is to be. It looks at the disk."""
@@ -221,15 +222,16 @@ class Table:
 
     async def _run(self, session: Session) -> None:
         plan, files = self.plan, self._opened()
-        terms = plan.terms(files.state)
+        tab = Tab(lambda most: self._blocking(partial(files.promise, most)))
+        terms = msgspec.structs.replace(plan.terms(files.state), tab=tab)
         rows: Rows[Any] = Rows(plan.step, self._items(), session, terms)
         try:
             async with rows:
                 async for row in rows:
                     await self._write([row, *rows.ready()])
         finally:
-            await asyncio.shield(self._write(rows.ready()))
-            files.charge(rows.lost())
+            end = partial(files.end, rows.ready(), rows.lost(), tab.charged)
+            await asyncio.shield(self._blocking(end))
 
     async def _write(self, rows: list[Row[Any]]) -> None:
         if rows:

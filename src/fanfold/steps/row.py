@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from fanfold.calls.amounts import Budget, check_budget
+from fanfold.calls.tab import Tab
 from fanfold.core.records import Cost, Usage
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import UsageError
@@ -67,8 +68,8 @@ class RowsStatistics(msgspec.Struct, frozen=True):
 class Terms(msgspec.Struct, frozen=True):
     """How to map: which rows may run at once, what a failed one does, in which order they are handed over.
 
-    `timeout` is seconds a row, `budget` what all rows together may spend. `window` is the most rows that have begun and
-    were not handed over; `given` makes the step's input of a row.
+    `timeout` is seconds a row, `budget` what all rows together may spend, and `tab` where that is written down before.
+    `window` is the most rows that have begun and were not handed over; `given` makes the step's input of a row.
     """
 
     key: Key = None
@@ -78,6 +79,7 @@ class Terms(msgspec.Struct, frozen=True):
     max_failures: int | None = None
     timeout: float | None = None
     budget: Budget | None = None
+    tab: Tab | None = None
     window: int | None = None
     given: Callable[[Any], Any] | None = None
 

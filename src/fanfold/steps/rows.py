@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
-from fanfold.calls.budget import purse_of
+from fanfold.calls.budget import on_tab, purse_of
 from fanfold.core.clock import now
 from fanfold.core.door import run_sync
 from fanfold.core.fan import gone
@@ -182,6 +182,8 @@ class _Work(Generic[Out]):
         inside = around is not None and self.session in {None, around.run.session}
         self.session = session = await session_for(around.run.session if inside and around else self.session)
         self.purse = purse_of(self.terms.budget, around.purse if inside and around else session.purse)
+        if self.terms.tab is not None:
+            on_tab(self.purse, self.terms.tab)
         self.journaled = session.journal is not None and session.journal.mode == "resume"
         terms = self.terms
         self.limit = terms.max_in_flight or session.statistics().slots.limit * (2 if self.journaled else 1)
