@@ -31,7 +31,10 @@ InputColumn = Annotated[
 ]
 Key = Annotated[
     str | None,
-    typer.Option(metavar="COLUMN", help="The column that names a row, each another; default: the row's number."),
+    typer.Option(
+        metavar="COLUMN",
+        help="The column that names a row, each another (a second row of a name fails); default: the row's number.",
+    ),
 ]
 KeepColumns = Annotated[
     str, typer.Option("--keep", metavar="all|none|A,B,…", help="The columns of the input that the output has, too.")

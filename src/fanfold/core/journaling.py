@@ -10,11 +10,38 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from fanfold.core.records import Call, Reply, Why
+from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
     import asyncio
 
     from fanfold.core.records import Draw
+
+
+class RowKey(msgspec.Struct, frozen=True):
+    """What the run of a row is known by: the names of its `step` and of itself, its `key`.
+
+    A key names one row, so it also says which `row` (counted from 0) of which `map` it is; a map that is made in
+    several sittings is one map.
+    """
+
+    step: str
+    key: str
+    row: int
+    map: str
+
+    @property
+    def text(self) -> str:
+        """The key of the run."""
+        return f"{self.step}/{self.key}"
+
+    def check(self, row: int | None, of: str) -> None:
+        """Raise `UsageError` where the key belongs to another row of the same map: that `row` of the map `of`."""
+        if self.map == of and row is not None and row != self.row:
+            raise UsageError(
+                f"rows {row} and {self.row} have the same key {self.key!r}, and what is kept of a row is found by its "
+                "key: choose one that is another in each row, or none"
+            )
 
 
 class Found(msgspec.Struct, frozen=True):

@@ -79,6 +79,7 @@ class State(msgspec.Struct, frozen=True):
 
     `tab` is the most, in USD, that all runs may have spent so far; it is written before it is spent. `spent` is what is
     known of that by the rows that were written.
+    `map` names this making of it: another one may give a key to another row.
     """
 
     made: Made
@@ -87,6 +88,7 @@ class State(msgspec.Struct, frozen=True):
     failed: int = 0
     spent: Spent = Spent()
     tab: float = 0.0
+    map: str = ""
     version: int = VERSION
 
     @property

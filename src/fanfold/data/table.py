@@ -13,7 +13,7 @@ import msgspec
 
 from fanfold.calls.amounts import Budget
 from fanfold.calls.tab import Tab
-from fanfold.core.clock import now
+from fanfold.core.clock import chance, now
 from fanfold.data.choosing import Choice, remaining
 from fanfold.data.columns import Columns, Item
 from fanfold.data.files import Files, Places, settle
@@ -80,6 +80,8 @@ class Plan(msgspec.Struct, frozen=True):
             # Without a journal a row that is done and not written would be paid again after a crash.
             window=None if self.journal else 1,
             given=self.columns.given,
+            number=_number,
+            map=state.map,
         )
         if self.max_failures is None:
             return terms
@@ -265,7 +267,8 @@ class Table:
             self.before = found.rows + found.failed
             return False
         self._reader = open_rows(self.plan.source)
-        self.files = Files(places, self.plan.columns, found or State(made), journaled=self.plan.journal)
+        begun = found or State(made, map=chance().randbytes(8).hex())
+        self.files = Files(places, self.plan.columns, begun, journaled=self.plan.journal)
         if self._found(made) != found:
             raise UsageError(f"another process has just been writing {self.plan.out}: look, and try again")
         if found is None:
@@ -319,3 +322,7 @@ class Table:
             if self.files.state.phase == "running":
                 self.files.sync()
             self.files.close()
+
+
+def _number(item: Item) -> int:
+    return item.number

@@ -33,7 +33,7 @@ class History:
 
     `step` is the fingerprint of the step that runs now: what an earlier version of it folded is left out, for another
     rule would have folded something else. `changed` says that the last one to run was another, and `ended` that this
-    one ended well.
+    one ended well. `row` and `map` say which row it was begun for.
     """
 
     def __init__(self, entries: Iterable[Entry], step: str) -> None:
@@ -43,6 +43,8 @@ class History:
         self.fans: dict[tuple[str, int], Entry] = {}
         self.values: dict[tuple[str, int, bytes], Entry] = {}
         self.changed = self.ended = False
+        self.row: int | None = None
+        self.map = ""
         for entry in entries:
             if entry.kind in {"run", "again"}:
                 self._begin(entry, step)
@@ -54,7 +56,9 @@ class History:
     def _begin(self, entry: Entry, step: str) -> None:
         if entry.kind == "run":
             self.secret = bytes.fromhex(_begun(entry.body).fences)
-        self.changed = _again(entry.body).step != step
+        begun = _again(entry.body)
+        self.changed = begun.step != step
+        self.row, self.map = begun.row, begun.map
         self.ended = self.ended and not self.changed
 
     def _add(self, entry: Entry) -> None:

@@ -68,19 +68,26 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Begun(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A run: the fingerprint of its `step`, the digest of what was `given`, the secret that makes its `fences`."""
+    """A run: the fingerprint of its `step`, the digest of what was `given`, the secret that makes its `fences`.
+
+    The run of a row with a key of its own says which `row` of which `map` it is.
+    """
 
     name: str
     step: str
     given: str
     fences: str
     mode: str = ""
+    row: int | None = None
+    map: str = ""
 
 
 class Again(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A run that is taken up again, by a step with this fingerprint."""
+    """A run that is taken up again, by a step with this fingerprint, for this `row`."""
 
     step: str
+    row: int | None = None
+    map: str = ""
 
 
 class Ended(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from fanfold.core.clock import chance, wall
+from fanfold.core.journaling import RowKey
 from fanfold.errors import JournalError, ReplayMiss, UsageError
 from fanfold.journal import store as stores
 from fanfold.journal.book import History, RunBook, found_in
@@ -85,7 +86,7 @@ class Journal:
         self._writer: Writer | None = None
         self._reader: Worker | None = None
         self._open_runs: set[int] = set()
-        self._keys: set[str | None] = set()
+        self._keys: dict[str | None, RowKey | None] = {}
         self._since = self._last_run = 0
         self._known = Known()
         self._replayed: dict[bytes, int] = {}
@@ -159,29 +160,31 @@ class Journal:
 
     # -- runs -----------------------------------------------------------------------------------------------
 
-    async def begin(self, name: str, step: str, given: bytes, key: str | None) -> Book:
+    async def begin(self, name: str, step: str, given: bytes, key: str | RowKey | None) -> Book:
         """Open the book of a run of the step `name` with the fingerprint `step`, on the input with the digest `given`.
 
-        Raises `ReplayMiss` where a replay has no such run, and `UsageError` for a `key` that is under way.
+        Raises `ReplayMiss` where a replay has no such run, and `UsageError` for a `key` that is under way, or that of
+        another row of the same map.
         """
+        row, key = (key, key.text) if isinstance(key, RowKey) else (None, key)
         digest = digest_of(b"run", name.encode(), given) if key is None else digest_of(b"key", key.encode())
-        begun = Begun(name, step, given.hex(), chance().randbytes(16).hex(), self.mode)
+        begun = Begun(name, step, given.hex(), chance().randbytes(16).hex(), self.mode, *_numbered(row))
         if self.mode == "replay":
             return await self._replay(digest, begun, key)
         writer = self._owned()
-        asked = _Asked(digest, begun, key or "", None if key is not None else self._since, self.mode == "resume")
-        self._claim(key)
+        asked = _Asked(digest, begun, key or "", None if key is not None else self._since, self.mode == "resume", row)
+        self._claim(key, row)
         try:
             run, secret, history = await writer.begin(partial(self._begin, asked, writer.entry))
         except BaseException:
-            self._keys.discard(key)
+            self._keys.pop(key, None)
             raise
         return self._book(run, secret, history, key)
 
     def ended(self, book: RunBook) -> None:
         """A run is not under way any more."""
         self._open_runs.discard(book.run)
-        self._keys.discard(book.key)
+        self._keys.pop(book.key, None)
 
     def write(self, draft: Draft) -> asyncio.Future[None]:
         """Append an entry; raises `JournalError`."""
@@ -221,16 +224,16 @@ class Journal:
             if asked.since is not None:
                 begun = sum(one.digest == asked.digest and one.kind in {"run", "again"} for one in pending)
                 nth = begun + stores.number(store, SITTING, (asked.digest, asked.since))
-            elif asked.resumes and _stands_in(pending, asked.digest):
+            elif (asked.resumes or asked.row) and _stands_in(pending, asked.digest):
                 stores.append(store, pending)  # the run may have ended a moment ago
                 pending.clear()
-            if asked.resumes:
-                found = _recorded(asked.digest, nth, asked.begun.step, store, pending)
+            if asked.resumes or asked.row:
+                found = _earlier(asked, nth, store, pending)
         self._known.add(asked.digest)
         if found is None:
             self._last_run += 1
         run = self._last_run if found is None else found[0]
-        content: Begun | Again = asked.begun if found is None else Again(asked.begun.step)
+        content: Begun | Again = asked.begun if found is None else Again(asked.begun.step, *_numbered(asked.row))
         kind: Kind = "run" if found is None else "again"
         pending.append(entry(Draft(kind, run, asked.named, nth, nth, asked.digest, wall(), content)))
         return (run, bytes.fromhex(asked.begun.fences), None) if found is None else found
@@ -239,11 +242,14 @@ class Journal:
         self._open_runs.add(run)
         return RunBook(self, run, secret, history, key=key, replays=self.mode == "replay")
 
-    def _claim(self, key: str | None) -> None:
+    def _claim(self, key: str | None, row: RowKey | None) -> None:
         if key in self._keys:
+            other = self._keys[key]
+            if row is not None and other is not None:
+                row.check(other.row, other.map)
             raise UsageError(f"the run with key={key!r} is under way: a key names one run")
         if key is not None:
-            self._keys.add(key)
+            self._keys[key] = row
 
     def _owned(self) -> Writer:
         if self._writer is None:
@@ -254,7 +260,8 @@ class Journal:
 class _Asked(NamedTuple):
     """What is asked of the file when a run begins.
 
-    `since` is the end of the log when this sitting began (None: the key names one run, whichever sitting).
+    `since` is the end of the log when this sitting began (None: the key names one run, whichever sitting). `row` is
+    the row that the run is.
     """
 
     digest: bytes
@@ -262,11 +269,27 @@ class _Asked(NamedTuple):
     named: str
     since: int | None
     resumes: bool
+    row: RowKey | None
+
+
+def _numbered(row: RowKey | None) -> tuple[int | None, str]:
+    """Which row a run is, as its entry says it."""
+    return (None, "") if row is None or not row.map else (row.row, row.map)
 
 
 def _stands_in(pending: Sequence[Entry], digest: bytes) -> bool:
     """Whether a run with this digest is about to be written."""
     return any(one.digest == digest and one.kind in {"run", "again"} for one in pending)
+
+
+def _earlier(
+    asked: _Asked, nth: int, store: sqlite3.Connection, pending: list[Entry]
+) -> tuple[int, bytes, History] | None:
+    """The run that is taken up again; raises `UsageError` where it is that of another row of the same map."""
+    found = _recorded(asked.digest, nth, asked.begun.step, store, pending)
+    if found is not None and asked.row is not None:
+        asked.row.check(found[2].row, found[2].map)
+    return found if asked.resumes else None
 
 
 def _recorded(

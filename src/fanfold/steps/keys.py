@@ -13,6 +13,7 @@ from fanfold.steps.fingerprints import fingerprint
 from fanfold.steps.templates import plain
 
 if TYPE_CHECKING:
+    from fanfold.core.journaling import RowKey
     from fanfold.core.scope import Scope
     from fanfold.session import Session
     from fanfold.steps.step import Step
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _known: weakref.WeakKeyDictionary[Step[Any, Any], str] = weakref.WeakKeyDictionary()
 
 
-async def open_book(root: Scope, session: Session, step: Step[Any, Any], given: Any, key: str | None) -> None:
+async def open_book(root: Scope, session: Session, step: Step[Any, Any], given: Any, key: str | RowKey | None) -> None:
     """Open the book of the run that begins at `root`, where its session has a journal.
 
     Raises `UsageError` for an input that nobody could tell again, and what the journal raises.

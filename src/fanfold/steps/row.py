@@ -69,7 +69,9 @@ class Terms(msgspec.Struct, frozen=True):
     """How to map: which rows may run at once, what a failed one does, in which order they are handed over.
 
     `timeout` is seconds a row, `budget` what all rows together may spend, and `tab` where that is written down before.
-    `window` is the most rows that have begun and were not handed over; `given` makes the step's input of a row.
+    `window` is the most rows that have begun and were not handed over; `given` makes the step's input of a row, and
+    `number` tells its number where rows before it were left out. `map` names a map that is made in several sittings, so
+    that no two of its rows have the same key.
     """
 
     key: Key = None
@@ -82,6 +84,8 @@ class Terms(msgspec.Struct, frozen=True):
     tab: Tab | None = None
     window: int | None = None
     given: Callable[[Any], Any] | None = None
+    number: Callable[[Any], int] | None = None
+    map: str = ""
 
     def __post_init__(self) -> None:
         check_seconds(self.timeout)

@@ -14,9 +14,10 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from fanfold.calls.budget import on_tab, purse_of
-from fanfold.core.clock import now
+from fanfold.core.clock import chance, now
 from fanfold.core.door import run_sync
 from fanfold.core.fan import gone
+from fanfold.core.journaling import RowKey
 from fanfold.core.scope import current
 from fanfold.errors import FatalError, RowError, UsageError
 from fanfold.runs.run import Run, finished
@@ -149,6 +150,7 @@ class _Work(Generic[Out]):
         self.session = session
         self.terms = terms
         self.purse: Till | None = None
+        self.map = terms.map or chance().randbytes(8).hex()
         self.limit = 0
         self.window = 0
         self.feeder: asyncio.Task[None] | None = None
@@ -263,11 +265,11 @@ class _Work(Generic[Out]):
 
     async def _fly(self, number: int, key: str, row: Any, given: Any) -> None:
         """One row, from start to its record."""
-        state = row_state(self.step, self.session)
+        state, name, terms = row_state(self.step, self.session), self._run_key(number, key, row), self.terms
         error: BaseException | None = None
         run: Run[Out]
         try:
-            run = await run_alone(state, self.step, given, self.terms.timeout, key=self._run_key(key), purse=self.purse)
+            run = await run_alone(state, self.step, given, terms.timeout, key=name, purse=self.purse)
         except BaseException as failed:
             error = failed
             run = finished(state, now() - state.began, None, None, failed)
@@ -280,9 +282,12 @@ class _Work(Generic[Out]):
         if not self._finish(record_of(number, key, row, run, error)):
             self.lost.append(record_of(number, key, row, self._unkept(run), error))
 
-    def _run_key(self, key: str) -> str | None:
+    def _run_key(self, number: int, key: str, row: Any) -> RowKey | None:
         """What the journal knows the row's run by; without a key of its own it is known by its input, as any run."""
-        return None if self.terms.key is None else f"{self.step.name}/{key}"
+        if self.terms.key is None:
+            return None
+        told = self.terms.number
+        return RowKey(self.step.name, key, number if told is None else told(row), self.map)
 
     def _unkept(self, run: Run[Out]) -> Run[Out]:
         """A run without the calls that a journal kept, for whoever runs the row again finds those there."""

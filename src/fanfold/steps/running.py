@@ -17,6 +17,7 @@ from fanfold.steps.keys import open_book
 if TYPE_CHECKING:
     from fanfold.calls.amounts import Budget
     from fanfold.calls.budget import Till
+    from fanfold.core.journaling import RowKey
     from fanfold.steps.step import Step
 
 In = TypeVar("In")
@@ -39,7 +40,7 @@ async def run_alone(
     timeout: float | None,
     budget: Budget | None = None,
     *,
-    key: str | None = None,
+    key: str | RowKey | None = None,
     purse: Till | None = None,
 ) -> Run[Out]:
     """Run `step` as the run of `state`; whatever escapes carries the run so far.

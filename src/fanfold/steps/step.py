@@ -192,7 +192,8 @@ class Step(Generic[In_contra, Out_co]):
         stays bounded. At most `max_in_flight` rows run at once (default: as many as calls may be on the wire; with a
         journal twice as many, for its writes take their time). They are handed over in their order, or as they finish
         if not `ordered`; with the order kept, up to eight times as many may have begun. `key` names each row, to the
-        session's journal, too: a field of it, or a function of it; default: its number.
+        session's journal, too: a field of it, or a function of it; default: its number. Under a journal a second row
+        with the same key fails with a `UsageError`, for it would be given the first one's answers.
 
         With `on_error` "fail" the first row that fails ends the map with a `RowError`; with "skip" it is handed over
         with its `error`, and more than `max_failures` (which implies skip) end it. A `FatalError` ends it always. Each
