@@ -6,7 +6,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -364,11 +363,14 @@ def child(folder: Path, point: str, number: int) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
-def die_at(folder: Path, point: str, number: int) -> None:
-    """Die there, go on, and look at what is left."""
+def die_at(folder: Path, point: str, number: int) -> bool:
+    """Die there, go on, and look at what is left; False where there were not so many commits."""
     folder.mkdir()
     numbered(folder / "in.jsonl", 40)
-    assert child(folder, point, number).returncode == -9
+    died = child(folder, point, number)
+    if died.returncode != -9:
+        assert json.loads(died.stdout) < number, died.stderr
+        return False
     done = child(folder, point, 0)
     assert done.returncode == 0, done.stderr
     assert read(folder / "out.jsonl") == [
@@ -377,30 +379,22 @@ def die_at(folder: Path, point: str, number: int) -> None:
     assert (folder / "asked").stat().st_size <= 120 + 4
     with closing(sqlite3.connect(folder / "out.jsonl.journal")) as store:
         assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    return True
 
 
-def commits(folder: Path) -> int:
-    """How many commits the table takes when it is left in peace."""
-    folder.mkdir()
-    numbered(folder / "in.jsonl", 40)
-    count: int = json.loads(child(folder, "before_commit", 0).stdout)
-    assert count > 20
-    return count
-
-
-def everywhere(count: int) -> Iterator[tuple[str, int]]:
-    return ((point, number) for number in range(1, count + 1) for point in ("before_commit", "after_commit"))
-
-
-@pytest.mark.parametrize(("point", "number"), [("before_commit", 1), ("after_commit", 9)])
+@pytest.mark.parametrize(("point", "number"), [("before_commit", 1), ("after_commit", 9), ("before_commit", 25)])
 def test_a_crash_at_a_commit(tmp_path: Path, point: str, number: int) -> None:
     """Before or after a commit of the journal: the table goes on right, and only what was in flight is asked again."""
-    die_at(tmp_path / "t", point, number)
+    assert die_at(tmp_path / "t", point, number)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_a_crash_at_every_commit(tmp_path: Path) -> None:
-    """The same at each one of them."""
-    for point, number in everywhere(min(60, commits(tmp_path / "whole") - 5)):
-        die_at(tmp_path / f"{point}{number}", point, number)
+@pytest.mark.parametrize("point", ["before_commit", "after_commit"])
+def test_a_crash_at_every_commit(tmp_path: Path, point: str) -> None:
+    """The same at each one of them, the last ones too: how many there are differs a little from run to run."""
+    survived, number = 0, 0
+    while survived < 3:
+        number += 1
+        survived = 0 if die_at(tmp_path / str(number), point, number) else survived + 1
+    assert number > 40

@@ -102,10 +102,27 @@ def test_recording_asks_and_writes(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stdout
 
 
+TELLING = """    assert run.calls
+    with open("told.txt", "a") as told:
+        told.write(document(run))
+"""
+
+
 @pytest.mark.long
+@pytest.mark.timeout(400)
 def test_the_example_passes_twenty_times(tmp_path: Path) -> None:
-    """Twenty runs of the whole suite, sockets forbidden, all pass."""
+    """Twenty runs of the whole suite, sockets forbidden, one, 8 or 64 calls at once: all pass, with the same runs."""
     folder = copied(tmp_path)
-    for _ in range(20):
+    suite, told = folder / "test_inbox.py", folder / "told.txt"
+    root = Path(__file__).parents[2]
+    text = f"import sys\nsys.path.append({str(root)!r})\nfrom tests.journal.patterns import document\n"
+    text += suite.read_text().replace("    assert run.calls\n", TELLING)
+    runs = set()
+    for again in range(20):
+        suite.write_text(text.replace("at_once: int = 64", f"at_once: int = {(1, 8, 64)[again % 3]}"))
         done = pytest_on(folder, forbidden=True)
         assert done.returncode == 0, done.stdout
+        runs.add(told.read_text())
+        told.unlink()
+    assert len(runs) == 1
+    assert runs.pop().count("'run.ended'") == 3

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fanfold import Anthropic, OpenAI, Session, prompt, sections, vote
+from fanfold import Anthropic, Budget, OpenAI, Session, map_over, prompt, sample, sections, vote
 from fanfold.errors import FanfoldError, ReplayMiss
 from fanfold.journal import Journal
 from fanfold.testing.server import ModelServer
@@ -132,6 +132,23 @@ def test_a_function_that_gives_something_else_is_heard_out(tmp_path: Path) -> No
     said[0] = "no"
     heard = ran(path, fickle)
     assert {ballot.value for ballot in heard.detail.ballots} == set("abcde")
+
+
+SHRINKING: dict[str, Any] = {"budget": Budget(calls=2), "if_unaffordable": "shrink"}
+
+
+@pytest.mark.parametrize("name", ["map_over", "sample"])
+def test_what_shrank_in_order_is_resumed_and_not_replayed(tmp_path: Path, name: str) -> None:
+    """Branches that were never begun are a ReplayMiss; resumed, the budget covers more of them, beside what is kept."""
+    path, ask = tmp_path / "j.db", prompt("say {input}")
+    pattern = map_over(ask, **SHRINKING) if name == "map_over" else sample(ask, n=5, **SHRINKING)
+    first = ran(path, pattern, "abcde" if name == "sample" else [*"abcde"], Moody(1))
+    assert len(first.output) == 2
+    missed = ran(path, pattern, "abcde" if name == "sample" else [*"abcde"], Closed(), mode="replay")
+    assert isinstance(missed, ReplayMiss)
+    assert f"no such call was recorded at '{name}/2'" in str(missed)
+    more = ran(path, pattern, "abcde" if name == "sample" else [*"abcde"], model := Moody(2))
+    assert (more.output[:2], len(more.output), model.asked) == (first.output, 4, 2)
 
 
 def test_a_replay_takes_the_newest_recording(tmp_path: Path) -> None:

@@ -87,12 +87,23 @@ def test_they_stay_for_a_million_calls() -> None:
     check(soaked(1_000_000), 1_000_000)
 
 
+def test_a_table_streams(tmp_path: Path) -> None:
+    """From file to file, 10,000 rows take at most 10 MB beyond what 1,000 took."""
+    assert beyond(tmp_path, [1_000, 10_000], "--no-journal") <= 10 * MB
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_long_table_streams(tmp_path: Path) -> None:
-    """From file to file, 300,000 rows take at most 20 MB beyond what 30,000 took: a tenth more rows take nothing."""
-    peaks = [mapped(tmp_path, rows) for rows in (30_000, 300_000)]
-    assert peaks[1] - peaks[0] <= 20 * MB, peaks
+    """300,000 rows with a journal, from JSON Lines to CSV, take at most 20 MB beyond what 30,000 took."""
+    assert beyond(tmp_path, [30_000, 300_000], "--journal", suffix="csv") <= 20 * MB
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_ten_million_rows_stream(tmp_path: Path) -> None:
+    """A table of 10,000,000 rows takes at most 100 MB beyond what 1,000 took."""
+    assert beyond(tmp_path, [1_000, 10_000_000], "--no-journal") <= 100 * MB
 
 
 MAP = """
@@ -105,22 +116,31 @@ from fanfold.data.table import Plan, Table
 async def shout(row):
     return row["text"].upper()
 
-async def main(source, out):
-    async with Session("fake:") as session:
-        return (await Table(Plan(shout, Path(source), Path(out)), session).make()).done
+async def main(source, out, journal):
+    plan = Plan(shout, Path(source), Path(out), journal=journal == "--journal")
+    return (await Table(plan, lambda path: Session("fake:", journal=path)).make()).done
 
 print(json.dumps([asyncio.run(main(*sys.argv[1:])), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024]))
 """
 
 
-def mapped(folder: Path, rows: int) -> int:
-    """The peak memory of a map over so many rows of 200 bytes, in a process of its own."""
-    source, out = folder / f"{rows}.jsonl", folder / f"{rows}.csv"
+def beyond(folder: Path, lengths: list[int], journal: str, *, suffix: str = "jsonl") -> int:
+    """How much more memory a table of the second length takes at its peak than one of the first."""
+    short, long = (mapped(folder, rows, journal, suffix) for rows in lengths)
+    return long - short
+
+
+def mapped(folder: Path, rows: int, journal: str, suffix: str) -> int:
+    """The peak memory of a table of so many rows, in a process of its own."""
+    source, out = folder / f"{rows}.jsonl", folder / f"out{rows}.{suffix}"
     with source.open("w", encoding="utf-8") as file:
-        file.writelines(f'{{"id": {at}, "text": "{"x" * 180}"}}\n' for at in range(rows))
+        file.writelines(f'{{"id": {at}, "text": "some words"}}\n' for at in range(rows))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", MAP, str(source), str(out)]
+    command = [sys.executable, "-c", MAP, str(source), str(out), journal]
     done, peak = json.loads(subprocess.check_output(command, env=environment))
     assert done == rows
     assert peak > 0
+    with out.open("rb") as file:
+        assert sum(1 for _ in file) == rows + (suffix == "csv")
+    source.unlink()
     return int(peak)
