@@ -1,12 +1,15 @@
 """On a terminal: a live screen that shows the run, and a cursor that comes back."""
 
 import codecs
+import fcntl
 import os
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pytest
 
 from fanfold.testing import ModelServer
 from tests.cli.calling import file
+from tests.data.tables import numbered
 
 VOTE = """
 answers = ["spam", "ham", "spam", "spam", "ham"]
@@ -27,9 +31,12 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 class Screen:
     """A command that runs at a pseudo-terminal of its own."""
 
-    def __init__(self, *arguments: str, lines: int = 24) -> None:
+    def __init__(self, *arguments: str, lines: int = 24, columns: int = 100) -> None:
         leader, follower = os.openpty()
-        env = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": str(lines)}
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        env = {**os.environ, "TERM": "xterm"}
+        for name in ("COLUMNS", "LINES"):  # they would count for more than the terminal's own size
+            env.pop(name, None)
         self.started = subprocess.Popen(
             [sys.executable, "-m", "fanfold", *arguments], stdin=follower, stdout=follower, stderr=follower, env=env
         )
@@ -40,8 +47,12 @@ class Screen:
 
     def until(self, word: str) -> None:
         """Read until this word has been on the screen."""
+        self.until_matches(re.escape(word))
+
+    def until_matches(self, pattern: str) -> None:
+        """Read until something like this has been on the screen."""
         until = time.monotonic() + 25
-        while word not in self.text:
+        while not re.search(pattern, self.text):
             assert time.monotonic() < until, self.text
             self._read()
 
@@ -94,6 +105,39 @@ def test_ctrl_c_gives_the_cursor_back(tmp_path: Path) -> None:
     assert time.monotonic() - began < 1
     assert screen.raw.rindex(SHOW) > screen.raw.rindex(HIDE)
     assert "fanfold: interrupted\r\nfinished 0: spam\r\nfinished 1: ham\r\nuntil then: 2 of 5 calls" in screen.text
+
+
+MAP = """
+from fanfold.models.prices import FlatRate
+
+class Priced(FakeModel):
+    made_up = False
+
+model = Priced(["word"], latency=0.2)
+model.given_rate = FlatRate(1.0, 4.0)
+main = prompt("A word for {text}.", model=model)
+"""
+
+
+@pytest.mark.timing
+def test_a_map_at_a_terminal(tmp_path: Path) -> None:
+    """A table's rows, rate, time left, cost and calls, in lines of 80 columns; Ctrl-C leaves a clean terminal."""
+    source, out = numbered(tmp_path / "in.jsonl", 2_000), tmp_path / "out.jsonl"
+    screen = Screen("map", file(tmp_path, MAP), str(source), "-o", str(out), "--max-in-flight", "8", columns=80)
+    screen.until("8 of 8 calls in flight")
+    screen.until_matches(r"[1-9]\d* of [\d,]+ \(\d+%\) rows")
+    screen.until_matches(r"[1-9][\d.]* rows/s, \d+ (min|s)[\d s]* left")
+    screen.until_matches(r"cost \$0\.\d*[1-9]\d*, about \$0\.\d\d for all")
+    began = time.monotonic()
+    screen.started.send_signal(signal.SIGINT)
+    assert screen.end() == 130
+    assert time.monotonic() - began < 2
+    assert all(len(line) <= 80 for line in re.split(r"[\r\n]+", screen.text[: screen.text.index("fanfold: ")]))
+    assert HIDE in screen.raw
+    assert screen.raw.rindex(SHOW) > screen.raw.rindex(HIDE)
+    assert "\x1b[?1049" not in screen.raw  # no screen of its own, whose end would take what was said with it
+    assert re.search(r"fanfold: interrupted\r\n[\d,]+ rows are kept in .*; the same command goes on", screen.text)
+    assert screen.raw.rindex("fanfold: interrupted") > screen.raw.rindex("\x1b[2K")  # the last redraw is wiped
 
 
 @pytest.mark.parametrize("more", ["--json", "--quiet"])

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import IO, Self
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table as Grid
 from rich.text import Text
@@ -69,10 +69,12 @@ class MapLive(MapScreen):
 
     def show(self, standing: Standing, session: SessionStatistics) -> None:
         """Let the next redraw show it."""
-        grid = Grid(title=self.title, title_justify="left", show_header=False, box=None)
+        grid = Grid(show_header=False, box=None)
         for name, figure in figures(standing, session).items():
             grid.add_row(Text(name, style="italic"), Text(figure, no_wrap=True, overflow="ellipsis"))
-        self.live.update(grid)
+        # A title of the grid would be wrapped at the grid's width, which is that of the figures.
+        title = Text(self.title, style="italic", no_wrap=True, overflow="ellipsis")
+        self.live.update(Group(title, grid))
 
 
 def map_screen(out: IO[str], title: str, *, quiet: bool) -> MapScreen:
