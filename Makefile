@@ -68,11 +68,15 @@ docs: .venv/.dev ## Write the command's reference anew
 
 .PHONY: bench
 bench: .venv/.dev ## Run the benchmarks and print their figures
-	@for script in $(filter-out benchmarks/adversity.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script"; done
+	@for script in $(filter-out benchmarks/adversity.py benchmarks/table.py,$(wildcard benchmarks/*.py)); do echo "== $$script"; $(BIN)/python "$$script"; done
 
 .PHONY: bench-peers
 bench-peers: .venv/.runtime .venv-peers/.peers .venv-inspect/.peers ## Run fanfold beside other clients against a hostile server (an hour)
 	$(BIN)/python benchmarks/adversity.py
+
+.PHONY: bench-table
+bench-table: .venv/.runtime .venv-peers/.peers .venv-curator/.peers ## Run a table of 100,000 rows, and beside other clients (a quarter of an hour)
+	$(BIN)/python benchmarks/table.py
 
 .PHONY: lock
 lock: $(LOCKER) ## Resolve the dependencies anew and pin them with hashes
@@ -80,11 +84,12 @@ lock: $(LOCKER) ## Resolve the dependencies anew and pin them with hashes
 	$(LOCK) --group build --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml
 	$(LOCK) --group peers --output-file requirements/peers.txt
 	$(LOCK) --group peers-inspect --output-file requirements/peers-inspect.txt
+	$(LOCK) --group peers-curator --output-file requirements/peers-curator.txt
 	$(LOCK) --output-file requirements/pip.txt - <<< pip
 
 .PHONY: clean
 clean: ## Remove all that make made
-	rm -rf .venv .venv-lock .venv-peers .venv-inspect build dist .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-lock .venv-peers .venv-inspect .venv-curator build dist .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Pip comes pinned as well: the one that a Python ships may be years old, and half as fast. No build is isolated,
@@ -102,12 +107,13 @@ clean: ## Remove all that make made
 
 .venv-peers/.peers: requirements/peers.txt | .venv-peers/bin/python
 .venv-inspect/.peers: requirements/peers-inspect.txt | .venv-inspect/bin/python
-.venv-peers/.peers .venv-inspect/.peers:
-	$(@D)/bin/python -m pip install -qq --require-hashes --requirement $<
+.venv-curator/.peers: requirements/peers-curator.txt | .venv-curator/bin/python
+.venv-peers/.peers .venv-inspect/.peers .venv-curator/.peers:
+	$(@D)/bin/python -m pip install -qq --require-hashes --no-deps --requirement $<
 	@touch $@
 
 # A command may be there and yet not work (a shim, a Python without venv), so each is tried.
-.venv/bin/python .venv-lock/bin/python .venv-peers/bin/python .venv-inspect/bin/python:
+.venv/bin/python .venv-lock/bin/python .venv-peers/bin/python .venv-inspect/bin/python .venv-curator/bin/python:
 	@for python in $(PYTHON); do \
 	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    exec "$$python" -m venv --clear $(@D:/bin=); \
