@@ -10,7 +10,6 @@ from fanfold import OpenAI, Session, prompt
 from fanfold.data.table import Plan, Table
 from tables.timing import run
 
-
 # What a session loads when it opens: what others take to load is not timed either.
 for name in ("fanfold.models.transport", "fanfold.journal.journal", "genai_prices"):
     importlib.import_module(name)

@@ -19,7 +19,7 @@ FRONT_DOOR = PACKAGE / "__init__.py"
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-_MADE = {".git", ".venv", ".venv-lock", "__pycache__", "build", "dist", "htmlcov"}
+_MADE = {".git", "__pycache__", "build", "dist", "htmlcov"}
 _CACHES = ("_cache", "_checkpoints", ".egg-info")
 
 
@@ -91,4 +91,5 @@ def public(name: str) -> bool:
 
 def _made(path: Path) -> bool:
     parts = path.relative_to(ROOT).parts if path.is_absolute() else path.parts
-    return any(part in _MADE or part.endswith(_CACHES) for part in parts) or ".hypothesis" in parts
+    made = any(part in _MADE or part.startswith(".venv") or part.endswith(_CACHES) for part in parts)
+    return made or ".hypothesis" in parts
