@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import typer
 
 from fanfold.cli import conditions, journal_commands, loading, table_commands
 from fanfold.cli.ending import settled
-from fanfold.cli.journal_commands import JournalMode, JournalPath
-from fanfold.cli.options import AllowHttp, BaseUrl, DryRun, Json, MaxInFlight, ModelName, Money, Quiet, Rpm, Tpm
+from fanfold.cli.options import ModelName, RunOptions, spelled_out
 from fanfold.cli.running import execute
 
 app = typer.Typer(
@@ -30,18 +30,6 @@ Jury = Annotated[
         "each asked once.",
     ),
 ]
-Timeout = Annotated[
-    float | None, typer.Option(metavar="SECONDS", help="Seconds for the whole run; at their end it fails.")
-]
-TimelinePath = Annotated[
-    str | None,
-    typer.Option(
-        "--timeline",
-        metavar="PATH",
-        help="Also write the picture of the run, of one that fails or is interrupted, too: PATH in .html is a page for "
-        "a browser, in .json a trace for Perfetto.",
-    ),
-]
 Rule = Annotated[
     str,
     typer.Option(
@@ -56,30 +44,12 @@ Input = Annotated[
         metavar="INPUT", help="The input as text, or @FILE, or - for standard input; default: standard input."
     ),
 ]
-InputJson = Annotated[
-    bool, typer.Option("--input-json", help="Read the input as JSON; the names of an object fill the templates.")
-]
 Quorum = Annotated[int | None, typer.Option(metavar="K", help="The least number of valid ballots; fewer fail the run.")]
 
 
-def _executed(build: Any, options: dict[str, Any], **told: Any) -> typer.Exit:
+def _executed(build: Any, session: dict[str, Any], models: Sequence[str | None], options: RunOptions) -> typer.Exit:
     """Run what `build` builds; gives what ends the command."""
-    return typer.Exit(settled(lambda: execute(build, options, **told)))
-
-
-def _options(
-    model: str | None,
-    base_url: str | None,
-    budget: float | None,
-    rates: tuple[float | None, float | None],
-    journal: tuple[str | None, str],
-    *,
-    allow_http: bool,
-    max_in_flight: int,
-) -> dict[str, Any]:
-    """The options of a command's session; a journal is a path and what it is for."""
-    limits = {"budget": budget, "max_in_flight": max_in_flight, "rates": rates}
-    return {"model": model, "base_url": base_url, "allow_http": allow_http, "journal": journal, **limits}
+    return typer.Exit(settled(lambda: execute(build, session, models=models, **options.shown)))
 
 
 @app.command()
@@ -117,6 +87,7 @@ def demo(
 
 
 @app.command(epilog='Example: fanfold vote "Is this email spam?" --choices spam,ham -n 5 < mail.txt')
+@spelled_out
 def vote(
     prompt: Annotated[
         str,
@@ -140,29 +111,14 @@ def vote(
     early: Annotated[
         bool, typer.Option("--early/--all", help="Stop as soon as nothing can change the outcome, or hear all.")
     ] = True,
-    base_url: BaseUrl = None,
-    allow_http: AllowHttp = False,
-    timeout: Timeout = None,
-    budget: Money = None,
-    journal: JournalPath = None,
-    journal_mode: JournalMode = "resume",
-    dry_run: DryRun = False,
-    max_in_flight: MaxInFlight = 64,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    input_json: InputJson = False,
-    timeline: TimelinePath = None,
-    json: Json = False,
-    quiet: Quiet = False,
+    *,
+    options: RunOptions,
 ) -> None:
     """Ask one question several times, and count.
 
     One model is asked n times, or several models once each; the vote ends as soon as it is decided.
     """
     models = model or []
-    first = models[0] if models else None
-    bounds = (budget, (rpm, tpm), (journal, journal_mode))
-    options = _options(first, base_url, *bounds, allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         loading.check_model(models)
@@ -171,18 +127,18 @@ def vote(
         step = loading.build_vote(
             template, choices, n, models, rule=rule, quorum=quorum, temperature=temperature, early=early
         )
-        value = "" if alone else loading.read_input(given, as_json=input_json)
+        value = "" if alone else loading.read_input(given, as_json=options.input_json)
         loading.check_fields(template, value)
         return step, value
 
-    shown = {"timeline": timeline, "json": json, "quiet": quiet}
-    raise _executed(build, options, models=models or [None], timeout=timeout, dry_run=dry_run, **shown)
+    raise _executed(build, options.session(models[0] if models else None), models or [None], options)
 
 
 @app.command(
     epilog="Example: fanfold sections --section tone='The tone of: {input}' --section facts='The facts in: {input}' "
     "--merge 'One report on {tone} and {facts}' @minutes.txt"
 )
+@spelled_out
 def sections(
     given: Input = None,
     section: Annotated[
@@ -207,40 +163,26 @@ def sections(
         int | None, typer.Option(metavar="K", help="The least number of branches that must succeed; implies skip.")
     ] = None,
     model: ModelName = None,
-    base_url: BaseUrl = None,
-    allow_http: AllowHttp = False,
-    timeout: Timeout = None,
-    budget: Money = None,
-    journal: JournalPath = None,
-    journal_mode: JournalMode = "resume",
-    dry_run: DryRun = False,
-    max_in_flight: MaxInFlight = 64,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    input_json: InputJson = False,
-    timeline: TimelinePath = None,
-    json: Json = False,
-    quiet: Quiet = False,
+    *,
+    options: RunOptions,
 ) -> None:
     """Ask several things about one input at once.
 
     Each section is a prompt of its own; a further prompt may merge what they give.
     """
-    bounds = (budget, (rpm, tpm), (journal, journal_mode))
-    options = _options(model, base_url, *bounds, allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         step = loading.build_sections(section or [], merge, on_error, quorum)
         loading.check_model([model])
-        value = loading.read_input(given, as_json=input_json)
+        value = loading.read_input(given, as_json=options.input_json)
         loading.check_merge(merge, section or [], value)
         return step, value
 
-    shown = {"timeline": timeline, "json": json, "quiet": quiet}
-    raise _executed(build, options, models=[model], timeout=timeout, dry_run=dry_run, **shown)
+    raise _executed(build, options.session(model), [model], options)
 
 
 @app.command(epilog="Example: fanfold run report.py:analyze @minutes.txt --model openai:gpt-4o-mini")
+@spelled_out
 def run(
     target: Annotated[
         str,
@@ -251,35 +193,20 @@ def run(
     ],
     given: Input = None,
     model: ModelName = None,
-    base_url: BaseUrl = None,
-    allow_http: AllowHttp = False,
-    timeout: Timeout = None,
-    budget: Money = None,
-    journal: JournalPath = None,
-    journal_mode: JournalMode = "resume",
-    dry_run: DryRun = False,
-    max_in_flight: MaxInFlight = 64,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    input_json: InputJson = False,
-    timeline: TimelinePath = None,
-    json: Json = False,
-    quiet: Quiet = False,
+    *,
+    options: RunOptions,
 ) -> None:
     """Run a step that a Python file defines.
 
     A step is a prompt, a pattern made of steps, or a function marked @step.
     """
-    bounds = (budget, (rpm, tpm), (journal, journal_mode))
-    options = _options(model, base_url, *bounds, allow_http=allow_http, max_in_flight=max_in_flight)
 
     def build() -> tuple[Any, Any]:
         step = loading.load_step(target)
-        return step, loading.read_input(given, as_json=input_json)
+        return step, loading.read_input(given, as_json=options.input_json)
 
     models = [] if model is None else [model]
-    shown = {"timeline": timeline, "json": json, "quiet": quiet}
-    raise _executed(build, options, models=models, timeout=timeout, dry_run=dry_run, **shown)
+    raise _executed(build, options.session(model), models, options)
 
 
 app.command(name="map", epilog=table_commands.MAP_EXAMPLE)(table_commands.map_rows)

@@ -9,7 +9,7 @@ import typer
 
 from fanfold.cli import loading
 from fanfold.cli.ending import settled
-from fanfold.cli.options import AllowHttp, BaseUrl, DryRun, Json, MaxInFlight, ModelName, Money, Quiet, Rpm, Tpm
+from fanfold.cli.options import DryRun, RowOptions, spelled_out
 
 MAP_EXAMPLE = "Example: fanfold map mail.py:spam mails.csv -o labels.csv --key id --keep id,subject"
 COMPARE_EXAMPLE = "Example: fanfold compare exam.py:one exam.py:five --gold exam.jsonl --answer letter"
@@ -62,7 +62,6 @@ NoJournal = Annotated[
     bool,
     typer.Option("--no-journal", help="Keep no OUT.journal: after a crash the rows in flight are asked again."),
 ]
-RowTimeout = Annotated[float | None, typer.Option(metavar="SECONDS", help="Seconds for a row; at their end it fails.")]
 Targets = Annotated[
     list[str],
     typer.Argument(
@@ -84,6 +83,7 @@ AnswerColumn = Annotated[
 Show = Annotated[int, typer.Option(metavar="N", help="List N rows that some steps got right and others wrong.")]
 
 
+@spelled_out
 def map_rows(
     target: Target,
     rows: RowsFile,
@@ -101,17 +101,8 @@ def map_rows(
     restart: Restart = False,
     reuse_unchanged: Reuse = False,
     no_journal: NoJournal = False,
-    model: ModelName = None,
-    base_url: BaseUrl = None,
-    allow_http: AllowHttp = False,
-    timeout: RowTimeout = None,
-    max_in_flight: MaxInFlight = 64,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Money = None,
+    options: RowOptions,
     dry_run: DryRun = False,
-    json: Json = False,
-    quiet: Quiet = False,
 ) -> None:
     """Run a step on every row of a table, and write a table.
 
@@ -123,8 +114,6 @@ def map_rows(
     from fanfold.data.columns import Columns, parse_keep
     from fanfold.data.table import Plan
 
-    options = _options(model, base_url, (rpm, tpm), allow_http=allow_http, max_in_flight=max_in_flight)
-
     def build() -> Plan:
         return Plan(
             loading.load_step(target),
@@ -132,19 +121,22 @@ def map_rows(
             out,
             Columns(input_column, key, parse_keep(keep), numbered=as_finished),
             Choice(limit, sample, seed),
-            model=loading.model_named(model, base_url),
+            model=loading.model_named(options.model, options.base_url),
             on_error=on_error,
             max_failures=max_failures,
-            timeout=timeout,
-            budget=loading.dollars(budget),
+            timeout=options.timeout,
+            budget=loading.dollars(options.budget),
             journal=not no_journal,
             restart=restart,
             reuse=reuse_unchanged,
         )
 
-    raise typer.Exit(settled(lambda: make_table(build, options, dry_run=dry_run, json=json, quiet=quiet)))
+    raise typer.Exit(
+        settled(lambda: make_table(build, options.session(), dry_run=dry_run, json=options.json, quiet=options.quiet))
+    )
 
 
+@spelled_out
 def compare(
     targets: Targets,
     gold: GoldFile,
@@ -155,16 +147,7 @@ def compare(
     limit: Limit = None,
     sample: Sample = None,
     seed: Seed = 0,
-    model: ModelName = None,
-    base_url: BaseUrl = None,
-    allow_http: AllowHttp = False,
-    timeout: RowTimeout = None,
-    max_in_flight: MaxInFlight = 64,
-    rpm: Rpm = None,
-    tpm: Tpm = None,
-    budget: Money = None,
-    json: Json = False,
-    quiet: Quiet = False,
+    options: RowOptions,
 ) -> None:
     """Run several steps on rows whose right answers are known.
 
@@ -175,23 +158,12 @@ def compare(
     from fanfold.data.choosing import Choice
     from fanfold.data.compare import Gold
 
-    options = _options(model, base_url, (rpm, tpm), allow_http=allow_http, max_in_flight=max_in_flight)
-    options["budget"] = budget
+    session = {**options.session(), "budget": options.budget}
 
     def build() -> tuple[dict[str, Any], Gold]:
-        return loading.load_steps(targets), Gold(gold, answer, input_column, Choice(limit, sample, seed), timeout)
+        known = Gold(gold, answer, input_column, Choice(limit, sample, seed), options.timeout)
+        return loading.load_steps(targets), known
 
-    raise typer.Exit(settled(lambda: show_comparison(build, options, show=show, json=json, quiet=quiet)))
-
-
-def _options(
-    model: str | None,
-    base_url: str | None,
-    rates: tuple[float | None, float | None],
-    *,
-    allow_http: bool,
-    max_in_flight: int,
-) -> dict[str, Any]:
-    """The options of a command's session."""
-    calls = {"max_in_flight": max_in_flight, "rates": rates}
-    return {"model": model, "base_url": base_url, "allow_http": allow_http, **calls}
+    raise typer.Exit(
+        settled(lambda: show_comparison(build, session, show=show, json=options.json, quiet=options.quiet))
+    )
