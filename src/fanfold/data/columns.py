@@ -51,10 +51,12 @@ class Columns(msgspec.Struct, frozen=True):
         if self.key is not None:
             kept[self.key] = item.row[self.key]
         names = item.row if self.keep == "all" else () if self.keep == "none" else self.keep
-        for name in names:
-            if name == ROW and self.numbered:
-                raise UsageError(f"the input has a column {ROW!r}, as has the output; leave it out of --keep")
-            kept[name] = _column(item, name, "--keep")
+        if self.numbered and ROW in names:
+            raise UsageError(f"the input has a column {ROW!r}, as has the output; leave it out of --keep")
+        if self.keep == "all":
+            kept.update(item.row)  # at once, for most tables have it so
+        else:
+            kept.update((name, _column(item, name, "--keep")) for name in names)
         return kept
 
     def row(self, item: Item, output: Any) -> dict[str, Any]:
