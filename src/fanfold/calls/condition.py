@@ -14,6 +14,7 @@ from fanfold.calls.allowance import Need
 from fanfold.calls.appetite import Appetite
 from fanfold.calls.guess import Guess
 from fanfold.calls.health import Health
+from fanfold.calls.pause import AHEAD
 from fanfold.calls.pulse import Pulse
 from fanfold.calls.ramp import Ramp
 from fanfold.calls.window import Window
@@ -113,9 +114,9 @@ class Condition:
             return pause
         if self.guess.resume(at):
             self.why = f"nobody told the limit: {self.guess.rate * 60:.3g} requests a minute, by what was refused"
-        if self._overdue:
-            return 0.0  # the server said to come now; whatever else it said must not keep us longer
         wait = self.guess.wait(at)
+        if self._overdue:
+            return wait  # the server said to come now; whatever else it said must not keep us longer
         for allowance in self.allowances:
             wait = max(wait, allowance.wait(need, at))
         return wait
@@ -127,9 +128,10 @@ class Condition:
         taken = [(allowance, allowance.take(need, at)) for allowance in self.allowances if allowance.buckets] or None
         self.health.probing = self.health.down
         self._overdue = False
-        self.account.take(at)
         self.pulse.count(at)
         self.guess.take(at)
+        if self.account.take(at):
+            self.guess.hold(at + AHEAD)
         self.ramp.take(at, self.window.room, self.pulse.latency)
         return Turn(at, taken, probe=self.health.down)
 
@@ -196,7 +198,7 @@ class Condition:
         if self.health.failing_since is not None:
             self._answered(turn, at)
         told = error.retry_after
-        pause = self.account.refused(turn.at, told, at, chance().random())
+        pause = self.account.refused(turn.at, told, at, chance().random(), self.guess.patience)
         if told is not None:
             self._overdue = True
             for allowance in self.allowances:

@@ -8,7 +8,7 @@ when nothing refuses (the shape of TCP CUBIC, RFC 9438). It grows only while cal
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, log, log2
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,29 +23,59 @@ JUST_BELOW = 0.95
 QUIET = 10.0
 """Seconds that are a long time."""
 
+STORED = 0.98
+"""Where to go on, as a share of what was accepted in a long time, where a bucket stores what is not used."""
+
+WINDOWED = 0.96
+"""The same, where windows have to pass."""
+
+FAR = 1.4
+"""A rate that has grown so much says more than what was accepted on the way: the limit is another."""
+
+FOUND = 0.85
+"""Where to go on after a search, at least, as a share of where it ended."""
+
+LATE = 0.05
+"""Seconds that are made good where a send left later than it might, if these are less than the time between two."""
+
 DEEPEST = 0.5
 """The most that one refusal cuts: it may have been an accident."""
 
-DEEP = 0.85
+DEEP = 0.75
 """The same, where there were too few sends to measure by."""
 
-TRUST = 5
+TRUST = 3
 """A rate measured between two refusals counts as much as so many sends at the rate before."""
 
-GROWTH = 0.25
-"""How much it grows in the first `CYCLE`; with 0.93 it comes back to what was refused in about forty seconds."""
+GROWTH = 0.075
+"""How much it grows in the first cycle: about back to what was refused."""
 
-CYCLE = 60.0
-"""Seconds, and at least as many sends, that growth is measured by: probing costs a refusal each time."""
+CYCLE = 36.0
+"""Seconds of a cycle; twice as long without a refusal, and the rate has doubled."""
+
+LEAST = 40
+"""Sends that a cycle has at least: probing costs a refusal each time."""
+
+LONGEST = 180.0
+"""Seconds of a cycle at most."""
 
 SOON = 5.0
 """A pause up to here is that of a bucket that refills, a longer one that of a window that has to pass."""
 
-ENOUGH = 20
+ENOUGH = 10
 """Accepted sends in the minute before a refusal from which they are a measure of it."""
 
-DOUBLING = 3.0
-"""Seconds in which a search doubles the rate."""
+DUE = 2
+"""Sends that are due after a pause that nobody asked for."""
+
+MORE_DUE = 3
+"""The same, where windows have to pass."""
+
+COARSE = (3.0, 2)
+"""Seconds, and at least sends, in which a search doubles the rate at first."""
+
+FINE = (15.0, 10)
+"""The same, after that was too much."""
 
 
 class Guess:
@@ -53,27 +83,35 @@ class Guess:
 
     __slots__ = (
         "_base",
+        "_counted_from",
+        "_doubling",
         "_event_at",
         "_event_rate",
+        "_fine",
         "_grown",
         "_last",
         "_next",
         "_pending",
-        "_searching",
+        "_shut_at",
+        "_quiet",
         "_since",
+        "_stores",
+        "_windowed",
         "pulse",
     )
 
     def __init__(self, pulse: Pulse) -> None:
         self.pulse = pulse
         self._base = inf
-        self._searching = False
-        self._event_at = -inf
+        self._doubling = 0.0
+        self._fine = False
+        self._windowed = self._stores = self._quiet = False
+        self._event_at = self._shut_at = -inf
         self._event_rate = inf
         self._pending: float | None = None
         self._since = 0
         self._grown = 0.0
-        self._next = self._last = -inf
+        self._next = self._last = self._counted_from = -inf
 
     @property
     def active(self) -> bool:
@@ -83,9 +121,9 @@ class Guess:
     @property
     def rate(self) -> float:
         """Sends a second."""
-        if self._searching:
-            return self._base * 2 ** min(64.0, self._grown / DOUBLING)
-        cycle = min(3 * CYCLE, max(CYCLE, CYCLE / self._base))
+        if self._doubling:
+            return self._base * 2 ** min(64.0, self._grown / self._doubling)
+        cycle = min(LONGEST, max(CYCLE, LEAST / self._base))
         return self._base * (1 + GROWTH * (self._grown / cycle) ** 3)
 
     def refused(self, left_at: float, now: float) -> bool:
@@ -106,10 +144,23 @@ class Guess:
             return False
         before, self._pending = self._pending, None
         old = self._base
-        self._base = self._found(before, now)
+        closed = before > -inf and self._since <= 0
+        if not closed:
+            self._shut_at = self._event_at
+        if closed or old == inf:
+            self._first(now - self._shut_at)
+        else:
+            self._found(now)
         self._since, self._grown = 0, 0.0
-        self._next = self._last = now
+        self._last = now
+        self._counted_from = now if self._windowed else self._event_at
+        self._next = now + self._interval() if closed else now
         return self._base != old
+
+    @property
+    def patience(self) -> float:
+        """Seconds to wait after a refusal that does not say for how long: until a few are due."""
+        return min(SOON, (MORE_DUE if self._windowed else DUE) / self.rate)
 
     def wait(self, now: float) -> float:
         """Seconds until the next send may leave."""
@@ -120,39 +171,72 @@ class Guess:
         self._since += 1
         if self._base == inf:
             return
-        interval = 1 / self.rate
+        interval = self._interval()
         held = now - self._next < interval  # it left about as soon as it might
         if held:
             self._grown += now - self._last
+            interval = self._interval()
         self._last = now
-        self._next = (self._next if held else now) + interval
+        self._next = max(self._next, now - min(interval, LATE)) + interval
+
+    def hold(self, until: float) -> None:
+        """None leaves until then, and that time is not made good."""
+        self._next = max(self._next, until)
 
     def untake(self) -> None:
         """What left did not leave after all."""
         self._since -= 1
         if self._base < inf:
-            self._next -= 1 / self.rate
+            self._next -= self._interval()
 
-    def _found(self, before: float, now: float) -> float:
-        """The rate to go on with, in sends a second, after the refusal at `_event_at` and the one at `before`."""
-        pause, spell = now - self._event_at, self._event_at - before
-        many = self.pulse.a_minute(self._event_at)
-        minute = many / 60
-        closed = before > -inf and self._since <= 0
-        searched, self._searching = self._searching, False
-        if before == -inf or closed:
-            # Nothing was accepted after a pause: no bucket that refills, but a window that is full.
-            if many >= ENOUGH and (closed or pause > SOON):
-                return min(self._event_rate, minute * BELOW)
+    def _interval(self) -> float:
+        """Seconds until one send more is due; a search gathers pace meanwhile, however slowly it began."""
+        if self._doubling:
+            return self._doubling * log2(1 + log(2) / (self.rate * self._doubling))
+        return 1 / self.rate
+
+    def _first(self, shut: float) -> None:
+        """Go on after the first refusal, or where all was refused for `shut` seconds."""
+        many, rate = self.pulse.a_minute(self._event_at), self._event_rate
+        if many < ENOUGH or rate == inf:
             # Too few to measure by, as when others used up the key: it says that there is a limit, not which.
-            self._searching = True
-            return min(self._event_rate, max(minute, 1 / min(1.0, max(pause, 0.1))))
-        rate = self._event_rate
-        if spell >= QUIET or searched:
-            found = JUST_BELOW * rate
+            fair = max(many / 60 * BELOW, 1 / max(shut, 1.0))
+            self._search(min(fair, rate * DEEPEST), fine=rate < inf and (self._fine or not self._doubling))
+        if many >= ENOUGH and shut > SOON:
+            self._windowed = self._stores = True
+            self._base, self._doubling = min(rate, many / 60 * BELOW), 0.0  # no bucket that refills, but a full window
+
+    def _measured(self, accepted: float) -> float:
+        """The rate by what was accepted in a long time, of a server that stores what is not used."""
+        if self._windowed:
+            return WINDOWED * accepted
+        far = self._event_rate if self._event_rate > FAR * self._base else 0.0
+        return max(STORED * accepted, far / FAR)
+
+    def _search(self, rate: float, *, fine: bool) -> None:
+        seconds, sends = FINE if fine else COARSE
+        self._base, self._doubling, self._fine = rate, max(seconds, sends / rate), fine
+
+    def _found(self, now: float) -> None:
+        """Go on after a refusal of what was found before."""
+        rate, spell = self._event_rate, self._event_at - self._counted_from
+        pause = now - self._event_at
+        measured = (self._since + TRUST) / (spell + TRUST / rate)
+        accepted = self._since / spell if spell > 0 else 0.0
+        if self._doubling and not self._fine:
+            self._search(min(JUST_BELOW * rate, max(DEEPEST * rate, accepted)), fine=True)
+            return
+        if self._doubling:
+            found = max(FOUND * rate, BELOW * accepted)
+        elif spell >= QUIET:
+            found = self._measured(accepted) if self._stores else rate
         else:
-            found = BELOW * min(minute, (self._since + TRUST) / (spell + TRUST / rate))
+            self._stores = self._stores or self._quiet
+
+            found = BELOW * min(self.pulse.a_minute(self._event_at) / 60, measured)
+        self._quiet = spell >= QUIET and not self._doubling
+        self._doubling = 0.0
         if pause > SOON:
             found = min(found, BELOW * self.pulse.a_minute(now) / 60)
         least = DEEPEST if self._since >= TRUST else DEEP
-        return max(min(found, JUST_BELOW * rate), least * rate)
+        self._base = max(min(found, JUST_BELOW * rate), least * rate)

@@ -14,7 +14,7 @@ FIRST = 1.0
 AHEAD = 0.5
 """Seconds that the first after such a pause goes ahead: a refusal comes at once."""
 
-LONGEST = 12.0
+LONGEST = 16.0
 """Seconds to which such a pause grows while nothing is accepted in between."""
 
 
@@ -33,7 +33,7 @@ class Account:
         self._silent = False
         self._ahead_until = -inf
 
-    def refused(self, left_at: float, retry_after: float | None, now: float, luck: float) -> float:
+    def refused(self, left_at: float, retry_after: float | None, now: float, luck: float, least: float = 0.0) -> float:
         """A 429 came for what left at `left_at`; gives the seconds of pause that it makes.
 
         What left before the pause began is refused for the same reason: it makes no longer pause unless it says so.
@@ -45,7 +45,7 @@ class Account:
         elif left_at < self._began:
             return 0.0
         else:
-            pause = min(LONGEST, FIRST * 4**self._row) * (0.5 + luck / 2)
+            pause = min(LONGEST, max(FIRST, least) * 4**self._row) * (0.5 + luck / 2)
             self._row += 1
             self._silent = True
             if self.refusing_since is None:
@@ -59,11 +59,13 @@ class Account:
         """Seconds until a send may leave."""
         return max(self.until, self._ahead_until) - now
 
-    def take(self, now: float) -> None:
-        """One leaves. After a pause that nobody asked for it goes ahead alone, to see whether it is over."""
-        if self._silent:
-            self._silent = False
-            self._ahead_until = now + AHEAD
+    def take(self, now: float) -> bool:
+        """One leaves; gives whether it goes ahead alone, after a pause that nobody asked for, to see if it is over."""
+        if not self._silent:
+            return False
+        self._silent = False
+        self._ahead_until = now + AHEAD
+        return True
 
     def accepted(self, left_at: float) -> None:
         """Something that left after the last pause began was not refused."""
