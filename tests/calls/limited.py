@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from fanfold.calls.lanes import Lane, Lanes
+from fanfold.calls.lanes import PATIENCE, Lane, Lanes
 from fanfold.calls.turnstile import Turnstile
 from fanfold.core.clock import chance, now, sleep
 from fanfold.core.records import Limit, Limits, Message, Reply, Request, Usage
@@ -81,10 +81,11 @@ class Minutes:
 class Sent:
     """A send as a lane sees it."""
 
-    def __init__(self, request: Request = ASKED) -> None:
+    def __init__(self, request: Request = ASKED, *, again: bool = False) -> None:
         self.passage = self
         self.request = request
         self.turn: Any = None
+        self.again = again
         self.rate_wait = 0.0
         self.sent_at: float | None = None
         self.alive_at: float | None = None
@@ -210,7 +211,7 @@ def within(times: list[float], start: float, end: float) -> int:
     return sum(start <= at < end for at in times)
 
 
-def lane_to(server: Any, limit: int = 64, rate_limits: Any = None, patience: float | None = 60.0) -> Lane:
+def lane_to(server: Any, limit: int = 64, rate_limits: Any = None, patience: float | None = PATIENCE) -> Lane:
     """A lane to a server, in lanes of its own."""
     return Lanes(Turnstile(limit), rate_limits, patience).of(server, None)
 

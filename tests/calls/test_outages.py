@@ -98,25 +98,65 @@ def test_who_waits_for_a_server_that_stays_away_is_told_after_its_patience() -> 
     assert within(server.done, BACK + 3, 120) >= 0.95 * RATE * (120 - BACK - 3)
 
 
-@pytest.mark.parametrize("status", [None, 503], ids=["nobody", "503"])
-def test_a_server_that_never_answered_is_given_up_after_five_seconds(status: int | None) -> None:
-    """More likely its address is wrong: the error is of the kind of its own, and tells what the server said."""
-    server = Away()
-    server.down = lambda _at: True
-    last = ConnectError("nobody there") if status is None else StatusError("busy", status=status)
+class Failing(Away):
+    """It has never been well: nobody answers (None), or it fails with this status."""
 
-    async def refuse(_request: Any, _hear: Any) -> Any:
-        server.came.append(now())
+    def __init__(self, status: int | None, until: float = float("inf")) -> None:
+        super().__init__()
+        self.until = until
+        self.down = lambda _at: False
+        self.error = ConnectError("nobody there") if status is None else StatusError("busy", status=status)
+
+    async def answer(self, request: Any, hear: Any) -> Any:
+        if now() >= self.until:
+            return await super().answer(request, hear)
+        self.came.append(now())
         await sleep(0.01)
-        raise last
+        raise self.error
 
-    server.answer = refuse
-    outage(server, until=20.0)
-    assert len(server.came) <= 25
-    assert server.came[-1] > 15
-    assert {type(error) for error in server.lost} == {type(last)}
+
+STRANGERS = pytest.mark.parametrize(
+    ("status", "seconds"), [(None, 5), (500, 20), (502, 20), (503, 20), (504, 20), (529, 20)]
+)
+
+
+@STRANGERS
+def test_a_server_that_was_never_well_is_waited_for_20_s_and_nobody_for_5(status: int | None, seconds: int) -> None:
+    """The error is of the kind of the last one and says so, as the statistics do; a due probe may still end it."""
+    server = Failing(status)
+    stands = outage(server, until=25.0)
+    (kind,) = {type(error) for error in server.lost}
+    assert kind is type(server.error)
     assert {getattr(error, "status", None) for error in server.lost} == {status}
-    assert "has failed for 5 s: " in str(server.lost[0])
+    assert f"has failed for {seconds} s and has never answered well: " in str(server.lost[0])
+    assert "given up" in stands.why
+    assert "has never answered well; patience= says how long" in stands.why
+    assert len(server.came) <= 30
+    assert server.came[-1] > 22
+
+
+@STRANGERS
+def test_a_patience_that_was_given_holds_for_a_server_that_was_never_well(status: int | None, seconds: int) -> None:
+    """Who starts a server beside the job says for how long it may take: 40 s of it lose no call with 50 s, all do with 30.
+
+    The same number as the usual one is one that was given, too.
+    """
+    patient, short, sixty = Failing(status, until=40.0), Failing(status), Failing(status, until=40.0)
+    outage(patient, until=45.0, patience=50.0)
+    outage(sixty, until=45.0, patience=float("60"))
+    outage(short, until=31.0, patience=30.0)
+    assert patient.lost == sixty.lost == []
+    assert len(patient.done) == len(sixty.done) == RATE * 45
+    assert "has failed for 30 s and has never answered well" in str(short.lost[0])
+    assert seconds < 30
+
+
+def test_a_server_that_starts_within_20_s_loses_no_call() -> None:
+    """A gateway that says 503 while what is behind it starts costs a wait, and nothing else."""
+    server = Failing(503, until=15.0)
+    outage(server, until=20.0)
+    assert server.lost == []
+    assert len(server.done) == RATE * 20
 
 
 def test_without_patience_calls_wait_for_as_long_as_it_takes() -> None:

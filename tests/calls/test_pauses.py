@@ -152,7 +152,7 @@ def test_what_waited_for_the_end_of_a_pause_leaves_no_herd() -> None:
 
 
 def test_without_a_word_the_pauses_are_short_and_grow_while_nothing_is_accepted() -> None:
-    """Closed for a minute without Retry-After: a handful of tries, each pause longer than the last, up to 12 s."""
+    """Closed for a minute without Retry-After: a handful of tries, each pause longer than the last, up to 18 s."""
     server = Refusing((0.1, 60.0), wait=None, latency=(0.1, 0.1))
 
     async def main() -> None:
@@ -168,12 +168,12 @@ def test_without_a_word_the_pauses_are_short_and_grow_while_nothing_is_accepted(
     assert 4 <= len(server.refused) <= 13
     assert 0.5 <= gaps[0] <= 1.1
     assert gaps[1] > gaps[0]
-    assert max(gaps) <= 12.6
+    assert max(gaps) <= 18
 
 
-@pytest.mark.parametrize(("known", "seconds"), [(False, 5.0), (True, 90.0)], ids=["a stranger", "known"])
+@pytest.mark.parametrize(("known", "seconds"), [(False, 50.0), (True, 90.0)], ids=["a stranger", "known"])
 def test_a_server_that_refuses_everything_without_a_word_is_given_up(known: bool, seconds: float) -> None:
-    """Calls that wait are told after 5 s if it never took any, else after its patience and half a minute."""
+    """Calls that wait are told after 20 s if it never took any, else after its patience; and half a minute, both times."""
     server = Refusing((0.1 if known else 0.0, 1e9), wait=None, latency=(0.1, 0.1))
     lost: list[tuple[float, StatusError]] = []
 
@@ -221,6 +221,6 @@ def test_what_is_accepted_makes_pauses_short_again() -> None:
     for at in (0.0, 20.0, 40.0):
         account.refused(at, None, at + 0.1, luck=1.0)
     account.accepted(39.0)
-    assert account.refused(60.0, None, 60.1, luck=1.0) == 12
+    assert account.refused(60.0, None, 60.1, luck=1.0) == 16
     account.accepted(80.0)
     assert account.refused(81.0, None, 81.1, luck=1.0) == 1

@@ -116,7 +116,7 @@ def test_a_long_pause_says_that_what_was_accepted_is_a_windows_worth() -> None:
 
 @pytest.mark.parametrize("pause", [1.0, 5.0, 30.0])
 def test_a_refusal_after_too_few_sends_says_that_there_is_a_limit_but_not_which(pause: float) -> None:
-    """Others may have used up the key: two sends a minute are no measure, so the search begins at one a second."""
+    """Others may have used up the key: two sends a minute are no measure, so the search begins at one in three seconds."""
     pulse = Pulse()
     guess = Guess(pulse)
     for _ in range(2):
@@ -124,12 +124,12 @@ def test_a_refusal_after_too_few_sends_says_that_there_is_a_limit_but_not_which(
         guess.take(0.0)
     guess.refused(0.0, 0.1)
     guess.resume(0.1 + pause)
-    assert guess.rate == pytest.approx(1.0)
-    _, at = sending(guess, pulse, 0.1 + pause, 10.0)
-    assert guess.rate >= 6.0
+    assert guess.rate == pytest.approx(1 / min(pause, 3))
+    _, at = sending(guess, pulse, 0.1 + pause, 25.0)
+    assert guess.rate >= 5.0
     guess.refused(at, at)
     guess.resume(at + pause)
-    assert guess.rate >= 3.0
+    assert guess.rate >= 2.5
 
 
 def test_a_refusal_of_what_left_before_the_last_one_is_no_news() -> None:

@@ -36,8 +36,11 @@ LOAD = 2
 AGAIN = 10.0
 """Seconds within which a second refusal says that a known limit is wrong."""
 
-STRANGER = 5.0
-"""Seconds of patience with a server that never answered: more likely the address is wrong than that it is away."""
+NOBODY = 5.0
+"""Seconds of the usual patience where nobody ever answered: more likely the address is wrong than the server away."""
+
+STRANGER = 20.0
+"""The same with a server that speaks, but has never answered well: it may be about to start, or be gone for good."""
 
 A_WINDOW_MORE = 30.0
 """Seconds more of it where all is refused as too much, and no time told: the window of a minute may have to pass."""
@@ -68,12 +71,15 @@ class Condition:
         patience: float | None,
         *,
         by_ceiling: bool,
+        steadfast: bool = False,
     ) -> None:
         self.label = label
         self.account = account
         self.allowances = allowances
         """Its own first, then that of its provider."""
         self.patience = inf if patience is None else patience
+        self.steadfast = steadfast
+        """Whether the patience holds for a server that was never seen well, too: the user named it."""
         self.appetite = Appetite(by_ceiling=by_ceiling)
         self.health = Health()
         self.window = Window(limit)
@@ -83,6 +89,7 @@ class Condition:
         self.in_use = self.sends = self.refusals = self.failures = self.unsent = 0
         self.why = ""
         """The reason for the last change, in words."""
+        self._there = False
         self._overdue = False
         self._refusal: StatusError | None = None
         self._refused_at = -inf
@@ -194,6 +201,7 @@ class Condition:
         """Too many requests: pause all that use the key, and go on slower."""
         self.refusals += 1
         self._refusal = error
+        self._there = True
         self.pulse.uncount(turn.at)
         if self.health.failing_since is not None:
             self._answered(turn, at)
@@ -224,6 +232,7 @@ class Condition:
 
     def _failed(self, error: BaseException, turn: Turn, out: int, at: float) -> None:
         self.failures += 1
+        self._there = self._there or isinstance(error, StatusError)
         self.pulse.uncount(turn.at)
         went_down = self.health.failed(error, at, probe=turn.probe, luck=chance().random())
         if self.health.row >= LOAD and self.window.failed(turn.at, out, at):
@@ -245,15 +254,24 @@ class Condition:
             since, more = self.account.refusing_since, A_WINDOW_MORE
         if since is None:
             return inf
-        return since + (self.patience + more if self.health.known else min(self.patience, STRANGER))
+        return since + self._patience + more
+
+    @property
+    def _patience(self) -> float:
+        if self.health.known or self.steadfast:
+            return self.patience
+        return min(self.patience, STRANGER if self._there else NOBODY)
 
     def gone(self, at: float) -> CallError:
         """The error of a call that is not sent, because the server fails all: of the kind of its last failure."""
         since = (self.health.failing_since if self.health.down else self.account.refusing_since) or at
         last = self.health.error if self.health.down else self._refusal
+        always = "" if self.health.known else " and has never answered well"
         words = (
-            f"{last or 'refused'} ({self.label} has failed for {at - since:.0f} s: {self.unsent} calls were not sent)"
+            f"{last or 'refused'} ({self.label} has failed for {at - since:.0f} s{always}: "
+            f"{self.unsent} calls were not sent)"
         )
+        self.why = f"given up ({_kind(last)}): it has failed for {at - since:.0f} s{always}; patience= says how long"
         if isinstance(last, StatusError):
             error: CallError = StatusError(words, status=last.status, code=last.code, model=self.label)
         else:

@@ -20,8 +20,8 @@ BELOW = 0.93
 JUST_BELOW = 0.95
 """Where to go on after a long time without a refusal, as a share of the rate at which it came."""
 
-QUIET = 10.0
-"""Seconds that are a long time."""
+QUIET = (10.0, 25)
+"""Seconds, and sends, that are a long time."""
 
 STORED = 0.98
 """Where to go on, as a share of what was accepted in a long time, where a bucket stores what is not used."""
@@ -70,6 +70,12 @@ DUE = 2
 
 MORE_DUE = 3
 """The same, where windows have to pass."""
+
+ABOUT = 2.0
+"""Seconds that such a pause has at least."""
+
+SPARSEST = 3.0
+"""Seconds between two sends at most where a search begins: it is to be over in a minute."""
 
 COARSE = (3.0, 2)
 """Seconds, and at least sends, in which a search doubles the rate at first."""
@@ -154,13 +160,13 @@ class Guess:
         self._since, self._grown = 0, 0.0
         self._last = now
         self._counted_from = now if self._windowed else self._event_at
-        self._next = now + self._interval() if closed else now
+        self._next = now + min(SOON, self._interval()) if closed else now
         return self._base != old
 
     @property
     def patience(self) -> float:
         """Seconds to wait after a refusal that does not say for how long: until a few are due."""
-        return min(SOON, (MORE_DUE if self._windowed else DUE) / self.rate)
+        return min(SOON, max(MORE_DUE / self.rate, ABOUT) if self._windowed else DUE / self.rate)
 
     def wait(self, now: float) -> float:
         """Seconds until the next send may leave."""
@@ -200,8 +206,9 @@ class Guess:
         many, rate = self.pulse.a_minute(self._event_at), self._event_rate
         if many < ENOUGH or rate == inf:
             # Too few to measure by, as when others used up the key: it says that there is a limit, not which.
-            fair = max(many / 60 * BELOW, 1 / max(shut, 1.0))
-            self._search(min(fair, rate * DEEPEST), fine=rate < inf and (self._fine or not self._doubling))
+            least = 1 / min(SPARSEST, max(shut, 1.0))
+            fair = max(many / 60 * BELOW, least)
+            self._search(max(least, min(fair, rate * DEEPEST)), fine=rate < inf and (self._fine or not self._doubling))
         if many >= ENOUGH and shut > SOON:
             self._windowed = self._stores = True
             self._base, self._doubling = min(rate, many / 60 * BELOW), 0.0  # no bucket that refills, but a full window
@@ -222,19 +229,20 @@ class Guess:
         rate, spell = self._event_rate, self._event_at - self._counted_from
         pause = now - self._event_at
         measured = (self._since + TRUST) / (spell + TRUST / rate)
+        quiet = spell >= QUIET[0] and self._since >= QUIET[1]
         accepted = self._since / spell if spell > 0 else 0.0
         if self._doubling and not self._fine:
             self._search(min(JUST_BELOW * rate, max(DEEPEST * rate, accepted)), fine=True)
             return
         if self._doubling:
             found = max(FOUND * rate, BELOW * accepted)
-        elif spell >= QUIET:
+        elif quiet:
             found = self._measured(accepted) if self._stores else rate
         else:
-            self._stores = self._stores or self._quiet
+            self._stores = self._stores or (self._quiet and measured > DEEP * rate)
 
             found = BELOW * min(self.pulse.a_minute(self._event_at) / 60, measured)
-        self._quiet = spell >= QUIET and not self._doubling
+        self._quiet = quiet and not self._doubling
         self._doubling = 0.0
         if pause > SOON:
             found = min(found, BELOW * self.pulse.a_minute(now) / 60)

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from fanfold.core.records import Model, Rate
 
 PATIENCE = 60.0
-"""Seconds that a server may be down before calls to it fail without being sent."""
+"""Seconds that a server may be down before calls to it fail without being sent, where the user did not say.
+
+It is less for a server that was never seen well; a patience of the user's own holds for such a one, too.
+"""
 
 
 class Lane:
@@ -106,6 +109,7 @@ class Lanes:
             allowances,
             self.patience,
             by_ceiling=getattr(model, "meters_ceiling", False),
+            steadfast=self.patience is not PATIENCE,  # who writes 60 means 60
         )
         traffic = Traffic(condition, self.gate)
         if shared is not None:

@@ -276,6 +276,11 @@ class Sending:
             self._cost = price_of(rate, passage.request, self.state, self.usage, self.error)
 
     @property
+    def again(self) -> bool:
+        """Whether it takes the place of one that failed."""
+        return self.number > 0 and not self.hedge
+
+    @property
     def state(self) -> CallState:
         """How it stands, or how it ended."""
         if self.reply is not None:

@@ -55,6 +55,8 @@ class Traffic:
         self.kin: list[Traffic] = [self]
         """Those who share an allowance with it, itself among them."""
         self.queue: OrderedDict[int, Waiter] = OrderedDict()
+        self.again: OrderedDict[int, Waiter] = OrderedDict()
+        """Those of the queue that the server has failed before: they try it while it is down."""
         self.standing = False
         self._blocked = 0.0
         self._blocked_since: float | None = None
@@ -98,7 +100,7 @@ class Traffic:
 
     async def _queue(self, sending: Sending, at: float) -> None:
         waiter = Waiter(sending, self.gate.arrive(self.condition.label), self._blocked_until(at))
-        self.queue[waiter.arrival] = waiter
+        self._enqueue(waiter)
         try:
             self.look(at)
             self.gate.turn(at)
@@ -114,8 +116,7 @@ class Traffic:
         """A slot is free for the first in the queue, if it still may leave and still is who stood up for it."""
         head = self._head()
         if head is not None and head.arrival == arrival and self._lack(head, at)[0] <= AT_ONCE:
-            del self.queue[arrival]
-            self.gate.waiting -= 1
+            self._forget(arrival)
             self.gate.in_use += 1
             head.sending.turn = self.condition.take(head.need, at)
             head.sending.rate_wait = self._blocked_until(at) - head.blocked
@@ -147,15 +148,26 @@ class Traffic:
         return self.condition.lack(head.need, at)
 
     def _head(self) -> Waiter | None:
-        """The first that waits; those that were cancelled in this very tick do not know it yet."""
+        """The first that waits; those that were cancelled in this very tick do not know it yet.
+
+        While the server is down it is the first that failed: a server that fails each call once would fail all that
+        come, and never be found well.
+        """
         while self.queue:
-            arrival, waiter = next(iter(self.queue.items()))
+            queue = self.again if self.again and self.condition.health.down else self.queue
+            arrival, waiter = next(iter(queue.items()))
             if not waiter.future.done():
                 return waiter
             self._forget(arrival)
         return None
 
+    def _enqueue(self, waiter: Waiter) -> None:
+        self.queue[waiter.arrival] = waiter
+        if waiter.sending.again:
+            self.again[waiter.arrival] = waiter
+
     def _forget(self, arrival: int) -> bool:
+        self.again.pop(arrival, None)
         if self.queue.pop(arrival, None) is None:
             return False
         self.gate.waiting -= 1
@@ -181,11 +193,10 @@ class Traffic:
         self._give_back(waiter.sending)
         waiter.future = asyncio.get_running_loop().create_future()
         self.gate.waiting += 1
-        self.queue[waiter.arrival] = waiter
-        self.queue.move_to_end(waiter.arrival, last=False)
-        earlier = list(takewhile(lambda arrival: arrival < waiter.arrival, islice(self.queue, 1, None)))
-        for arrival in reversed(earlier):
-            self.queue.move_to_end(arrival, last=False)
+        self._enqueue(waiter)
+        for queue in (self.queue, self.again):
+            if waiter.arrival in queue:
+                _put_back(queue, waiter.arrival)
         self.look(at)
         self.gate.turn(at)
 
@@ -194,6 +205,7 @@ class Traffic:
         waiting = [waiter for waiter in self.queue.values() if not waiter.future.done()]
         self.gate.waiting -= len(self.queue)
         self.queue.clear()
+        self.again.clear()
         self.condition.unsent += len(waiting)
         for waiter in waiting:
             waiter.future.set_result(self.condition.gone(at))
@@ -241,3 +253,11 @@ class Traffic:
             it.unsent,
             it.why,
         )
+
+
+def _put_back(queue: OrderedDict[int, Waiter], last: int) -> None:
+    """Move the last of a queue to where it belongs by its arrival, which is among the first."""
+    queue.move_to_end(last, last=False)
+    earlier = list(takewhile(lambda arrival: arrival < last, islice(queue, 1, None)))
+    for arrival in reversed(earlier):
+        queue.move_to_end(arrival, last=False)
