@@ -49,12 +49,13 @@ class Minutes:
     def __init__(self, limit: float, now: float, *, sliding: bool) -> None:
         self.limit, self.sliding, self.began = limit, sliding, now
         self.taken: deque[tuple[float, float]] = deque()
+        self.used = 0.0
 
     def left(self, now: float) -> float:
         edge = now - PER if self.sliding else now - (now - self.began) % PER
         while self.taken and (self.taken[0][0] <= edge if self.sliding else self.taken[0][0] < edge):
-            self.taken.popleft()
-        return self.limit - sum(need for _, need in self.taken)
+            self.used -= self.taken.popleft()[1]
+        return self.limit - self.used
 
     def wait(self, need: float, now: float) -> float:
         lack = need - self.left(now)
@@ -70,6 +71,7 @@ class Minutes:
 
     def take(self, need: float, now: float) -> None:
         self.taken.append((now, need))
+        self.used += need
 
     def reset(self, now: float) -> float:
         return PER if self.sliding else PER - (now - self.began) % PER

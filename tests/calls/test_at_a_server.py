@@ -1,10 +1,13 @@
 """Retries against the model server's faults and its bill, in virtual time and in both dialects."""
 
+import asyncio
+
 import pytest
 
-from fanfold import Cost, Hedge, Session, map_over, prompt
+from fanfold import Cost, Hedge, OpenAI, Session, map_over, prompt
+from fanfold.core.clock import now
 from fanfold.errors import BillingError
-from fanfold.testing import SimulatedModel, no_leaks, run_virtual
+from fanfold.testing import ModelServer, SimulatedModel, no_leaks, run_virtual
 
 ASK = prompt("{input}", max_tokens=50)
 PRICE = (1.0, 2.0)
@@ -26,6 +29,45 @@ ONCE = [
     *("error=0#1", "cut=100b#1"),
 ]
 STREAMED = ["cut=3#1", "end=3#1", "reset=3#1", "malformed=3#1", "error=3#1", "stall=3#1", "stall#1"]
+
+
+@pytest.mark.parametrize("at_once", [1, 8, 20])
+@pytest.mark.parametrize("fault", ["503#1", "reset#1"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_server_that_fails_each_call_once_is_not_given_up(fault, at_once, seed):
+    """Five failures in a row take its lane down; then those that failed try it, and every call needs two sends.
+
+    It takes a few seconds more than the calls do: those are half a second each.
+    """
+    model = SimulatedModel("fake", faults=[fault], latency=0.5)
+
+    async def main():
+        async with Session(model, max_in_flight=at_once) as session, no_leaks(session):
+            run = await map_over(ASK).run([f"question {number}" for number in range(20)], session=session)
+            return run, now()
+
+    run, took = run_virtual(main(), seed=seed)
+    assert [len(call.attempts) for call in run.calls] == [2] * 20
+    assert took <= 20 * 0.5 / at_once + 6
+
+
+@pytest.mark.timing
+def test_a_real_server_that_fails_each_call_once_is_not_given_up():
+    """The same over sockets: 20 calls, eight at once, all answered within seconds."""
+
+    async def main():
+        async with (
+            ModelServer("fake", faults=["503#1"]) as server,
+            Session(OpenAI("m", base_url=server.url), max_in_flight=8) as session,
+            no_leaks(session),
+        ):
+            began = now()
+            run = await map_over(ASK).run([f"question {number}" for number in range(20)], session=session)
+            return run, now() - began
+
+    run, took = asyncio.run(main())
+    assert [call.state for call in run.calls] == ["ok"] * 20
+    assert took < 8
 
 
 @pytest.mark.parametrize("dialect", ["openai", "anthropic"])

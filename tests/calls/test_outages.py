@@ -137,9 +137,9 @@ def test_a_server_that_was_never_well_is_waited_for_20_s_and_nobody_for_5(status
 
 @STRANGERS
 def test_a_patience_that_was_given_holds_for_a_server_that_was_never_well(status: int | None, seconds: int) -> None:
-    """Who starts a server beside the job says for how long it may take: 40 s of it lose no call with 50 s, all do with 30.
+    """Who starts a server beside the job says for how long it may take: 40 s of it lose no call with 50 s.
 
-    The same number as the usual one is one that was given, too.
+    The same number as the usual one is one that was given, too; and with 30 s calls are lost after 30.
     """
     patient, short, sixty = Failing(status, until=40.0), Failing(status), Failing(status, until=40.0)
     outage(patient, until=45.0, patience=50.0)

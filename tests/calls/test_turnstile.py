@@ -104,6 +104,37 @@ def test_a_call_that_need_not_wait_passes_without_giving_way() -> None:
     run_virtual(main())
 
 
+def test_while_a_server_is_down_calls_that_failed_try_it_first() -> None:
+    """By arrival among themselves, then the others; once it is back, all go by arrival."""
+    left: list[str] = []
+
+    async def main() -> None:
+        lane = Lanes(Turnstile(8)).of(plain(), None)
+
+        async def call(name: str) -> None:
+            sending = Sent(again=name.startswith("again"))
+            await lane.enter(sending)
+            left.append(name)
+            sending.sent_at = now()
+            await sleep(0.01)
+            if len(left) < 5:
+                sending.error = StatusError("x", status=503)
+            else:
+                sending.reply = Reply(("x",), None)
+            lane.leave(sending)
+
+        for _ in range(5):
+            sending = Sent()
+            await lane.enter(sending)
+            sending.sent_at, sending.error = now(), StatusError("x", status=503)
+            lane.leave(sending)
+        assert lane.down
+        await asyncio.gather(*map(call, ["new 1", "again 2", "new 3", "again 4", "new 5", "new 6", "again 7", "new 8"]))
+
+    run_virtual(main())
+    assert left == ["again 2", "again 4", "again 7", "new 1", "new 3", "new 5", "new 6", "new 8"]
+
+
 # -- the bound ----------------------------------------------------------------------------------------------------
 
 
@@ -257,7 +288,7 @@ def test_what_was_taken_for_a_send_that_never_left_is_given_back() -> None:
 
 ACTIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("enter"), st.integers(0, 2)),
+        st.tuples(st.just("enter"), st.integers(0, 5)),
         st.tuples(st.just("cancel"), st.integers(0, 30)),
         st.tuples(st.just("end"), st.sampled_from(["ok", "ok", "ok", "429", "429 wait", "503", "lost", "cancelled"])),
         st.tuples(st.just("pass"), st.sampled_from([0.0, 0.0, 0.01, 0.3, 3.0])),
@@ -285,15 +316,15 @@ class House:
         self.lanes = [lanes.of(plain(f"{name}:m", account=name[0]), None) for name in ("a", "ab", "c")]
         self.out: list[tuple[Lane, Sent]] = []
         self.tasks: list[asyncio.Task[None]] = []
-        self.order: dict[int, list[int]] = {0: [], 1: [], 2: []}
+        self.order: dict[tuple[int, bool], list[int]] = {(at % 3, at >= 3): [] for at in range(6)}
         self.came = 0
 
-    async def call(self, lane: int, number: int) -> None:
+    async def call(self, lane: int, again: bool, number: int) -> None:
         """One send, which stays out until it is ended."""
-        sending = Sent()
+        sending = Sent(again=again)
         await self.lanes[lane].enter(sending)
         sending.sent_at = sending.alive_at = now()
-        self.order[lane].append(number)
+        self.order[lane, again].append(number)
         self.out.append((self.lanes[lane], sending))
 
     def check(self) -> None:
@@ -305,6 +336,10 @@ class House:
         if gate.max_queued is not None:
             assert gate.waiting <= gate.max_queued + gate.limit  # what steps back after a refusal waits, too
         assert timers() <= len(self.lanes)
+        for lane in self.lanes:
+            queue, again = lane.traffic.queue, lane.traffic.again
+            assert list(queue) == sorted(queue)
+            assert list(again) == [arrival for arrival, waiter in queue.items() if waiter.sending.again]
         for order in self.order.values():
             assert order == sorted(order)
 
@@ -321,7 +356,7 @@ class House:
         """Do one thing."""
         kind, value = action
         if kind == "enter":
-            self.tasks.append(asyncio.create_task(self.call(value, self.came)))
+            self.tasks.append(asyncio.create_task(self.call(value % 3, value >= 3, self.came)))
             self.came += 1
         elif kind == "cancel":
             waiting = [task for task in self.tasks if not task.done()]
@@ -358,7 +393,7 @@ def test_at_every_moment_no_more_is_out_than_allowed_and_at_rest_nothing_is(
     actions: list[tuple[str, Any]], limit: int, limits: RateLimit | None, max_queued: int | None
 ) -> None:
     """Whatever comes, is cancelled, succeeds, is refused or fails, in any order: ``0 <= in_use <= limit``; first come,
-    first served in each lane; one timer a lane; and at the end no slot, no place in the queue, no timer.
+    first served in each lane, of those that failed before and of the others; one timer a lane; and at the end no slot, no place in the queue, no timer.
     """
 
     async def main() -> None:

@@ -1,9 +1,18 @@
 """A rate limit that nobody told: found from what is refused, and probed for more. Pure.
 
-A refusal says that the server had taken enough. What it accepted in the minute before is what a minute's window grants,
-and what it accepted since the refusal before is what flows into a bucket; so the rate is cut to just below the smaller.
+A refusal says that the server had taken enough; how much that was depends on how it counts, which nobody says either:
+
+- A window has to pass: then all is refused for long. What it accepted in the minute before is what it grants.
+- A bucket stores what is not used: then a rate that is too high is refused late. What it accepted since the refusal
+  before is what flows in, for it was empty both times.
+- A bucket stores next to nothing: then the rate at which the refusal came is the limit itself.
+
+Who is taken for the last, and is refused again soon, is one of the second. Where there is too little to measure by, the
+rate is searched: doubled in a few seconds, then again more slowly from what was found.
+
 From there it grows with the cube of time, so that it stays long just below what was refused, and leaves it fast
-when nothing refuses (the shape of TCP CUBIC, RFC 9438). It grows only while calls wait for it.
+when nothing refuses (the shape of TCP CUBIC, RFC 9438). It grows only while calls wait for it. Each probing costs a
+refusal, so it takes so many sends at least; of few sends a minute, even one refusal is a large share.
 """
 
 from __future__ import annotations
@@ -14,74 +23,76 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fanfold.calls.pulse import Pulse
 
+# -- where to go on after a refusal, as a share of what was found ---------------------------------------------------
+
 BELOW = 0.93
-"""Where to go on, as a share of what was found."""
-
-JUST_BELOW = 0.95
-"""Where to go on after a long time without a refusal, as a share of the rate at which it came."""
-
-QUIET = (10.0, 25)
-"""Seconds, and sends, that are a long time."""
-
-STORED = 0.98
-"""Where to go on, as a share of what was accepted in a long time, where a bucket stores what is not used."""
+"""Of what was measured in a minute, or in a short time."""
 
 WINDOWED = 0.96
-"""The same, where windows have to pass."""
+"""Of what windows accepted in a long time."""
 
-FAR = 1.4
-"""A rate that has grown so much says more than what was accepted on the way: the limit is another."""
+STORED = 0.98
+"""Of what a bucket accepted in a long time."""
 
-FOUND = 0.85
-"""Where to go on after a search, at least, as a share of where it ended."""
+JUST_BELOW = 0.95
+"""Of the rate at which the refusal came, at most."""
 
-LATE = 0.05
-"""Seconds that are made good where a send left later than it might, if these are less than the time between two."""
+SEARCHED = 0.85
+"""Of the rate at which a search ended, at least."""
 
 DEEPEST = 0.5
-"""The most that one refusal cuts: it may have been an accident."""
+"""Of the rate at which the refusal came, at least: it may have been an accident."""
 
 DEEP = 0.75
 """The same, where there were too few sends to measure by."""
 
+FAR = 1.4
+"""A rate that has grown so much tells more than what a bucket accepted on the way: the limit is another."""
+
+# -- what is measured -----------------------------------------------------------------------------------------------
+
+QUIET = (10.0, 25)
+"""Seconds, and sends, between two refusals that are a long time."""
+
 TRUST = 3
 """A rate measured between two refusals counts as much as so many sends at the rate before."""
 
-GROWTH = 0.075
-"""How much it grows in the first cycle: about back to what was refused."""
-
-CYCLE = 36.0
-"""Seconds of a cycle; twice as long without a refusal, and the rate has doubled."""
-
-LEAST = 40
-"""Sends that a cycle has at least: probing costs a refusal each time."""
-
-LONGEST = 180.0
-"""Seconds of a cycle at most."""
-
 SOON = 5.0
-"""A pause up to here is that of a bucket that refills, a longer one that of a window that has to pass."""
+"""Seconds: a pause up to here is that of a bucket that refills, a longer one that of a window that has to pass."""
 
 ENOUGH = 10
 """Accepted sends in the minute before a refusal from which they are a measure of it."""
 
-DUE = 2
-"""Sends that are due after a pause that nobody asked for."""
+# -- how it grows ---------------------------------------------------------------------------------------------------
 
-MORE_DUE = 3
-"""The same, where windows have to pass."""
+CYCLE = (36.0, 40)
+"""Seconds, and at least sends, in which it is about back to what was refused; in 2.5 times that it has doubled."""
 
-ABOUT = 2.0
-"""Seconds that such a pause has at least."""
+LONGEST = 180.0
+"""Seconds of a cycle at most."""
 
-SPARSEST = 3.0
-"""Seconds between two sends at most where a search begins: it is to be over in a minute."""
+GROWTH = 0.075
+"""How much it grows in a cycle."""
 
 COARSE = (3.0, 2)
 """Seconds, and at least sends, in which a search doubles the rate at first."""
 
 FINE = (15.0, 10)
 """The same, after that was too much."""
+
+SPARSEST = 3.0
+"""Seconds between two sends at most where a search begins: it is to be over in a minute."""
+
+LATE = 0.05
+"""Seconds at most that are made good where a send left later than it might."""
+
+# -- pauses that nobody asked for -----------------------------------------------------------------------------------
+
+DUE = 2
+"""So many sends are due after the first of them."""
+
+WINDOWED_DUE = (2.0, 3)
+"""Seconds at least, and sends, where windows have to pass."""
 
 
 class Guess:
@@ -99,9 +110,9 @@ class Guess:
         "_next",
         "_pending",
         "_shut_at",
-        "_quiet",
         "_since",
         "_stores",
+        "_tried",
         "_windowed",
         "pulse",
     )
@@ -111,7 +122,9 @@ class Guess:
         self._base = inf
         self._doubling = 0.0
         self._fine = False
-        self._windowed = self._stores = self._quiet = False
+        self._windowed = self._stores = False
+        self._tried = False
+        """Whether it went on from the rate itself, as if the server stored nothing."""
         self._event_at = self._shut_at = -inf
         self._event_rate = inf
         self._pending: float | None = None
@@ -129,7 +142,7 @@ class Guess:
         """Sends a second."""
         if self._doubling:
             return self._base * 2 ** min(64.0, self._grown / self._doubling)
-        cycle = min(LONGEST, max(CYCLE, LEAST / self._base))
+        cycle = min(LONGEST, max(CYCLE[0], CYCLE[1] / self._base))
         return self._base * (1 + GROWTH * (self._grown / cycle) ** 3)
 
     def refused(self, left_at: float, now: float) -> bool:
@@ -166,7 +179,8 @@ class Guess:
     @property
     def patience(self) -> float:
         """Seconds to wait after a refusal that does not say for how long: until a few are due."""
-        return min(SOON, max(MORE_DUE / self.rate, ABOUT) if self._windowed else DUE / self.rate)
+        least, due = WINDOWED_DUE if self._windowed else (0.0, DUE)
+        return min(SOON, max(least, due / self.rate))
 
     def wait(self, now: float) -> float:
         """Seconds until the next send may leave."""
@@ -204,21 +218,14 @@ class Guess:
     def _first(self, shut: float) -> None:
         """Go on after the first refusal, or where all was refused for `shut` seconds."""
         many, rate = self.pulse.a_minute(self._event_at), self._event_rate
-        if many < ENOUGH or rate == inf:
+        if many >= ENOUGH and shut > SOON:
+            self._windowed = self._stores = True
+            self._base, self._doubling = min(rate, many / 60 * BELOW), 0.0
+        elif many < ENOUGH or rate == inf:
             # Too few to measure by, as when others used up the key: it says that there is a limit, not which.
             least = 1 / min(SPARSEST, max(shut, 1.0))
             fair = max(many / 60 * BELOW, least)
             self._search(max(least, min(fair, rate * DEEPEST)), fine=rate < inf and (self._fine or not self._doubling))
-        if many >= ENOUGH and shut > SOON:
-            self._windowed = self._stores = True
-            self._base, self._doubling = min(rate, many / 60 * BELOW), 0.0  # no bucket that refills, but a full window
-
-    def _measured(self, accepted: float) -> float:
-        """The rate by what was accepted in a long time, of a server that stores what is not used."""
-        if self._windowed:
-            return WINDOWED * accepted
-        far = self._event_rate if self._event_rate > FAR * self._base else 0.0
-        return max(STORED * accepted, far / FAR)
 
     def _search(self, rate: float, *, fine: bool) -> None:
         seconds, sends = FINE if fine else COARSE
@@ -227,24 +234,34 @@ class Guess:
     def _found(self, now: float) -> None:
         """Go on after a refusal of what was found before."""
         rate, spell = self._event_rate, self._event_at - self._counted_from
-        pause = now - self._event_at
-        measured = (self._since + TRUST) / (spell + TRUST / rate)
-        quiet = spell >= QUIET[0] and self._since >= QUIET[1]
         accepted = self._since / spell if spell > 0 else 0.0
         if self._doubling and not self._fine:
             self._search(min(JUST_BELOW * rate, max(DEEPEST * rate, accepted)), fine=True)
             return
+        quiet = spell >= QUIET[0] and self._since >= QUIET[1]
         if self._doubling:
-            found = max(FOUND * rate, BELOW * accepted)
+            found, self._tried = max(SEARCHED * rate, BELOW * accepted), False
         elif quiet:
-            found = self._measured(accepted) if self._stores else rate
+            found, self._tried = self._after_long(accepted), not self._stores
         else:
-            self._stores = self._stores or (self._quiet and measured > DEEP * rate)
-
-            found = BELOW * min(self.pulse.a_minute(self._event_at) / 60, measured)
-        self._quiet = quiet and not self._doubling
+            found, self._tried = self._after_short(spell), False
         self._doubling = 0.0
-        if pause > SOON:
+        if now - self._event_at > SOON:
             found = min(found, BELOW * self.pulse.a_minute(now) / 60)
         least = DEEPEST if self._since >= TRUST else DEEP
         self._base = max(min(found, JUST_BELOW * rate), least * rate)
+
+    def _after_long(self, accepted: float) -> float:
+        """What was found where nothing was refused for long."""
+        if self._windowed:
+            return WINDOWED * accepted
+        if not self._stores:
+            return self._event_rate
+        return max(STORED * accepted, self._event_rate / FAR if self._event_rate > FAR * self._base else 0.0)
+
+    def _after_short(self, spell: float) -> float:
+        """What was found where the refusal before was `spell` seconds ago."""
+        measured = (self._since + TRUST) / (spell + TRUST / self._event_rate)
+        if self._tried and measured > DEEP * self._event_rate:  # far less would be another limit
+            self._stores = True
+        return BELOW * min(self.pulse.a_minute(self._event_at) / 60, measured)
