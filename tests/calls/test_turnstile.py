@@ -393,7 +393,8 @@ def test_at_every_moment_no_more_is_out_than_allowed_and_at_rest_nothing_is(
     actions: list[tuple[str, Any]], limit: int, limits: RateLimit | None, max_queued: int | None
 ) -> None:
     """Whatever comes, is cancelled, succeeds, is refused or fails, in any order: ``0 <= in_use <= limit``; first come,
-    first served in each lane, of those that failed before and of the others; one timer a lane; and at the end no slot, no place in the queue, no timer.
+    first served in each lane, of those that failed before and of the others; one timer a lane; and at the end no slot,
+    no place in the queue, no timer.
     """
 
     async def main() -> None:

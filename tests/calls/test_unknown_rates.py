@@ -29,11 +29,11 @@ HALVED, DOUBLED = 0.5, 2.0
 LONG = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
-def grid(*quick: int) -> Any:
-    """Each kind of server, with and without Retry-After, at 20 to 6,000 a minute; a few of them are quick."""
+def grid(*quick: int, least: int = 20) -> Any:
+    """Each kind of server, with and without Retry-After, at `least` to 6,000 a minute; a few of them are quick."""
     cases = []
     for rpm, kind, retry, seed in itertools.product([20, 60, 200, 600, 2000, 6000], SERVERS, [True, False], range(3)):
-        if rpm >= 2000 and (seed or kind not in {"bucket", "fixed", "sliding"} or (rpm == 6000 and not retry)):
+        if rpm < least or rpm >= 2000 and (seed or "counts" in kind or kind == "small bucket"):
             continue  # more sends, not other ones
         marks = [] if rpm in quick and seed == 0 and (rpm == 200) == retry else LONG
         name = f"{kind}, {rpm} a minute, {'retry-after' if retry else 'no word'}, seed {seed}"
@@ -71,18 +71,16 @@ def test_of_an_unknown_limit_90_in_100_are_used_after_a_minute_with_at_most_3_42
     assert len(server.refused) <= max(0.03 * len(server.came), few)
 
 
-@grid(60, 200)
+@grid(60, 200, least=60)
 def test_a_limit_that_is_halved_costs_at_most_5_429s_in_100_in_the_next_minute(
     kind: str, rpm: int, retry: bool, seed: int
 ) -> None:
     """Or six of them, where a minute has few requests or is nearly over for the server before it may take any. Two
-    minutes later nearly all of what is left is used.
+    minutes later at least four fifths of what is left are used.
     """
-    if rpm < 60:
-        pytest.skip("ten a minute are below what is promised")
     server = kept_busy(kind, rpm, retry, seed, HALVED)
     assert within(server.refused, 300, 360) <= max(0.05 * within(server.came, 300, 360), PROBES)
-    assert within(server.accepted, 420, 600) >= 0.85 * rpm * HALVED * 3
+    assert within(server.accepted, 420, 600) >= 0.8 * rpm * HALVED * 3
 
 
 @grid(60, 200)
