@@ -33,7 +33,7 @@ def grid(*quick: int, least: int = 20) -> Any:
     """Each kind of server, with and without Retry-After, at `least` to 6,000 a minute; a few of them are quick."""
     cases = []
     for rpm, kind, retry, seed in itertools.product([20, 60, 200, 600, 2000, 6000], SERVERS, [True, False], range(3)):
-        if rpm < least or rpm >= 2000 and (seed or "counts" in kind or kind == "small bucket"):
+        if rpm < least or (rpm >= 2000 and (seed or "counts" in kind or kind == "small bucket")):
             continue  # more sends, not other ones
         marks = [] if rpm in quick and seed == 0 and (rpm == 200) == retry else LONG
         name = f"{kind}, {rpm} a minute, {'retry-after' if retry else 'no word'}, seed {seed}"
