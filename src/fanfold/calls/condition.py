@@ -254,11 +254,15 @@ class Condition:
             since, more = self.account.refusing_since, A_WINDOW_MORE
         if since is None:
             return inf
-        return since + self._patience + more
+        return since + self._patience + (more if self._proven else 0.0)
+
+    @property
+    def _proven(self) -> bool:
+        return self.health.known or self.steadfast
 
     @property
     def _patience(self) -> float:
-        if self.health.known or self.steadfast:
+        if self._proven:
             return self.patience
         return min(self.patience, STRANGER if self._there else NOBODY)
 
