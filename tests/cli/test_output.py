@@ -63,6 +63,7 @@ def _broken(*_: object) -> None:
 def test_a_key_is_in_no_output(status: int, more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A key is not printed, not even when the server repeats it in what it refuses."""
     refusal = StatusError(f"the key {MARKER} is no good", status=status)
+    monkeypatch.setattr("fanfold.calls.condition.STRANGER", 1.0)
     with ModelServer(lambda request: refusal) as server:
         monkeypatch.setenv("OPENAI_API_KEY", MARKER)
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
