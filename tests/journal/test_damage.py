@@ -51,7 +51,7 @@ def read(path: Path) -> list[Entry] | None:
         return list(stores.select(store, "kind = 'call' ORDER BY seq"))
     except JournalCorrupt:
         return None
-    except sqlite3.Error as error:
+    except stores.TROUBLE as error:
         return None if isinstance(stores.told(error, path), JournalCorrupt) else []
     finally:
         store.close()

@@ -28,8 +28,14 @@ BUSY = 1000
 CHECKED = 64 * 2**20
 """Bytes up to which a file's structure is checked each time it is opened; beyond, `fanfold journal verify` does."""
 
+PAGE = 8192
+"""Bytes of a page of a new file: an entry with a prompt and a reply takes about 2 KB, of which 4096 hold one."""
+
 CHUNK = 128
 """Entries a statement: each statement gives the interpreter's lock away and has to get it back."""
+
+TROUBLE = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; the second where its own words quote damaged bytes."""
 
 SELECT = "SELECT kind, run, place, nth, ordinal, digest, at, body, checksum FROM entries WHERE "
 INSERT = "INSERT INTO entries (kind, run, place, nth, ordinal, digest, at, body, checksum) VALUES "
@@ -73,13 +79,14 @@ def _opened(path: Path, uri: str, *, write: bool, cache: bool) -> sqlite3.Connec
     try:
         _check_file(store, path)
         if write:
+            store.execute(f"PRAGMA page_size = {PAGE}")
             store.execute("PRAGMA journal_mode = WAL")
             store.execute("PRAGMA synchronous = FULL")
             store.execute("PRAGMA secure_delete = ON")
         _migrate(store, path, write=write)
         if cache and write:
             store.execute("CREATE INDEX IF NOT EXISTS calls_by_digest ON entries (digest, ordinal) WHERE kind = 'call'")
-    except sqlite3.Error as error:
+    except TROUBLE as error:
         store.close()
         raise told(error, path) from error
     except BaseException:
@@ -149,10 +156,11 @@ def _insert(count: int) -> str:
     return INSERT + ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?, ?)"] * count)
 
 
-def told(error: sqlite3.Error, path: Path) -> JournalError:
+def told(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> JournalError:
     """What went wrong with the file, as an error of the tree."""
     name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or (not name and isinstance(error, sqlite3.DatabaseError)):
+    unnamed = not name and isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or unnamed:
         return JournalCorrupt(f"the journal {path} is damaged: {error}")
     why = {"SQLITE_FULL": "the disk is full", "SQLITE_BUSY": "another program holds it"}.get(name, str(error))
     return JournalError(f"the journal {path} cannot be used: {why} ({name or type(error).__name__})")
