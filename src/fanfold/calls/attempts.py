@@ -58,9 +58,9 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
             scope.check()  # again: the wait for the turn may have outlived it
             timer.start()
             if passage.policy.idle_timeout is None:
-                return await kept(passage, lane.model.send(passage.request, sending))
+                return await kept(passage, sending)
             async with speaking(sending, passage.policy.idle_timeout):
-                return await kept(passage, lane.model.send(passage.request, sending))
+                return await kept(passage, sending)
         except BaseException as error:
             sending.error = error
             lane.hedging.hear(error)

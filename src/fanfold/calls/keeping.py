@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 from fanfold.errors import FatalError, JournalError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from fanfold.calls.passage import Passage, Sending
     from fanfold.core.journaling import Book, Found
     from fanfold.core.records import Call, Reply
@@ -81,9 +79,12 @@ class Keeping:
             self.book.note(self._digest, self._key, call, error)
 
 
-async def kept(passage: Passage, sent: Awaitable[Reply]) -> Reply:
-    """The reply of a send, once it is kept."""
-    reply = await sent
-    if passage.keeping is not None:
-        await passage.keeping.safe()
+async def kept(passage: Passage, sending: Sending) -> Reply:
+    """Send, and give the reply once it is kept; nothing is sent where it could not be."""
+    keeping = passage.keeping
+    if keeping is None:
+        return await passage.lane.model.send(passage.request, sending)
+    keeping.book.check()
+    reply = await passage.lane.model.send(passage.request, sending)
+    await keeping.safe()
     return reply

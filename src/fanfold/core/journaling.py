@@ -97,6 +97,10 @@ class Book(Protocol):
         """The same request as any run made it, where the journal is a cache."""
         ...
 
+    def check(self) -> None:
+        """Raise `JournalError` where nothing can be kept any more, so that nothing is asked in vain."""
+        ...
+
     def keep(self, digest: bytes, key: bytes, call: Call, reply: Reply) -> asyncio.Future[None]:
         """Keep a reply; the future is done when it is on the disk, and raises `JournalError` where it cannot be."""
         ...

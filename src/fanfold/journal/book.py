@@ -14,9 +14,10 @@ from fanfold.journal.failures import error_of, failure_of
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from fanfold.core.records import Call, Draw, Reply
+    from fanfold.journal.entries import Kind
     from fanfold.journal.journal import Journal
 
 _begun = msgspec.json.Decoder(Begun).decode
@@ -129,6 +130,11 @@ class RunBook:
         """The newest answer to the same request and ordinal, whichever run asked; None where that is too old."""
         return await self.journal.cached(digest, draw.ordinal)
 
+    def check(self) -> None:
+        """Raise `JournalError` where the journal has stopped."""
+        if not self.replays:
+            self.journal.check()
+
     def keep(self, digest: bytes, key: bytes, call: Call, reply: Reply) -> asyncio.Future[None]:
         """Keep a reply; no await lies between the wire's last byte and the writer's queue."""
         full = self.journal.content == "full"
@@ -138,7 +144,7 @@ class RunBook:
             reply if full else None,
             replied=None if full else digest_of(*(text.encode() for text in reply.texts)).hex(),
         )
-        return self._write_call("call", digest, call, kept)
+        return self.journal.write(self._of_call("call", digest, call, kept))
 
     def note(self, digest: bytes, key: bytes, call: Call, error: BaseException | None) -> None:
         """Keep how a call ended without a reply; what ends the run, as a wrong key, is not an outcome to replay."""
@@ -149,11 +155,11 @@ class RunBook:
         if not full:
             call = msgspec.structs.replace(call, error=call.error and call.error.partition(":")[0])
         kept = Kept(call, msgspec.Raw(key) if full else NOTHING, None, failure)
-        self._tell(lambda: self._write_call("call", digest, call, kept))
+        self._tell(self._of_call("call", digest, call, kept))
 
     def bill(self, digest: bytes, call: Call) -> None:
         """Keep a call's last record."""
-        self._tell(lambda: self._write_call("bill", digest, call, Bill(call)))
+        self._tell(self._of_call("bill", digest, call, Bill(call)))
 
     def folded(self, place: str, nth: int, branches: int, *, settled: bool) -> Folded | None:
         """How a fan ended then; one that failed begins anew, unless all around it is settled."""
@@ -167,7 +173,8 @@ class RunBook:
         """Keep how a fan ended; raises `JournalError`."""
         if self.replays:
             return
-        _ = self._write("fan", place, nth, folded)  # not waited for: what follows stands behind it in the queue
+        # Not waited for: what follows stands behind it in the queue.
+        self.journal.tell(self._of("fan", place, nth, folded))
 
     def value(self, place: str, nth: int, digest: bytes) -> msgspec.Raw | None:
         """What a value was."""
@@ -190,7 +197,7 @@ class RunBook:
                 f"the step at {place!r} keeps its result in the journal, and gave a {type(value).__name__} that JSON "
                 "cannot give back as it is: let it return text, numbers, lists and dicts, or leave out journal=True"
             )
-        return self._write("value", place, nth, Value(msgspec.Raw(data)), digest)
+        return self.journal.write(self._of("value", place, nth, Value(msgspec.Raw(data)), digest))
 
     def end(self, error: BaseException | None) -> None:
         """The run is over; a journal that fails here has failed its calls before."""
@@ -199,19 +206,18 @@ class RunBook:
         said = None
         if isinstance(error, Exception):
             said = f"{type(error).__name__}: {error}" if self.journal.content == "full" else type(error).__name__
-        self._tell(lambda: self._write("end", self.key or "", 0, Ended(how, said)))
+        self._tell(self._of("end", self.key or "", 0, Ended(how, said)))
 
-    def _write_call(self, kind: Any, digest: bytes, call: Call, content: Any) -> asyncio.Future[None]:
+    def _of_call(self, kind: Kind, digest: bytes, call: Call, content: Any) -> Draft:
         draw = call.draw
-        draft = Draft(kind, self.run, draw.place, draw.nth, draw.ordinal, digest, wall(), content)
-        return self.journal.write(draft)
+        return Draft(kind, self.run, draw.place, draw.nth, draw.ordinal, digest, wall(), content)
 
-    def _write(self, kind: Any, place: str, nth: int, content: Any, digest: bytes = b"") -> asyncio.Future[None]:
-        return self.journal.write(Draft(kind, self.run, place, nth, 0, digest, wall(), content))
+    def _of(self, kind: Kind, place: str, nth: int, content: Any, digest: bytes = b"") -> Draft:
+        return Draft(kind, self.run, place, nth, 0, digest, wall(), content)
 
-    def _tell(self, write: Callable[[], object]) -> None:
+    def _tell(self, draft: Draft) -> None:
         """Write where nobody could be told that it cannot be: the next call is."""
         try:
-            write()
+            self.journal.tell(draft)
         except JournalError:
             return

@@ -10,6 +10,9 @@ import msgspec
 from fanfold.core.records import Call, Reply
 from fanfold.errors import JournalCorrupt
 
+_json = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
+
 Kind = Literal["run", "again", "end", "call", "bill", "fan", "value", "row"]
 
 Content = Literal["full", "hash"]
@@ -31,11 +34,11 @@ class Entry(NamedTuple):
 
     def signed(self) -> Entry:
         """The entry with its checksum."""
-        return self._replace(checksum=_checksum(self))
+        return sealed(self[:-1])
 
     def check(self) -> Entry:
         """Itself; raises `JournalCorrupt` where it is not what was written."""
-        if self.checksum != _checksum(self):
+        if self.checksum != _checksum(self[:-1]):
             raise JournalCorrupt(
                 f"an entry of the journal is damaged ({self.kind} of run {self.run} at {self.place!r}): what it says "
                 "cannot be trusted; restore the file, or let `fanfold journal verify` say what is left"
@@ -43,8 +46,13 @@ class Entry(NamedTuple):
         return self
 
 
+def sealed(columns: tuple[Any, ...]) -> Entry:
+    """The entry with these columns, and its checksum."""
+    return Entry._make((*columns, _checksum(columns)))
+
+
 class Draft(NamedTuple):
-    """An entry on its way to the writer, which encodes, redacts and signs it."""
+    """An entry before it is encoded, redacted and signed."""
 
     kind: Kind
     run: int
@@ -129,18 +137,14 @@ class Value(msgspec.Struct, frozen=True):
 
 def body_of(content: Any) -> str:
     """The JSON of an entry's content."""
-    return msgspec.json.encode(content).decode()
+    return _json(content).decode()
 
 
 def digest_of(*parts: bytes) -> bytes:
     """Sixteen bytes that name these parts for good; where one ends and the next begins matters."""
-    named = blake2b(digest_size=16)
-    for part in parts:
-        named.update(len(part).to_bytes(8, "big"))
-        named.update(part)
-    return named.digest()
+    told = b"".join([piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)])
+    return blake2b(told, digest_size=16).digest()
 
 
-def _checksum(entry: Entry) -> bytes:
-    covered = msgspec.msgpack.encode(entry[:-1])
-    return blake2b(covered, digest_size=16).digest()
+def _checksum(covered: tuple[Any, ...]) -> bytes:
+    return blake2b(_pack(covered), digest_size=16).digest()

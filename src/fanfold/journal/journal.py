@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -18,11 +19,12 @@ from fanfold.journal.entries import Again, Begun, Content, Draft, Entry, Kind, d
 from fanfold.journal.known import Known
 from fanfold.journal.redaction import Redactor
 from fanfold.journal.worker import Worker, WorkerStatistics, Writer
+from fanfold.journal.writing import entry_of
 
 if TYPE_CHECKING:
     import os
     import sqlite3
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     from fanfold.core.journaling import Book, Found
 
@@ -87,7 +89,8 @@ class Journal:
         self._reader: Worker | None = None
         self._open_runs: set[int] = set()
         self._keys: dict[str | None, RowKey | None] = {}
-        self._since = self._last_run = 0
+        self._since = 0
+        self._numbers = itertools.count(1)
         self._known = Known()
         self._replayed: dict[bytes, int] = {}
         self._found = 0
@@ -129,10 +132,11 @@ class Journal:
         if self.mode == "replay":
             await self._read()
             return
-        writer = Writer(self.path, self.redactor, cache=self.mode == "cache")
+        writer = Writer(self.path, cache=self.mode == "cache")
         try:
             await writer.start()
-            self._since, self._last_run, self._known = await writer.ask(_last)
+            self._since, last, self._known = await writer.ask(_last)
+            self._numbers = itertools.count(last + 1)
             await self._read()
         except BaseException:
             await writer.stop()
@@ -168,14 +172,20 @@ class Journal:
         """
         row, key = (key, key.text) if isinstance(key, RowKey) else (None, key)
         digest = digest_of(b"run", name.encode(), given) if key is None else digest_of(b"key", key.encode())
-        begun = Begun(name, step, given.hex(), chance().randbytes(16).hex(), self.mode, *_numbered(row))
         if self.mode == "replay":
-            return await self._replay(digest, begun, key)
+            return await self._replay(digest, name, step, key)
         writer = self._owned()
+        secret = chance().randbytes(16)
+        begun = Begun(name, step, given.hex(), secret.hex(), self.mode, *_numbered(row))
         asked = _Asked(digest, begun, key or "", None if key is not None else self._since, self.mode == "resume", row)
         self._claim(key, row)
         try:
-            run, secret, history = await writer.begin(partial(self._begin, asked, writer.entry))
+            if not self._known.add(digest):
+                # It is surely new, and stands in the queue before all that follows: there is nothing to wait for.
+                run, history = next(self._numbers), None
+                self.tell(asked.draft(run, 0, begun))
+            else:
+                run, secret, history = await writer.begin(partial(self._begin, asked))
         except BaseException:
             self._keys.pop(key, None)
             raise
@@ -186,9 +196,19 @@ class Journal:
         self._open_runs.discard(book.run)
         self._keys.pop(book.key, None)
 
+    def check(self) -> None:
+        """Raise `JournalError` where nothing more is taken."""
+        self._owned().check()
+
     def write(self, draft: Draft) -> asyncio.Future[None]:
-        """Append an entry; raises `JournalError`."""
-        return self._owned().write(draft)
+        """Append an entry; the future is done when it is on the disk. Raises `JournalError`."""
+        writer = self._owned()
+        return writer.write(self._entry(draft, writer))
+
+    def tell(self, draft: Draft) -> None:
+        """Append an entry that nobody waits for; raises `JournalError`."""
+        writer = self._owned()
+        writer.tell(self._entry(draft, writer))
 
     async def cached(self, digest: bytes, ordinal: int) -> Found | None:
         """The newest answer to a request, where the journal is a cache and it is young enough."""
@@ -203,40 +223,44 @@ class Journal:
         """A call was found and not asked."""
         self._found += 1
 
-    async def _replay(self, digest: bytes, begun: Begun, key: str | None) -> Book:
+    def _entry(self, draft: Draft, writer: Writer) -> Entry:
+        try:
+            return entry_of(draft, self.redactor)
+        except Exception as error:
+            raise writer.fail(error) from error
+
+    async def _replay(self, digest: bytes, name: str, step: str, key: str | None) -> Book:
         nth = 0 if key is not None else self._replayed.get(digest, 0)
         self._replayed[digest] = nth + 1
         if self._reader is None:
             raise JournalError(f"the journal {self.path} is not open")
-        found = await self._reader.ask(partial(_recorded, digest, nth, begun.step))
+        found = await self._reader.ask(partial(_recorded, digest, nth, step))
         if found is None:
-            which = f"with the key {key!r}" if key is not None else f"of {begun.name!r} on this input (number {nth})"
+            which = f"with the key {key!r}" if key is not None else f"of {name!r} on this input (number {nth})"
             raise ReplayMiss(f"the journal {self.path} holds no run {which}; nothing was sent; record it first")
         run, secret, history = found
         return self._book(run, secret, history, key)
 
     def _begin(
-        self, asked: _Asked, entry: Callable[[Draft], Entry], pending: list[Entry], store: sqlite3.Connection
+        self, asked: _Asked, pending: list[Entry], store: sqlite3.Connection
     ) -> tuple[int, bytes, History | None]:
         """Take a run up again, or begin one; on the writer's thread, so that two that begin at once are two."""
         nth, found = 0, None
-        if asked.digest in self._known:  # to look for one that is surely new would take as long as to write it
-            if asked.since is not None:
-                begun = sum(one.digest == asked.digest and one.kind in {"run", "again"} for one in pending)
-                nth = begun + stores.number(store, SITTING, (asked.digest, asked.since))
-            elif (asked.resumes or asked.row) and _stands_in(pending, asked.digest):
-                stores.append(store, pending)  # the run may have ended a moment ago
-                pending.clear()
-            if asked.resumes or asked.row:
-                found = _earlier(asked, nth, store, pending)
-        self._known.add(asked.digest)
-        if found is None:
-            self._last_run += 1
-        run = self._last_run if found is None else found[0]
-        content: Begun | Again = asked.begun if found is None else Again(asked.begun.step, *_numbered(asked.row))
-        kind: Kind = "run" if found is None else "again"
-        pending.append(entry(Draft(kind, run, asked.named, nth, nth, asked.digest, wall(), content)))
-        return (run, bytes.fromhex(asked.begun.fences), None) if found is None else found
+        if asked.since is not None:
+            begun = sum(one.digest == asked.digest and one.kind in {"run", "again"} for one in pending)
+            nth = begun + stores.number(store, SITTING, (asked.digest, asked.since))
+        elif (asked.resumes or asked.row) and _stands_in(pending, asked.digest):
+            stores.append(store, pending)  # the run may have ended a moment ago
+            pending.clear()
+        if asked.resumes or asked.row:
+            found = _earlier(asked, nth, store, pending)
+        if found is not None:
+            again = Again(asked.begun.step, *_numbered(asked.row))
+            pending.append(entry_of(asked.draft(found[0], nth, again), self.redactor))
+            return found
+        run = next(self._numbers)
+        pending.append(entry_of(asked.draft(run, nth, asked.begun), self.redactor))
+        return run, bytes.fromhex(asked.begun.fences), None
 
     def _book(self, run: int, secret: bytes, history: History | None, key: str | None) -> RunBook:
         self._open_runs.add(run)
@@ -270,6 +294,11 @@ class _Asked(NamedTuple):
     since: int | None
     resumes: bool
     row: RowKey | None
+
+    def draft(self, run: int, nth: int, content: Begun | Again) -> Draft:
+        """The entry with which it begins, or goes on."""
+        kind: Kind = "run" if isinstance(content, Begun) else "again"
+        return Draft(kind, run, self.named, nth, nth, self.digest, wall(), content)
 
 
 def _numbered(row: RowKey | None) -> tuple[int | None, str]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 REDACTED = "[redacted]"
 
 SHORTEST = 8
-"""Characters from which on a known secret is looked for; shorter ones would blot out words."""
+"""Characters from which on a known secret is looked for; shorter ones would blot out words. No shape is shorter."""
 
 NAMED = re.compile(r"(?i)(?:api_?key|token|secret|password|passwd|credentials?)$")
 """Names of environment variables that hold secrets."""
@@ -62,6 +62,15 @@ Prose does not: it has to be given back as it was.
 """
 
 
+_PARTS = bytes(
+    ord("w") if byte >= 0x80 or chr(byte).isalnum() or chr(byte) in "_.~+/=-" else ord(" ") for byte in range(256)
+)
+"""To `bytes.translate` by: of what a secret is made of becomes a w, all else a space."""
+
+_LONG, _LONGER = b"w" * 12, b"w" * 15
+"""Every shape but two holds so many of these in a row: the first behind *bearer* and *basic*, else the second."""
+
+
 class Redactor:
     """Takes secrets out of texts; `secrets` are those that are known, the environment's are found."""
 
@@ -70,6 +79,8 @@ class Redactor:
         for rare, sign, shape in _SHAPES:
             self.shapes.setdefault(rare, []).append((sign, re.compile(shape)))
         self.known: tuple[str, ...] = ()
+        self._odd: tuple[bytes, ...] = ()
+        """Of the known ones those that are not as long."""
         self.hide(value for name, value in os.environ.items() if NAMED.search(name))
         self.hide(secrets)
 
@@ -83,9 +94,22 @@ class Redactor:
             if len(secret) >= SHORTEST:
                 found |= {secret, msgspec.json.encode(secret).decode()[1:-1]}
         self.known = tuple(sorted(found, key=len, reverse=True))  # the longest first: one may hold another
+        self._odd = tuple(data for secret in self.known if _LONGER not in (data := _bytes(secret)).translate(_PARTS))
+
+    def suspects(self, text: bytes) -> bool:
+        """Whether something in a text (as UTF-8) may be secret: for most texts this says no, and costs little."""
+        runs = text.translate(_PARTS)
+        if _LONG in runs and (_LONGER in runs or b"earer " in text or b"asic " in text):
+            return True
+        if b"KEY-----" in text or (b"@" in text and b"://" in text):
+            return True
+        return bool(self._odd) and any(secret in text for secret in self._odd)
 
     def clean(self, text: str) -> str:
         """The text without what is secret."""
+        return self._cut(text) if len(text) >= SHORTEST and self.suspects(_bytes(text)) else text
+
+    def _cut(self, text: str) -> str:
         for secret in self.known:
             if secret in text:
                 text = text.replace(secret, REDACTED)
@@ -98,6 +122,10 @@ class Redactor:
         if any(_occurs(name, low) for name in _CALLED):
             text = _NAMED_VALUE.sub(rf"\1{REDACTED}", text)
         return text
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogatepass")
 
 
 def _occurs(name: str, text: str) -> bool:

@@ -1,7 +1,8 @@
 """The threads that touch the file, so that the event loop never waits for a disk.
 
-The writer takes whatever has come since it last looked, puts it into one transaction, and tells all who wait with one
-call into the loop: so the slower the disk, the larger the batches, and a thousand calls a second cost few commits.
+What comes in one turn of the loop is handed over together. The writer takes whatever has come since it last looked,
+puts it into one transaction, and tells all who wait with one call into the loop: so the slower the disk, the larger
+the batches, and a thousand calls a second cost few commits.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from fanfold.errors import FanfoldError, JournalError
 from fanfold.journal import store as stores
-from fanfold.journal.entries import Draft, Entry, Kept, body_of
+from fanfold.journal.entries import Entry
 from fanfold.journal.lock import OwnerLock
 from fanfold.journal.points import reach
 
@@ -27,14 +27,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from fanfold.journal.redaction import Redactor
 
 T = TypeVar("T")
 
 logger = logging.getLogger("fanfold")
 
 BATCH = 512
-"""Entries and questions in one transaction, at most."""
+"""Entries and questions after which no more of them are taken into a transaction."""
+
+Item = tuple[Any, asyncio.Future[Any] | None]
+"""An entry or a question, and who waits for it."""
+
+Outcome = tuple[Any, Any, FanfoldError | None]
+"""Who waits, the answer, the error."""
 
 _STOP = object()
 
@@ -61,43 +66,65 @@ class Worker:
         self.broken: JournalError | None = None
         self.over = False
         self.loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[tuple[Any, asyncio.Future[Any] | None]] = SimpleQueue()
+        self._coming: list[Item] = []
+        self._queue: SimpleQueue[list[Item]] = SimpleQueue()
         self.answered = self.written = self.commits = 0
+        self._taken = self._done = 0
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> asyncio.Future[None]:
         """Open the file, on the thread; the future raises what comes of it."""
         ready: asyncio.Future[None] = self.loop.create_future()
-        self._queue.put((None, ready))
+        self._queue.put([(None, ready)])
         self._thread.start()
         return ready
 
     def ask(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Let the thread do `work` on its connection."""
-        return self._put(work)
+        return self._ask(work)
+
+    def check(self) -> None:
+        """Raise what has broken it."""
+        if self.broken is not None:
+            raise JournalError(str(self.broken)) from self.broken
 
     async def stop(self) -> None:
         """Do what was asked so far, close the file, end the thread."""
         if not self.over:
             over: asyncio.Future[None] = self.loop.create_future()
-            self._queue.put((_STOP, over))
+            self._put(_STOP, over)
+            self._hand_over()
             await over
 
     def statistics(self) -> WorkerStatistics:
         """What it has done so far."""
-        return WorkerStatistics(self.written, self.commits, self.answered, self._queue.qsize())
+        return WorkerStatistics(self.written, self.commits, self.answered, self._taken - self._done)
 
-    def _put(self, item: Any) -> asyncio.Future[Any]:
-        if self.broken is not None:
-            raise JournalError(str(self.broken)) from self.broken
+    def _ask(self, item: Any) -> asyncio.Future[Any]:
         waiting: asyncio.Future[Any] = self.loop.create_future()
-        self._queue.put((item, waiting))
+        self._give(item, waiting)
         return waiting
+
+    def _give(self, item: Any, waiting: asyncio.Future[Any] | None) -> None:
+        self.check()
+        self._taken += 1
+        self._put(item, waiting)
+
+    def _put(self, item: Any, waiting: asyncio.Future[Any] | None) -> None:
+        if not self._coming:
+            self.loop.call_soon(self._hand_over)
+        self._coming.append((item, waiting))
+
+    def _hand_over(self) -> None:
+        """Wake the thread once for all that came in a turn."""
+        if self._coming:
+            self._queue.put(self._coming)
+            self._coming = []
 
     # -- on the thread --------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        _, ready = self._queue.get()
+        ((_, ready),) = self._queue.get()
         try:
             store = self._open()
         except (FanfoldError, OSError) as error:
@@ -112,15 +139,16 @@ class Worker:
     def _turn(self, store: sqlite3.Connection) -> None:
         over = None
         while over is None:
-            batch = [self._queue.get()]
+            batch = self._queue.get()
             try:
                 while len(batch) < BATCH:
-                    batch.append(self._queue.get_nowait())
+                    batch += self._queue.get_nowait()
             except Empty:
                 pass
-            stops = [waiting for item, waiting in batch if item is _STOP]
-            over = stops[0] if stops else None
-            self._tell(self._perform(store, [one for one in batch if one[0] is not _STOP]))
+            if batch[-1][0] is _STOP:
+                over = batch.pop()[1]
+            self._tell(self._perform(store, batch))
+            self._done += len(batch)
         self._refuse_all()
         self._close(store)
         self.over = True
@@ -132,14 +160,14 @@ class Worker:
     def _close(self, store: sqlite3.Connection) -> None:
         store.close()
 
-    def _perform(self, store: sqlite3.Connection, batch: list[tuple[Any, Any]]) -> list[tuple[Any, Any, Any]]:
+    def _perform(self, store: sqlite3.Connection, batch: list[Item]) -> list[Outcome]:
         return [self._answer(store, work, waiting) for work, waiting in batch]
 
-    def _answer(self, store: sqlite3.Connection, work: Any, waiting: Any) -> tuple[Any, Any, Any]:
+    def _answer(self, store: sqlite3.Connection, work: Any, waiting: Any) -> Outcome:
         self.answered += 1
         try:
             return waiting, work(store), None
-        except sqlite3.Error as error:
+        except stores.TROUBLE as error:
             return waiting, None, stores.told(error, self.path)
         except FanfoldError as error:
             return waiting, None, error
@@ -147,16 +175,18 @@ class Worker:
     def _refuse_all(self) -> None:
         """What came too late must not wait for ever."""
         error = self.broken or JournalError(f"the journal {self.path} is closed")
-        left = []
+        left: list[Outcome] = []
         try:
             while True:
-                left.append((self._queue.get_nowait()[1], None, error))
+                left += [(waiting, None, error) for _, waiting in self._queue.get_nowait()]
         except Empty:
             self._tell(left)
 
-    def _tell(self, outcomes: list[tuple[Any, Any, Any]]) -> None:
+    def _tell(self, outcomes: list[Outcome]) -> None:
+        heard = [outcome for outcome in outcomes if outcome[0] is not None]
         try:
-            self.loop.call_soon_threadsafe(_settle, outcomes)
+            if heard:
+                self.loop.call_soon_threadsafe(_settle, heard)
         except RuntimeError:
             return  # the loop is closed: nobody waits any more
 
@@ -172,19 +202,28 @@ class Writer(Worker):
 
     name = "fanfold-journal-writer"
 
-    def __init__(self, path: Path, redactor: Redactor, *, cache: bool = False) -> None:
+    def __init__(self, path: Path, *, cache: bool = False) -> None:
         super().__init__(path)
-        self.redactor = redactor
         self.cache = cache
         self._lock: OwnerLock | None = None
 
-    def write(self, draft: Draft) -> asyncio.Future[None]:
+    def write(self, entry: Entry) -> asyncio.Future[None]:
         """Append an entry; the future is done when it is on the disk. Raises `JournalError` once one could not be."""
-        return self._put(draft)
+        return self._ask(entry)
+
+    def tell(self, entry: Entry) -> None:
+        """Append an entry that nobody waits for; raises `JournalError` as above."""
+        self._give(entry, None)
 
     def begin(self, work: Callable[[list[Entry], sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Let the thread do `work`, which may add to the entries that are about to be written with it."""
-        return self._put(_Beginning(work))
+        return self._ask(_Beginning(work))
+
+    def fail(self, error: Exception) -> JournalError:
+        """An entry could not be made: so nothing more is taken. Gives what is to be raised."""
+        logger.error("the journal %s stops: an entry could not be written", self.path, exc_info=error)
+        self.broken = JournalError(f"the journal {self.path} cannot be written: {error!r}")
+        return self.broken
 
     def _open(self) -> sqlite3.Connection:
         self._lock = OwnerLock(self.path)
@@ -199,25 +238,24 @@ class Writer(Worker):
         if self._lock is not None:
             self._lock.release()
 
-    def _perform(self, store: sqlite3.Connection, batch: list[tuple[Any, Any]]) -> list[tuple[Any, Any, Any]]:
+    def _perform(self, store: sqlite3.Connection, batch: list[Item]) -> list[Outcome]:
         """One transaction. Where it fails, so does the journal: what was not acknowledged is not there."""
         if self.broken is None:
             try:
                 return self._commit(store, batch)
-            except sqlite3.Error as error:
+            except stores.TROUBLE as error:
                 self.broken = stores.told(error, self.path)
-            except Exception as error:
-                logger.exception("the journal %s stops: an entry could not be written", self.path)
-                self.broken = JournalError(f"the journal {self.path} cannot be written: {error!r}")
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is told to all who wait, and nothing more is taken
+                self.fail(error)
             _roll_back(store)
         return [(waiting, None, self.broken) for _, waiting in batch]
 
-    def _commit(self, store: sqlite3.Connection, batch: list[tuple[Any, Any]]) -> list[tuple[Any, Any, Any]]:
-        outcomes: list[tuple[Any, Any, Any]] = []
+    def _commit(self, store: sqlite3.Connection, batch: list[Item]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
         entries: list[Entry] = []
         for item, waiting in batch:
-            if isinstance(item, Draft):
-                entries.append(self.entry(item))
+            if isinstance(item, Entry):
+                entries.append(item)
                 outcomes.append((waiting, None, None))
             elif isinstance(item, _Beginning):
                 outcomes.append(self._answer(store, partial(item.work, entries), waiting))
@@ -230,30 +268,6 @@ class Writer(Worker):
         self.commits += bool(entries)
         return outcomes
 
-    def entry(self, draft: Draft) -> Entry:
-        """The entry as it is written: encoded, without secrets, with its checksum. On the thread."""
-        clean = self.redactor.clean
-        place, content = clean(draft.place), draft.content
-        if isinstance(content, Kept) and place == draft.place and content.without_errors():
-            body = body_of(_cleaned(content, clean))
-        else:
-            body = clean(body_of(content))
-        return Entry(draft.kind, draft.run, place, draft.nth, draft.ordinal, draft.digest, draft.at, body).signed()
-
-
-def _cleaned(kept: Kept, clean: Callable[[str], str]) -> Kept:
-    """An answered call without secrets: only what people and servers wrote is looked through, which halves the work."""
-    request = bytes(kept.request).decode()
-    written = clean(request)
-    reply = kept.reply
-    if reply is not None:
-        said = tuple(map(clean, (*reply.texts, reply.model, reply.id, reply.finish)))
-        if said != (*reply.texts, reply.model, reply.id, reply.finish):
-            reply = replace(reply, texts=said[:-3], model=said[-3], id=said[-2], finish=said[-1])
-    if written is request and reply is kept.reply:
-        return kept
-    return replace(kept, request=msgspec.Raw(written.encode()), reply=reply)
-
 
 def _roll_back(store: sqlite3.Connection) -> None:
     try:
@@ -263,10 +277,10 @@ def _roll_back(store: sqlite3.Connection) -> None:
         return  # SQLite rolls back by itself where it cannot go on
 
 
-def _settle(outcomes: list[tuple[Any, Any, Any]]) -> None:
+def _settle(outcomes: list[Outcome]) -> None:
     """In the loop: tell everybody of a batch; who was cancelled meanwhile has gone."""
     for waiting, value, error in outcomes:
-        if waiting is None or waiting.done():
+        if waiting.done():
             continue
         if error is None:
             waiting.set_result(value)

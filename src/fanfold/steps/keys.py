@@ -52,7 +52,7 @@ def step_digest(step: Step[Any, Any]) -> str:
 def digest_of(given: Any) -> bytes | None:
     """Sixteen bytes that are equal for equal inputs, in every process; None for what only this process knows."""
     try:
-        text = msgspec.json.encode(given, enc_hook=_shown, order="deterministic")
+        text = _encode(given)
     except (TypeError, ValueError, RecursionError):
         return None
     return blake2b(type(given).__name__.encode() + b"|" + text, digest_size=16).digest()
@@ -81,3 +81,6 @@ def _shown(value: Any) -> Any:
     if isinstance(shown, str) and " at 0x" in shown:
         raise TypeError(shown)  # its address is another one in the next process
     return shown
+
+
+_encode = msgspec.json.Encoder(enc_hook=_shown, order="deterministic").encode

@@ -1,0 +1,57 @@
+"""How an entry is made of what happened: encoded, without secrets, with its checksum.
+
+In the loop, not on the writer's thread: where that ran Python the loop would have to wait for the interpreter's lock at
+each of its system calls. So it has nothing to do but to write.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
+
+from fanfold.journal.entries import Again, Begun, Draft, Ended, Entry, Kept, body_of, sealed
+
+if TYPE_CHECKING:
+    from fanfold.journal.redaction import Redactor
+
+
+def entry_of(draft: Draft, redactor: Redactor) -> Entry:
+    """The entry as it is written."""
+    place = redactor.clean(draft.place)
+    kind, run, _, nth, ordinal, digest, at, content = draft
+    body = _body(content, redactor, named=place != draft.place)
+    return sealed((kind, run, place, nth, ordinal, digest, at, body))
+
+
+def _body(content: Any, redactor: Redactor, *, named: bool) -> str:
+    """The JSON of a content. Where one can tell what people and servers wrote in it, only that is looked through.
+
+    A place that is `named` by a secret stands in the records of its calls, too.
+    """
+    match content:
+        case Kept() if not named and content.without_errors():
+            return body_of(_answered(content, redactor))
+        case Begun(name=name, map=rows) if redactor.clean(name) == name and redactor.clean(rows) == rows:
+            return body_of(content)
+        case Again(map="") | Ended(error=None):
+            return body_of(content)
+    return redactor.clean(body_of(content))
+
+
+def _answered(kept: Kept, redactor: Redactor) -> Kept:
+    """An answered call without secrets: in its request and its reply."""
+    reply = kept.reply
+    if reply is None:
+        return kept  # its request is not kept either
+    told = f"{reply.model}\n{reply.id}\n{reply.finish}"
+    if redactor.clean(told) == told and not redactor.suspects(
+        b"\n".join((bytes(kept.request), *[text.encode() for text in reply.texts]))
+    ):
+        return kept
+    request = redactor.clean(bytes(kept.request).decode())
+    texts = tuple(map(redactor.clean, reply.texts))
+    model, name, finish = map(redactor.clean, (reply.model, reply.id, reply.finish))
+    made = replace(reply, texts=texts, model=model, id=name, finish=finish)
+    return replace(kept, request=msgspec.Raw(request.encode()), reply=made)
