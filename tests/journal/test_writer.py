@@ -1,0 +1,206 @@
+"""The way of an entry to the disk: made in the loop, handed over once a turn, written on a thread."""
+
+import asyncio
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blockbuster import BlockingError
+
+from fanfold import Session, map_over, prompt, step
+from fanfold.core.records import Reply, Request, Usage, Watch
+from fanfold.errors import JournalCorrupt, JournalError
+from fanfold.journal import Journal
+from fanfold.journal import store as stores
+from fanfold.journal.points import armed
+from fanfold.testing import FakeModel
+from tests.journal.books import MODEL, answered, begun, call, entries, recorded, request, with_journal
+
+ASK = prompt("{input}")
+
+
+class Counted(FakeModel):
+    """Counts what it is asked."""
+
+    asked = 0
+
+    async def send(self, request: Request, watch: Watch) -> Reply:
+        self.asked += 1
+        return await super().send(request, watch)
+
+
+def groups(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The kinds of the entries in each transaction, as they are written."""
+    seen: list[list[str]] = []
+    append = stores.append
+
+    def watched(store: sqlite3.Connection, entries: list[Any]) -> None:
+        if entries:
+            seen.append([entry.kind for entry in entries])
+        append(store, entries)
+
+    monkeypatch.setattr(stores, "append", watched)
+    return seen
+
+
+def test_what_comes_in_one_turn_is_one_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replies that are whole in the same turn of the loop are written and acknowledged together."""
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        await answered(book, "first")
+        seen.clear()
+        await asyncio.gather(*(answered(book, "x", nth=nth) for nth in range(300)))
+
+    seen = groups(monkeypatch)
+    with_journal(tmp_path / "j.db", work)
+    assert seen == [["call"] * 300]
+
+
+def test_a_new_run_begins_without_a_wait(tmp_path: Path) -> None:
+    """A run that the journal surely does not know begins at once; its entry stands before those of its calls."""
+    path = tmp_path / "j.db"
+
+    async def work(journal: Journal) -> None:
+        beginning = journal.begin("step", "1", b"given", None)
+        with pytest.raises(StopIteration) as over:
+            beginning.send(None)  # type: ignore[attr-defined]
+        book = over.value.value
+        await answered(book, "x")
+        book.end(None)
+
+    with_journal(path, work)
+    assert [entry.kind for entry in entries(path)] == ["run", "call", "end"]
+
+
+def test_equal_runs_that_begin_at_once_are_two(tmp_path: Path) -> None:
+    """The first is new and does not wait, the others do: each has a number and a place in the log of its own."""
+    path = tmp_path / "j.db"
+
+    async def work(journal: Journal) -> set[int]:
+        books = await asyncio.gather(*(begun(journal) for _ in range(5)))
+        return {book.run for book in books}
+
+    assert with_journal(path, work) == {1, 2, 3, 4, 5}
+    assert sorted(entry.nth for entry in entries(path)) == [0, 1, 2, 3, 4]
+    assert with_journal(path, work) == {1, 2, 3, 4, 5}
+    assert [entry.kind for entry in entries(path, "seq > 5 ORDER BY seq")] == ["again"] * 5
+
+
+def test_numbers_of_runs_go_on(tmp_path: Path) -> None:
+    """The next sitting's runs are numbered after those that stand in the file."""
+    path = tmp_path / "j.db"
+
+    async def work(journal: Journal) -> int:
+        return (await begun(journal)).run
+
+    assert [with_journal(path, work, mode="record") for _ in range(3)] == [1, 2, 3]
+
+
+def test_nothing_waits_at_rest(tmp_path: Path) -> None:
+    """What was taken and is not written is counted, and is nothing once all is acknowledged."""
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        kept = asyncio.gather(*(answered(book, "x", nth=nth) for nth in range(5)))
+        await asyncio.sleep(0)
+        assert journal.statistics().writer.waiting == 6
+        await kept
+        await journal._owned().ask(lambda _: None)
+        await journal._owned().ask(lambda _: None)  # when it is answered all before it is counted
+        assert journal.statistics().writer.waiting <= 1
+        assert journal.statistics().writer.written == 6
+
+    with_journal(tmp_path / "j.db", work)
+
+
+def test_nothing_is_asked_in_vain(tmp_path: Path) -> None:
+    """Once the journal has stopped, calls that wait for their turn are not sent: with one slot one reply is lost."""
+
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    async def main() -> int:
+        model = Counted(["x"])
+        async with Session(model, journal=tmp_path / "j.db", max_in_flight=1):
+            with armed("before_commit", fail), pytest.raises(JournalError, match="No space left"):
+                await map_over(ASK, on_error="skip").run(list("abcdefgh"))
+        return model.asked
+
+    assert asyncio.run(main()) == 1
+
+
+def test_the_loop_never_touches_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In every mode all that is done with the file is done on the journal's threads; on the loop it would raise."""
+
+    @step(journal=True)
+    async def kept(given: str) -> str:
+        return given
+
+    async def main(mode: Any) -> None:
+        here = threading.get_ident()
+        monkeypatch.setattr(stores, "append", lambda *given: (touched.append(threading.get_ident()), append(*given)))
+        async with Session(FakeModel(["x"]), journal=Journal(tmp_path / "j.db", mode=mode)):
+            await map_over(ASK).run(list("abc"), key="one")
+            await kept.run("x", key="two")
+        assert here not in touched
+
+    append = stores.append
+    touched: list[int] = []
+    for mode in ("record", "resume", "replay", "cache"):
+        asyncio.run(main(mode))
+    assert touched
+
+    async def blocks() -> None:
+        stores.open_to_read(tmp_path / "j.db")
+
+    with pytest.raises(BlockingError):
+        asyncio.run(blocks())
+
+
+def test_an_entry_that_cannot_be_made_stops_the_journal(tmp_path: Path) -> None:
+    """What UTF-8 cannot say fails in the loop, and nothing is acknowledged any more."""
+    path = tmp_path / "j.db"
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        key = request().key()
+        before = book.keep(book.digest(MODEL, key), key, call(), Reply(("good",), Usage(1, 1)))
+        with pytest.raises(JournalError, match="cannot be written"):
+            book.keep(book.digest(MODEL, key), key, call(nth=1), Reply(("\ud800",), Usage(1, 1)))
+        with pytest.raises(JournalError, match="cannot be written"):
+            book.check()
+        with pytest.raises(JournalError):
+            await before
+
+    with_journal(path, work)
+
+
+def test_new_files_have_large_pages(tmp_path: Path) -> None:
+    """A page holds three entries of 2 KB; a file that has other pages keeps them."""
+    path, old = tmp_path / "j.db", tmp_path / "old.db"
+    store = sqlite3.connect(old)
+    store.executescript("PRAGMA page_size = 4096; CREATE TABLE t (x); DROP TABLE t")
+    store.close()
+    for file in (path, old):
+        recorded(file, "x")
+    sizes = []
+    for file in (path, old):
+        store = stores.open_to_read(file)
+        sizes.append(store.execute("PRAGMA page_size").fetchone()[0])
+        store.close()
+    assert sizes == [8192, 4096]
+
+
+def test_damage_that_garbles_the_words_of_an_error_is_damage(tmp_path: Path) -> None:
+    """SQLite quotes a damaged schema in what it raises, and that may be no text: it is JournalCorrupt all the same."""
+    path = tmp_path / "j.db"
+    recorded(path, "x")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"CREATE TABLE entries", b"CREATE \xda\xdbBLE entries"))
+    with pytest.raises(JournalCorrupt):
+        stores.open_to_write(path)
+    error = UnicodeDecodeError("utf-8", b"\xda", 0, 1, "unexpected end of data")
+    assert isinstance(stores.told(error, path), JournalCorrupt)
