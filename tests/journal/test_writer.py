@@ -64,10 +64,10 @@ def test_a_new_run_begins_without_a_wait(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
 
     async def work(journal: Journal) -> None:
-        beginning = journal.begin("step", "1", b"given", None)
-        with pytest.raises(StopIteration) as over:
-            beginning.send(None)  # type: ignore[attr-defined]
-        book = over.value.value
+        beginning = asyncio.create_task(begun(journal))
+        await asyncio.sleep(0)
+        assert beginning.done()
+        book = await beginning
         await answered(book, "x")
         book.end(None)
 

@@ -51,7 +51,7 @@ _SHAPES: tuple[tuple[str, str, str], ...] = (
     ("@", "://", r"(?<=://)[^\s/@\"\\:]*:[^\s/@\"\\]+(?=@)"),  # user and password of a URL
 )
 
-_CALLED = ("key", "token", "secret", "passw")
+_CALLED = (b"key", b"token", b"secret", b"passw")
 _NAMED_VALUE = re.compile(
     r"(?i)((?:key|token|secret|passwd|password)(?:\\*[\"'])?\s*[=:]\s*(?:\\*[\"'])?)"
     r"(?=[\w.~+/-]*\d)(?=[\w.~+/-]*[A-Za-z])[\w.~+/-]{16,}"
@@ -67,8 +67,14 @@ _PARTS = bytes(
 )
 """To `bytes.translate` by: of what a secret is made of becomes a w, all else a space."""
 
-_LONG, _LONGER = b"w" * 12, b"w" * 15
-"""Every shape but two holds so many of these in a row: the first behind *bearer* and *basic*, else the second."""
+_LONG = b"w" * 12
+"""All shapes but those of a URL and of a private key have so many of these in a row."""
+
+_SIGN = re.compile(rb"sk-|glpat-|xox|gh[opsu]_|github_pat_|hf_|gsk_|AKIA|ASIA|AIza|eyJ")
+"""What stands in such a row, or else one of these in it and one of those anywhere:"""
+
+_MIXED = re.compile(rb"[\d=\x80-\xff]")
+_BEFORE = (b"earer ", b"asic ")
 
 
 class Redactor:
@@ -79,8 +85,8 @@ class Redactor:
         for rare, sign, shape in _SHAPES:
             self.shapes.setdefault(rare, []).append((sign, re.compile(shape)))
         self.known: tuple[str, ...] = ()
-        self._odd: tuple[bytes, ...] = ()
-        """Of the known ones those that are not as long."""
+        self._plain: tuple[bytes, ...] = ()
+        """Of the known ones those that have no sign of a shape."""
         self.hide(value for name, value in os.environ.items() if NAMED.search(name))
         self.hide(secrets)
 
@@ -94,16 +100,16 @@ class Redactor:
             if len(secret) >= SHORTEST:
                 found |= {secret, msgspec.json.encode(secret).decode()[1:-1]}
         self.known = tuple(sorted(found, key=len, reverse=True))  # the longest first: one may hold another
-        self._odd = tuple(data for secret in self.known if _LONGER not in (data := _bytes(secret)).translate(_PARTS))
+        self._plain = tuple(data for secret in self.known if not _signed(data := _bytes(secret))[0])
 
     def suspects(self, text: bytes) -> bool:
         """Whether something in a text (as UTF-8) may be secret: for most texts this says no, and costs little."""
-        runs = text.translate(_PARTS)
-        if _LONG in runs and (_LONGER in runs or b"earer " in text or b"asic " in text):
+        signed, mixed = _signed(text)
+        if signed or b"KEY-----" in text or (b"@" in text and b"://" in text):
             return True
-        if b"KEY-----" in text or (b"@" in text and b"://" in text):
+        if mixed and (any(word in text for word in _BEFORE) or _named(text.lower())):
             return True
-        return bool(self._odd) and any(secret in text for secret in self._odd)
+        return bool(self._plain) and any(secret in text for secret in self._plain)
 
     def clean(self, text: str) -> str:
         """The text without what is secret."""
@@ -118,22 +124,36 @@ class Redactor:
                 for sign, shape in shapes:
                     if sign in text:
                         text = shape.sub(REDACTED, text)
-        low = text.lower()
-        if any(_occurs(name, low) for name in _CALLED):
-            text = _NAMED_VALUE.sub(rf"\1{REDACTED}", text)
-        return text
+        return _NAMED_VALUE.sub(rf"\1{REDACTED}", text) if _named(_bytes(text.lower())) else text
 
 
 def _bytes(text: str) -> bytes:
     return text.encode(errors="surrogatepass")
 
 
-def _occurs(name: str, text: str) -> bool:
-    """Whether a name occurs as a singular: every call of ours says how many tokens it took."""
-    at = text.find(name)
+def _signed(text: bytes) -> tuple[bool, bool]:
+    """Whether a long row of what secrets are made of has the sign of a shape; and whether one is no mere word."""
+    runs = text.translate(_PARTS)
+    mixed = False
+    at = runs.find(_LONG)
     while at >= 0:
-        at += len(name)
-        if text[at : at + 1] != "s":
-            return True
-        at = text.find(name, at)
+        end = runs.find(b" ", at)
+        if end < 0:
+            end = len(runs)
+        if _SIGN.search(text, at, end):
+            return True, mixed
+        mixed = mixed or _MIXED.search(text, at, end) is not None
+        at = runs.find(_LONG, end)
+    return False, mixed
+
+
+def _named(text: bytes) -> bool:
+    """Whether a name occurs as a singular: every call of ours says how many tokens it took."""
+    for name in _CALLED:
+        at = text.find(name)
+        while at >= 0:
+            at += len(name)
+            if text[at : at + 1] != b"s":
+                return True
+            at = text.find(name, at)
     return False

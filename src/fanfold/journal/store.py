@@ -8,6 +8,7 @@ import os
 import sqlite3
 from contextlib import closing
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,7 +134,7 @@ def append(store: sqlite3.Connection, entries: Sequence[Entry]) -> None:
         store.execute("BEGIN IMMEDIATE")
     for at in range(0, len(entries), CHUNK):
         chunk = entries[at : at + CHUNK]
-        store.execute(_insert(len(chunk)), [column for entry in chunk for column in entry])
+        store.execute(_insert(len(chunk)), list(chain.from_iterable(chunk)))
     if not alone:
         store.execute("COMMIT")
 

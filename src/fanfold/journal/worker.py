@@ -258,7 +258,8 @@ class Writer(Worker):
         for item, waiting in batch:
             if isinstance(item, Entry):
                 entries.append(item)
-                outcomes.append((waiting, None, None))
+                if waiting is not None:
+                    outcomes.append((waiting, None, None))
             elif isinstance(item, _Beginning):
                 outcomes.append(self._answer(store, partial(item.work, entries), waiting))
             else:
