@@ -137,17 +137,18 @@ def test_the_files_are_for_the_owner_only(tmp_path: Path) -> None:
 
 
 def test_the_log_is_durable_wal(tmp_path: Path) -> None:
-    """The writer's connection is in WAL mode with synchronous FULL."""
+    """The writer's connection is in WAL mode with synchronous FULL, and seldom stops to empty the log."""
 
-    async def work(journal: Journal) -> tuple[str, int]:
+    async def work(journal: Journal) -> tuple[str, int, int]:
         return await journal._owned().ask(
             lambda store: (
                 store.execute("PRAGMA journal_mode").fetchone()[0],
                 store.execute("PRAGMA synchronous").fetchone()[0],
+                store.execute("PRAGMA wal_autocheckpoint").fetchone()[0],
             )
         )
 
-    assert with_journal(tmp_path / "j.db", work) == ("wal", 2)
+    assert with_journal(tmp_path / "j.db", work) == ("wal", 2, 4096)
 
 
 def test_readers_cannot_write(tmp_path: Path) -> None:
