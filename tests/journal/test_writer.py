@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from blockbuster import BlockingError
+from msgspec.structs import replace
 
 from fanfold import Session, map_over, prompt, step
-from fanfold.core.records import Reply, Request, Usage, Watch
+from fanfold.core.records import Call, Reply, Request, Usage, Watch
 from fanfold.errors import JournalCorrupt, JournalError
 from fanfold.journal import Journal
 from fanfold.journal import store as stores
+from fanfold.journal.looking import show
 from fanfold.journal.points import armed
 from fanfold.testing import FakeModel
 from tests.journal.books import MODEL, answered, begun, call, entries, recorded, request, with_journal
@@ -130,6 +132,20 @@ def test_nothing_is_asked_in_vain(tmp_path: Path) -> None:
         return model.asked
 
     assert asyncio.run(main()) == 1
+
+
+def test_a_run_tells_of_a_call_what_the_journal_keeps(tmp_path: Path) -> None:
+    """The record of a call that was sent once is the one in the file, but that the call ends when that is safe."""
+    path = tmp_path / "j.db"
+
+    async def main() -> Call:
+        async with Session(FakeModel(["x"]), journal=path):
+            return (await ASK.run("hello")).calls[0]
+
+    told = asyncio.run(main())
+    (kept,) = (info.call for info in show(path, 1).calls)
+    assert told.ended > kept.ended
+    assert replace(told, ended=kept.ended) == kept
 
 
 def test_the_loop_never_touches_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

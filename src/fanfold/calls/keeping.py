@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 class Keeping:
     """One call's page in the book of its run."""
 
-    __slots__ = ("_broken", "_digest", "_key", "_written", "book", "found", "passage")
+    __slots__ = ("_broken", "_digest", "_key", "_written", "book", "call", "found", "passage")
 
     def __init__(self, passage: Passage, book: Book) -> None:
         self.passage = passage
         self.book = book
         self.found: Found | None = None
+        self.call: Call | None = None
+        """Its record in the moment in which its reply was whole, as it is kept."""
         self._key = passage.request.key()
         self._digest = book.digest(passage.lane.model.label, self._key)
         self._written: asyncio.Future[None] | None = None
@@ -55,7 +57,8 @@ class Keeping:
         if self._written is None and sending.reply is not None and self.passage.chosen is sending:
             sending.price()
             try:
-                self._written = self.book.keep(self._digest, self._key, self.passage.record("ok"), sending.reply)
+                self.call = self.passage.record("ok")
+                self._written = self.book.keep(self._digest, self._key, self.call, sending.reply)
             except JournalError as error:
                 self._broken = error  # raised by `safe`: a model may take what its watch raises for its own failure
 

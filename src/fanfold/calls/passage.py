@@ -127,7 +127,7 @@ class Passage:
 
     def end(self) -> None:
         """Leave the final record."""
-        call = self.record(self._state())
+        call = self._kept() or self.record(self._state())
         if self.keeping is not None:
             self.keeping.end(call)
         self.scope.emit("call.ended", call=call, at=self.began + call.ended)
@@ -137,6 +137,13 @@ class Passage:
         found = None if self.keeping is None else self.keeping.found
         made = self._record(state, now())
         return made if found is None else _replayed(made, found.call)
+
+    def _kept(self) -> Call | None:
+        """The record that the journal has, and when its call ended; None where there is more to tell by now."""
+        kept = None if self.keeping is None else self.keeping.call
+        if kept is None or self.error is not None or len(self.attempts) > 1:
+            return None
+        return replace(kept, ended=now() - self.began)
 
     def _state(self) -> CallState:
         if any(sending.reply is not None for sending in self.attempts):
