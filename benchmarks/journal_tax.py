@@ -3,6 +3,7 @@
 Every call is a run of its own, which is the dearest case: three entries a call. The journal lies in memory, which shows
 what we add, and on the disk of the folder that is given (default: the one for temporary files), whose own time to make
 a write safe is shown beside it: a call waits for that once or twice.
+Loop and writer share one core here, for the server has the other: that is the hardest case, too.
 
 Goals: at 1,000 calls a second at most 1 ms more at the 99th percentile; at most 3 % of throughput where the server is
 the limit; at most 1.5 times the CPU of raw aiohttp with the journal on. A machine that cannot make twice as many calls
