@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 AT_ONCE = 1e-6
 """Seconds of a wait that are none: what rounding leaves over."""
 
-LOAD = 2
-"""Failures in a row that are load: one alone is an accident, and not worth half of the throughput."""
-
 AGAIN = 10.0
 """Seconds within which a second refusal says that a known limit is wrong."""
 
@@ -235,7 +232,7 @@ class Condition:
         self._there = self._there or isinstance(error, StatusError)
         self.pulse.uncount(turn.at)
         went_down = self.health.failed(error, at, probe=turn.probe, luck=chance().random())
-        if self.health.row >= LOAD and self.window.failed(turn.at, out, at):
+        if self.window.failed(turn.at, out, at):
             self.why = f"{_kind(error)}: at most {self.window.room} calls at once"
         if went_down:
             self._usual = self.pulse.usual(self.health.failing_since or at)
