@@ -34,17 +34,18 @@ demo: .venv/.runtime ## Run the main job on recorded answers (no key, no network
 
 .PHONY: test
 test: .venv/.dev ## Run the quick tests
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not long and not timing'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not long and not timing and not ray'
 	$(BIN)/python -m pytest -m 'not long and timing'
 
 .PHONY: cover
 cover: .venv/.dev ## Run the quick tests under branch coverage, with its gate
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not long and not timing' --cov
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not long and not timing and not ray' --cov
 
 .PHONY: test-all
-test-all: .venv/.dev browser ## Run all tests, the long ones too
-	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not timing' --cov
+test-all: .venv/.dev .venv/.ray browser ## Run all tests, the long ones too
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not timing and not ray' --cov
 	$(BIN)/python -m pytest -m 'timing'
+	$(BIN)/python -m pytest -m 'ray' -o faulthandler_timeout=0
 
 # The tests of pages look at them in Chromium; without one they are skipped, or fail where CI=true.
 .PHONY: browser
@@ -82,6 +83,7 @@ bench-table: .venv/.runtime .venv-peers/.peers .venv-curator/.peers ## Run a tab
 lock: $(LOCKER) ## Resolve the dependencies anew and pin them with hashes
 	$(LOCK) --group dev --output-file requirements/dev.txt pyproject.toml
 	$(LOCK) --group build --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml
+	$(subst --upgrade,,$(LOCK)) --extra ray --constraint requirements/dev.txt --output-file requirements/ray.txt pyproject.toml
 	$(LOCK) --group peers --output-file requirements/peers.txt
 	$(LOCK) --group peers-inspect --output-file requirements/peers-inspect.txt
 	$(LOCK) --group peers-curator --output-file requirements/peers-curator.txt
@@ -103,6 +105,11 @@ clean: ## Remove all that make made
 
 .venv/.dev: requirements/dev.txt .venv/.runtime
 	$(INSTALL) --requirement requirements/dev.txt
+	@touch $@
+
+# Some hundred megabytes that only a few tests need.
+.venv/.ray: requirements/ray.txt .venv/.dev
+	$(INSTALL) --requirement requirements/ray.txt
 	@touch $@
 
 .venv-peers/.peers: requirements/peers.txt | .venv-peers/bin/python

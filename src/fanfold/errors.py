@@ -21,6 +21,7 @@
     │  ├─ JournalLocked                   x another process has it open; carries its pid
     │  ├─ JournalCorrupt                  x its file is damaged
     │  └─ ReplayMiss                      x a replay needs what was not recorded
+    ├─ WorkersError (FatalError)        the workers of a map are gone, or cannot run its step: ends the map
     ├─ ParseError                       a reply that is not of the type asked for; carries the text
     ├─ StepTimeout (TimeoutError)       the time given is over; it covered every attempt
     ├─ BranchError                      a branch failed; carries what the others finished
@@ -67,10 +68,20 @@ class FanfoldError(Exception):
 
     run: Any = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An error may come from another process; its run, which may be large and hold anything, stays there.
+        state = {name: value for name, value in self.__dict__.items() if name != "run"}
+        return _bare, (type(self), self.args), state | {"args": self.args, "__cause__": self.__cause__}
+
     @property
     def cost(self) -> Any:
         """The `Cost` of the run so far, or None where the error did not come out of a run."""
         return None if self.run is None else self.run.cost
+
+
+def _bare(kind: type[FanfoldError], args: tuple[Any, ...]) -> FanfoldError:
+    """An error without what its `__init__` does; its state follows."""
+    return kind.__new__(kind, *args)
 
 
 class FatalError(FanfoldError):
@@ -256,6 +267,10 @@ class JournalCorrupt(JournalError):
 
 class ReplayMiss(JournalError):
     """A replay needs a run or a call that was not recorded; nothing was sent."""
+
+
+class WorkersError(FatalError):
+    """The workers that run a map's rows cannot be had, are gone, or cannot run its step."""
 
 
 class ParseError(FanfoldError):

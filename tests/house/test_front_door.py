@@ -8,12 +8,12 @@ import tomllib
 
 import pytest
 
-from tests.house.tree import FRONT_DOOR, ROOT, public
+from tests.house.tree import FRONT_DOOR, ROOT, public, source
 
 pytestmark = pytest.mark.skipif(not FRONT_DOOR.exists(), reason="there is no front door yet")
 
 HEAVY = ("aiohttp", "anthropic", "genai_prices", "openai", "opentelemetry", "pydantic", "rich", "typer")
-HEAVY += ("langchain_core", "langchain_openai", "langgraph", "pydantic_ai")
+HEAVY += ("langchain_core", "langchain_openai", "langgraph", "pydantic_ai", "ray")
 
 
 def _python(code: str) -> str:
@@ -62,6 +62,24 @@ def test_import_loads_no_heavy_package() -> None:
     loaded = _python("import fanfold, sys; print(*sorted(sys.modules))").split()
     assert "fanfold" in loaded
     assert not set(HEAVY) & set(loaded)
+
+
+def test_a_map_here_loads_nothing_of_workers() -> None:
+    """A map by the local engine loads neither Ray nor what its workers need."""
+    code = "import fanfold, sys; list(fanfold.prompt('{input}', model='fake:').map_sync(['a'])); print(*sys.modules)"
+    loaded = _python(code).split()
+    assert "fanfold.steps.rows" in loaded
+    assert not [name for name in loaded if name.partition(".")[0] == "ray" or name.startswith("fanfold.steps.workers")]
+
+
+def test_one_file_imports_ray() -> None:
+    """Ray is imported by `ray_cluster.py` alone, by name and inside its functions."""
+    told = [
+        module.shown
+        for module in source()
+        if '"ray' in module.path.read_text("utf-8") and "import_module" in module.path.read_text("utf-8")
+    ]
+    assert [shown.rpartition("/")[2] for shown in told] == ["ray_cluster.py"]
 
 
 @pytest.mark.timing

@@ -120,9 +120,9 @@ class Till:
         best = need
         for till in self.chain():
             if isinstance(till, Purse):
-                if till.limit.passed(till.charged + till.reserved + need):
+                if till.lacks(need):
                     short.append(till)
-                if never is None and till.limit.passed(till.charged + best):
+                if never is None and till.never_has(best):
                     never = till
             need, best = till.rest(need), till.rest(best, hoping=True)
         return Shortage(short, never)
@@ -200,6 +200,14 @@ class Purse(Till):
         self.reserved -= released
         self.charged += spent
         return released, spent
+
+    def lacks(self, need: Amount) -> bool:
+        """Whether `need` does not fit now."""
+        return self.limit.passed(self.charged + self.reserved + need) is not None
+
+    def never_has(self, need: Amount) -> bool:
+        """Whether it would not fit even if all that is under way cost nothing."""
+        return self.limit.passed(self.charged + need) is not None
 
     def statistics(self) -> BudgetStatistics:
         """What is charged, reserved and left, and how many sends wait for money."""

@@ -9,6 +9,7 @@ from fanfold.calls.condition import Condition
 from fanfold.calls.hedging import Hedging, RetryStatistics
 from fanfold.calls.pause import Account
 from fanfold.calls.quota import Quota
+from fanfold.calls.sharing import FarAllowance, SharedTraffic
 from fanfold.calls.traffic import Traffic
 from fanfold.errors import UsageError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from fanfold.calls.allowance import Allowance, RateLimit
     from fanfold.calls.levels import LaneStatistics
+    from fanfold.calls.sharing import Shares
     from fanfold.calls.turnstile import Turnstile
     from fanfold.core.records import Model, Rate
 
@@ -64,6 +66,8 @@ class Lanes:
         self.gate = gate
         self.given = Given(rate_limits)
         self.patience = patience
+        self.shares: Shares | None = None
+        """Where turns and limits come from that are shared with other processes; None: all are this one's own."""
         self._lanes: dict[int, Lane] = {}
         self._accounts: dict[object, Account] = {}
         self._first: dict[tuple[object, str], Lane] = {}
@@ -102,6 +106,8 @@ class Lanes:
         shared = self.given.shared(model.label)
         if shared is not None:
             allowances.append(shared)
+        if self.shares is not None:
+            allowances = [FarAllowance(allowance) for allowance in allowances]
         condition = Condition(
             model.label,
             self.gate.limit,
@@ -112,6 +118,8 @@ class Lanes:
             steadfast=self.patience is not PATIENCE,  # who writes 60 means 60
         )
         traffic = Traffic(condition, self.gate)
+        if self.shares is not None:
+            traffic = SharedTraffic(condition, self.gate, self.shares, account)
         if shared is not None:
             kin = self._sharing.setdefault(id(shared), [])
             kin.append(traffic)

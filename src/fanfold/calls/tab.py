@@ -41,6 +41,16 @@ class Tab:
         """The picodollars that are charged by now or may be for what is on the wire."""
         return 0 if self.purse is None else self.purse.charged.picos + self.purse.flying
 
+    async def allow(self, picos: int) -> int:
+        """Return once so many picodollars in all are written down, for others who spend them; gives how many are."""
+        async with self._turn:
+            if picos > self.written:
+                limit = 0 if self.purse is None else self.purse.limit.picos or 0
+                most = max(picos, min(limit, picos + limit // PARTS))
+                await self._write(most)
+                self.written = most
+        return self.written
+
     async def cover(self) -> None:
         """Return once all that is due is written down; one writes for all who wait."""
         if self.due <= self.written:

@@ -77,8 +77,9 @@ class _Job:
             async def tell() -> None:
                 while True:
                     await sleep(screen.every)
-                    if table.session is not None:
-                        screen.show(table.standing(), table.session.statistics())
+                    traffic = table.traffic()
+                    if traffic is not None:
+                        screen.show(table.standing(), traffic)
 
             telling = asyncio.create_task(tell())
             try:

@@ -62,6 +62,18 @@ NoJournal = Annotated[
     bool,
     typer.Option("--no-journal", help="Keep no OUT.journal: after a crash the rows in flight are asked again."),
 ]
+Engine = Annotated[
+    str,
+    typer.Option(
+        metavar="local|ray[://ADDRESS]",
+        help="Where the rows run: in this process, or by workers of a Ray cluster (needs fanfold[ray]): one of its own "
+        "on this machine, that at ray://HOST:PORT, or the one that this machine is in (ray://auto).",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="How many workers --engine ray has; default: one for each CPU, at most 8."),
+]
 Targets = Annotated[
     list[str],
     typer.Argument(
@@ -101,6 +113,8 @@ def map_rows(
     restart: Restart = False,
     reuse_unchanged: Reuse = False,
     no_journal: NoJournal = False,
+    engine: Engine = "local",
+    workers: Workers = None,
     options: RowOptions,
     dry_run: DryRun = False,
 ) -> None:
@@ -129,6 +143,8 @@ def map_rows(
             journal=not no_journal,
             restart=restart,
             reuse=reuse_unchanged,
+            engine=engine,
+            workers=workers,
         )
 
     raise typer.Exit(

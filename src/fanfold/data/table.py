@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
 
     from fanfold.data.reading import Reader
-    from fanfold.session import Session
+    from fanfold.session import Session, SessionStatistics
     from fanfold.steps.row import Row
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     `model` names the model of the session, `timeout` is seconds a row, `budget` what all of it may cost, earlier
     runs included. A `journal` beside the output keeps what was answered. `restart` forgets all there is; `reuse` makes
-    the table anew as well, but what the journal holds is not asked again.
+    the table anew as well, but what the journal holds is not asked again. The rows run where `engine` says.
     """
 
     step: Step[Any, Any]
@@ -61,6 +61,8 @@ class Plan(msgspec.Struct, frozen=True):
     journal: bool = True
     restart: bool = False
     reuse: bool = False
+    engine: str = "local"
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         if self.reuse and (self.restart or not self.journal):
@@ -82,6 +84,8 @@ class Plan(msgspec.Struct, frozen=True):
             given=self.columns.given,
             number=_number,
             map=state.map,
+            engine=self.engine,
+            workers=self.workers,
         )
         if self.max_failures is None:
             return terms
@@ -186,6 +190,7 @@ class Table:
         self.began = now()
         self.read = 0
         self.over = False
+        self._rows: Rows[Any] | None = None
         self._reader: Reader | None = None
         # A thread of its own: those that steps use may all be taken, and it has to write even then.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fanfold-table")
@@ -220,6 +225,12 @@ class Table:
             total = self.plan.choice.total(self.read, self._reader.fraction, over=self.over)
         return Standing(state.rows, state.failed, self.before, total, spent, earlier, now() - self.began, exact)
 
+    def traffic(self) -> SessionStatistics | None:
+        """How the calls stand, now; None where there are none yet."""
+        if self.session is None or self._rows is None:
+            return None
+        return self._rows.traffic() or self.session.statistics()
+
     # -- on the loop ----------------------------------------------------------------------------------------
 
     async def _run(self, session: Session) -> None:
@@ -227,6 +238,7 @@ class Table:
         tab = Tab(lambda most: self._blocking(partial(files.promise, most)))
         terms = msgspec.structs.replace(plan.terms(files.state), tab=tab)
         rows: Rows[Any] = Rows(plan.step, self._items(), session, terms)
+        self._rows = rows
         try:
             async with rows:
                 async for row in rows:

@@ -115,10 +115,15 @@ class Redactor:
         """The text without what is secret."""
         return self._cut(text) if len(text) >= SHORTEST and self.suspects(_bytes(text)) else text
 
-    def _cut(self, text: str) -> str:
+    def without_known(self, text: str) -> str:
+        """The text without the secrets that are known; those that only have the shape of one stay."""
         for secret in self.known:
             if secret in text:
                 text = text.replace(secret, REDACTED)
+        return text
+
+    def _cut(self, text: str) -> str:
+        text = self.without_known(text)
         for rare, shapes in self.shapes.items():
             if rare in text:
                 for sign, shape in shapes:

@@ -98,6 +98,19 @@ def _ours(module: str) -> bool:
     return file is not None and not any(Path(file).is_relative_to(folder) for folder in _INSTALLED)
 
 
+def users_own() -> list[types.ModuleType]:
+    """The modules that are the user's, and neither fanfold's nor installed: another machine does not have them."""
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if name not in {"__main__", "fanfold"} and not name.startswith("fanfold.") and _is_own(name, module)
+    ]
+
+
+def _is_own(name: str, module: types.ModuleType | None) -> bool:
+    return isinstance(module, types.ModuleType) and module.__name__ == name and _ours(name)
+
+
 _INSTALLED = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 

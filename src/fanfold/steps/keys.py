@@ -13,7 +13,7 @@ from fanfold.steps.fingerprints import fingerprint
 from fanfold.steps.templates import plain
 
 if TYPE_CHECKING:
-    from fanfold.core.journaling import RowKey
+    from fanfold.core.journaling import Book, RowKey
     from fanfold.core.scope import Scope
     from fanfold.session import Session
     from fanfold.steps.step import Step
@@ -22,23 +22,30 @@ _known: weakref.WeakKeyDictionary[Step[Any, Any], str] = weakref.WeakKeyDictiona
 
 
 async def open_book(root: Scope, session: Session, step: Step[Any, Any], given: Any, key: str | RowKey | None) -> None:
-    """Open the book of the run that begins at `root`, where its session has a journal.
+    """Open the book of the run that begins at `root`, where its session has a journal; raises as `book_of` does."""
+    book = await book_of(session, step, given, key)
+    if book is None:
+        return
+    root.run.secret = book.secret
+    root.book = book
+    root.settled = book.settled
+
+
+async def book_of(session: Session, step: Step[Any, Any], given: Any, key: str | RowKey | None) -> Book | None:
+    """The book of a run that begins, where its session has a journal.
 
     Raises `UsageError` for an input that nobody could tell again, and what the journal raises.
     """
     journal = session.journal
     if journal is None or journal.mode == "off":
-        return
+        return None
     digest = digest_of(given)
     if digest is None and key is None and journal.mode in {"resume", "replay"}:
         raise UsageError(
             f"the journal could not find this run of {step.name!r} again: its input holds a {opaque(given)}, which has "
             "no text of its own; give the run a key=, or an input of plain data"
         )
-    book = await journal.begin(step.name, step_digest(step), digest or b"", key)
-    root.run.secret = book.secret
-    root.book = book
-    root.settled = book.settled
+    return await journal.begin(step.name, step_digest(step), digest or b"", key)
 
 
 def step_digest(step: Step[Any, Any]) -> str:

@@ -71,7 +71,7 @@ class Terms(msgspec.Struct, frozen=True):
     `timeout` is seconds a row, `budget` what all rows together may spend, and `tab` where that is written down before.
     `window` is the most rows that have begun and were not handed over; `given` makes the step's input of a row, and
     `number` tells its number where rows before it were left out. `map` names a map that is made in several sittings, so
-    that no two of its rows have the same key.
+    that no two of its rows have the same key. `engine` says where rows run, by how many `workers`.
     """
 
     key: Key = None
@@ -86,6 +86,8 @@ class Terms(msgspec.Struct, frozen=True):
     given: Callable[[Any], Any] | None = None
     number: Callable[[Any], int] | None = None
     map: str = ""
+    engine: str = "local"
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         check_seconds(self.timeout)
@@ -97,6 +99,17 @@ class Terms(msgspec.Struct, frozen=True):
             raise UsageError(f"max_failures={self.max_failures}: it is the most rows that may fail, 0 or more")
         if self.on_error not in {"fail", "skip"}:
             raise UsageError(f"on_error={self.on_error!r}: it is 'fail' or 'skip'")
+        check_engine(self.engine, self.workers)
+
+
+def check_engine(engine: str, workers: int | None) -> None:
+    """Raise `UsageError` for an engine that there is not, or workers that cannot be."""
+    if engine not in {"local", "ray"} and not engine.startswith("ray://"):
+        raise UsageError(f"engine={engine!r}: it is 'local', 'ray', 'ray://auto' or 'ray://HOST:PORT'")
+    if workers is not None and engine == "local":
+        raise UsageError(f"workers={workers} needs an engine that has some: engine='ray'")
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers={workers}: at least one has to run the rows")
 
 
 def record_of(number: int, key: str, given: Any, run: Run[Any], error: BaseException | None) -> Row[Any]:

@@ -7,30 +7,30 @@ run of its own under one session, and all that stays of it is its `Row`.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import logging
 from collections.abc import AsyncGenerator, AsyncIterable, Generator, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+import msgspec
+
 from fanfold.calls.budget import on_tab, purse_of
-from fanfold.core.clock import chance, now
+from fanfold.core.clock import chance
 from fanfold.core.door import run_sync
 from fanfold.core.fan import gone
 from fanfold.core.journaling import RowKey
 from fanfold.core.scope import current
 from fanfold.errors import FatalError, RowError, UsageError
-from fanfold.runs.run import Run, finished
-from fanfold.runs.state import RunState
 from fanfold.session import Session, session_for
-from fanfold.steps.row import AHEAD, Row, RowsStatistics, Source, Terms, key_of, record_of
-from fanfold.steps.running import run_alone
+from fanfold.steps.engines import runner_for
+from fanfold.steps.row import AHEAD, Row, RowsStatistics, Source, Terms, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from fanfold.calls.budget import Till
+    from fanfold.session import SessionStatistics
+    from fanfold.steps.engines import Runner
     from fanfold.steps.step import Step
 
 Out = TypeVar("Out")
@@ -86,6 +86,11 @@ class Rows(Generic[Out]):
     def statistics(self) -> RowsStatistics:
         """How far it is, now."""
         return self._work.statistics()
+
+    def traffic(self) -> SessionStatistics | None:
+        """The calls of all its workers now; None where its session makes them itself, and knows."""
+        runner = self._work.runner
+        return None if runner is None else runner.traffic()
 
     def sync(self, what: str) -> SyncRows[Out]:
         """The same for code that does not await."""
@@ -149,7 +154,7 @@ class _Work(Generic[Out]):
         self.rows = rows
         self.session = session
         self.terms = terms
-        self.purse: Till | None = None
+        self.runner: Runner | None = None
         self.map = terms.map or chance().randbytes(8).hex()
         self.limit = 0
         self.window = 0
@@ -183,12 +188,19 @@ class _Work(Generic[Out]):
         around = current()
         inside = around is not None and self.session in {None, around.run.session}
         self.session = session = await session_for(around.run.session if inside and around else self.session)
-        self.purse = purse_of(self.terms.budget, around.purse if inside and around else session.purse)
+        purse = purse_of(self.terms.budget, around.purse if inside and around else session.purse)
         if self.terms.tab is not None:
-            on_tab(self.purse, self.terms.tab)
+            on_tab(purse, self.terms.tab)
         self.journaled = session.journal is not None and session.journal.mode == "resume"
         terms = self.terms
-        self.limit = terms.max_in_flight or session.statistics().slots.limit * (2 if self.journaled else 1)
+        self.runner = runner = runner_for(self.step, session, terms, purse)
+        try:
+            await runner.open()
+        except BaseException:
+            await runner.close()
+            raise
+        ahead = runner.ahead * (2 if self.journaled else 1)
+        self.limit = terms.max_in_flight or session.statistics().slots.limit * ahead
         self.window = max(self.limit, terms.window or self.limit * (AHEAD if terms.ordered else 1))
         self.feeder = asyncio.create_task(self._feed())
 
@@ -225,6 +237,8 @@ class _Work(Generic[Out]):
         for task in tasks:
             task.cancel()
         interrupted = await gone(tasks, self._name_resisting)
+        if self.runner is not None:
+            await self.runner.close()
         if interrupted is not None:
             raise interrupted
 
@@ -265,22 +279,20 @@ class _Work(Generic[Out]):
 
     async def _fly(self, number: int, key: str, row: Any, given: Any) -> None:
         """One row, from start to its record."""
-        state, name, terms = row_state(self.step, self.session), self._run_key(number, key, row), self.terms
-        error: BaseException | None = None
-        run: Run[Out]
+        if self.runner is None:
+            raise AssertionError("it has begun")
         try:
-            run = await run_alone(state, self.step, given, terms.timeout, key=name, purse=self.purse)
-        except BaseException as failed:
-            error = failed
-            run = finished(state, now() - state.began, None, None, failed)
-            if isinstance(failed, GeneratorExit) or (self.closing and isinstance(failed, asyncio.CancelledError)):
-                self.lost.append(record_of(number, key, row, self._unkept(run), error))
-                raise
+            outcome = await self.runner.run(number, self._run_key(number, key, row), given)
         finally:
             del self.running[number]
             _set(self._room)
-        if not self._finish(record_of(number, key, row, run, error)):
-            self.lost.append(record_of(number, key, row, self._unkept(run), error))
+        done = msgspec.structs.replace(outcome.row, number=number, key=key, input=row)
+        error = done.error
+        if isinstance(error, GeneratorExit) or (self.closing and isinstance(error, asyncio.CancelledError)):
+            self.lost.append(outcome.unkept(done))
+            raise error
+        if not self._finish(done):
+            self.lost.append(outcome.unkept(done))
 
     def _run_key(self, number: int, key: str, row: Any) -> RowKey | None:
         """What the journal knows the row's run by; without a key of its own it is known by its input, as any run."""
@@ -288,12 +300,6 @@ class _Work(Generic[Out]):
             return None
         told = self.terms.number
         return RowKey(self.step.name, key, number if told is None else told(row), self.map)
-
-    def _unkept(self, run: Run[Out]) -> Run[Out]:
-        """A run without the calls that a journal kept, for whoever runs the row again finds those there."""
-        if not self.journaled:
-            return run
-        return dataclasses.replace(run, calls=tuple(call for call in run.calls if call.state != "ok"))
 
     def _finish(self, row: Row[Out]) -> bool:
         """Whether a row is handed over: one that fails may end the map, and is told by its error."""
@@ -318,11 +324,6 @@ class _Work(Generic[Out]):
             self.broken = False
         _set(self._changed)
         return False
-
-
-def row_state(step: Step[Any, Any], session: Any) -> RunState:
-    """The state of the run that a row is."""
-    return RunState(session, step.name, session.on_event)
 
 
 async def _each(rows: Source) -> AsyncGenerator[Any, None]:

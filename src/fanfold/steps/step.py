@@ -183,6 +183,8 @@ class Step(Generic[In_contra, Out_co]):
         max_failures: int | None = None,
         timeout: float | None = None,
         budget: Budget | None = None,
+        engine: str = "local",
+        workers: int | None = None,
         session: Session | None = None,
     ) -> Rows[Out_co]:
         """Run the step on each of `rows`, any number of them, and give a `Row` for each, as they are done.
@@ -199,8 +201,14 @@ class Step(Generic[In_contra, Out_co]):
         with its `error`, and more than `max_failures` (which implies skip) end it. A `FatalError` ends it always. Each
         row is a run of its own, of at most `timeout` seconds; all together spend at most `budget`. `fanfold map` does
         this for files, and resumes.
+
+        `engine` "ray" runs the rows by `workers` processes of a Ray cluster: one of its own on this machine, that at
+        ``ray://HOST:PORT``, or the one this machine is in (``ray://auto``). Limits, budget and journal are those of the
+        session, for all of them together. It needs the extra ``fanfold[ray]``.
         """
-        terms = Terms(key, ordered, max_in_flight, on_error, max_failures, timeout, budget)
+        terms = Terms(
+            key, ordered, max_in_flight, on_error, max_failures, timeout, budget, engine=engine, workers=workers
+        )
         return Rows(self, rows, session, terms)
 
     def map_sync(
@@ -214,10 +222,14 @@ class Step(Generic[In_contra, Out_co]):
         max_failures: int | None = None,
         timeout: float | None = None,
         budget: Budget | None = None,
+        engine: str = "local",
+        workers: int | None = None,
         session: Session | None = None,
     ) -> SyncRows[Out_co]:
         """`map` for scripts: a context manager around an iterator."""
-        terms = Terms(key, ordered, max_in_flight, on_error, max_failures, timeout, budget)
+        terms = Terms(
+            key, ordered, max_in_flight, on_error, max_failures, timeout, budget, engine=engine, workers=workers
+        )
         return Rows(self, rows, session, terms).sync(f"{self.name}.map_sync()")
 
     def after(self, before: Step[Any, Any]) -> Step[Any, Any] | None:

@@ -1,0 +1,308 @@
+"""Workers by Ray Data: the one file that imports Ray, and only when it is asked for.
+
+The hub is a named actor. A task on the cluster, the pilot, runs the pipeline of Ray Data: one reader that streams
+blocks of rows from the hub, and a pool of actors that run them. One that dies is restarted by Ray, with the blocks that
+it had. All of it belongs to the driver's job, and ends with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from importlib import import_module, metadata
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from fanfold.calls.ledger import EXPIRY
+from fanfold.core.clock import chance, now, sleep
+from fanfold.errors import FanfoldError, UsageError, WorkersError
+from fanfold.steps.fingerprints import users_own
+from fanfold.steps.workers.hub import POLL, Hub
+from fanfold.steps.workers.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+BEAT = 2.0
+"""Seconds between two renewals of a worker's lease."""
+
+BLOCKS = 64
+"""Blocks that one worker has at once; a block ends with the slowest of its rows."""
+
+READS, WORKS = 0.01, 0.02
+"""CPUs that Ray reserves for the reader and for a worker, which mostly wait. Equal ones would let it fuse the two."""
+
+MOST = 8
+"""Workers, where nobody said how many: one a CPU, but not more than these."""
+
+STORE = 256 * 2**20
+"""Bytes of the object store of a cluster of our own; what does not fit goes to the disk."""
+
+GOODBYE = 5.0
+"""Seconds that a pipeline on a foreign cluster gets to end by itself."""
+
+
+class RayCluster:
+    """A `Cluster` by Ray; `engine` is ``ray``, ``ray://auto`` or ``ray://HOST:PORT``."""
+
+    def __init__(self, engine: str, workers: int | None) -> None:
+        try:
+            self.ray: Any = import_module("ray")
+            import_module("ray.data")  # it is asked for now, and not by the pilot
+        except ModuleNotFoundError as error:
+            raise UsageError(f"engine={engine!r} needs Ray ({error}): install fanfold[ray]") from error
+        self.engine = engine
+        self.workers = workers
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fanfold-ray")
+        self._own = False
+        """Whether this one opened Ray's connection, and shuts it down."""
+        self._alone = False
+        """Whether the cluster is nobody else's, and ends with it."""
+        self._closed = False
+        self._hub: Any = None
+        self._pilot: Any = None
+        self._watching: asyncio.Task[None] | None = None
+        self._by_value: list[Any] = []
+
+    def dumps(self, thing: Any) -> bytes:
+        """As bytes; what the user's own modules define goes along by value."""
+        if not self._by_value:
+            for module in users_own():  # workers cannot import these
+                self.ray.cloudpickle.register_pickle_by_value(module)
+                self._by_value.append(module)
+        return _dumps(self.ray, thing)
+
+    def loads(self, data: bytes) -> Any:
+        """What these bytes are."""
+        return self.ray.cloudpickle.loads(data)
+
+    def call(self, method: str, *given: Any) -> Awaitable[Any]:
+        """Ask the hub."""
+        return _asked(self._hub, method, given)
+
+    async def start(self, order: bytes, ledger: dict[str, Any], lost: Callable[[FanfoldError], None]) -> None:
+        """Connect, or start a cluster of our own; then the hub and the pilot."""
+        try:
+            await self._blocking(self._connect)
+            await self._blocking(lambda: self._begin(order, ledger))
+            await self.call("version")
+        except FanfoldError:
+            raise
+        except Exception as error:
+            raise WorkersError(f"the Ray cluster ({self.engine}) cannot be had: {error}") from error
+        self._watching = asyncio.create_task(self._watch(lost))
+
+    async def close(self) -> None:
+        """End the pipeline and the hub; a cluster of our own ends, too. Once is enough."""
+        if self._closed:
+            return
+        self._closed = True
+        watching = set() if self._watching is None else {self._watching}
+        if watching and not self._alone:
+            await asyncio.wait(watching, timeout=GOODBYE)  # the hub was told to stop: the pipeline ends by itself
+        await self._blocking(self._end)
+        if watching and not self._alone:
+            await asyncio.wait(watching, timeout=POLL)  # Ray's client does not like to be left before it answers
+        for task in watching:
+            task.cancel()
+        self._thread.shutdown(wait=False)
+
+    async def _watch(self, lost: Callable[[FanfoldError], None]) -> None:
+        ended: Any = await asyncio.gather(self._pilot, return_exceptions=True)
+        error = ended[0]
+        why = "before all rows were done" if error is None else _last_line(getattr(error, "cause", None) or error)
+        if not self._closed:
+            lost(WorkersError(f"Ray Data ended: {why}"))
+
+    # -- in the thread: Ray's processes belong to the one that starts them ---------------------------------------------
+
+    async def _blocking(self, work: Callable[[], Any]) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _connect(self) -> None:
+        ray, engine = self.ray, self.engine
+        silent = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+        if ray.is_initialized():
+            return
+        logging.getLogger("ray").setLevel(logging.ERROR)  # it would tell of its own settings
+        if engine != "ray":
+            ray.init(address="auto" if engine == "ray://auto" else engine, **silent)
+        else:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            own = {"address": "local", "include_dashboard": False, "object_store_memory": STORE}
+            ray.init(**own, _node_ip_address="127.0.0.1", **silent)  # for nobody outside this machine
+            self._alone = True
+        self._own = True
+
+    def _begin(self, order: bytes, ledger: dict[str, Any]) -> None:
+        ray = self.ray
+        name = f"fanfold-{chance().randbytes(8).hex()}"
+        workers = self.workers or max(1, min(MOST, int(ray.cluster_resources().get("CPU", 1))))
+        hub = ray.remote(HubActor).options(name=name, num_cpus=0, max_concurrency=10_000)
+        self._hub = hub.remote(order, ledger, workers)
+        self._hub.guard.remote()
+        self._pilot = ray.remote(pilot).options(num_cpus=0, max_retries=0).remote(name, workers)
+
+    def _end(self) -> None:
+        for module in self._by_value:
+            self.ray.cloudpickle.unregister_pickle_by_value(module)
+        self._by_value.clear()
+        if self._hub is not None and self.ray.is_initialized():
+            self.ray.kill(self._hub)
+        if self._own:
+            self.ray.shutdown()
+
+
+class HubActor(Hub):
+    """The hub as an actor."""
+
+    async def version(self) -> str:
+        """The fanfold that the driver's hub runs on."""
+        return _version()
+
+    async def guard(self) -> None:
+        """End the process when the driver is dead: on a cluster that is not the driver's own it might not."""
+        while not await self.alone():
+            await sleep(POLL)
+        os._exit(1)
+
+
+class RayWorker:
+    """An actor of the pool, as Ray Data wants it; it joins the hub of this name with its first block."""
+
+    def __init__(self, hub: str) -> None:
+        ray = self.ray = import_module("ray")
+        self.hub: Any = ray.get_actor(hub)
+        life = chance().randbytes(4).hex()
+        self.name = f"{ray.get_runtime_context().get_actor_id()}:{life}"
+        self.worker: Worker | None = None
+        self._door = asyncio.Lock()
+
+    async def __call__(self, batch: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        async with self._door:
+            if self.worker is None:
+                await self._start()
+        if self.worker is not None and self.worker.order is not None:
+            for rows in batch["rows"]:
+                await self.worker.block(self.loads(rows))
+        yield {"block": batch["block"]}
+
+    def dumps(self, thing: Any) -> bytes:
+        """As bytes."""
+        return _dumps(self.ray, thing)
+
+    def loads(self, data: bytes) -> Any:
+        """What these bytes are."""
+        return self.ray.cloudpickle.loads(data)
+
+    def call(self, method: str, *given: Any) -> Awaitable[Any]:
+        """Ask the hub."""
+        return _asked(self.hub, method, given)
+
+    async def start(self, order: bytes, ledger: dict[str, Any], lost: Callable[[FanfoldError], None]) -> None:
+        """A worker starts no cluster."""
+        raise AssertionError((order, ledger, lost))
+
+    async def close(self) -> None:
+        """A worker ends no cluster."""
+
+    async def _start(self) -> None:
+        there = await self.call("version")
+        if there != _version():
+            raise WorkersError(f"the hub has fanfold {there}, a worker {_version()}: install the same on all machines")
+        self.worker = Worker(self, self.name, _fence)
+        if await self.worker.start():
+            threading.Thread(target=self._beat, name="fanfold-beat", daemon=True).start()
+
+    def _beat(self) -> None:
+        """Renew the lease, on a thread of its own: a step that holds the loop up is slow, not dead."""
+        pause = threading.Event()
+        alive = True
+        while alive:
+            asked = now()
+            alive = False
+            with suppress(Exception):  # whatever Ray says when the hub is gone
+                alive = self.ray.get(self.hub.beat.remote(self.name), timeout=EXPIRY - BEAT)
+            alive = alive and now() - asked < EXPIRY - BEAT
+            pause.wait(BEAT)
+        _fence()
+
+
+def pilot(hub: str, workers: int) -> None:
+    """Run the pipeline to its end, on the cluster."""
+    data: Any = import_module("ray.data")
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.target_max_block_size = 1  # a row of Ray's is a block of ours, and leaves at once
+    source = type("Blocks", (data.Datasource,), {"get_read_tasks": partial(_tasks, hub), **_UNKNOWN_SIZE})
+    blocks = data.read_datasource(source(), override_num_blocks=1, ray_remote_args={"num_cpus": READS})
+    done = blocks.map_batches(
+        RayWorker,
+        fn_constructor_args=[hub],
+        batch_size=None,
+        batch_format="numpy",
+        compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=BLOCKS),
+        num_cpus=WORKS,
+        max_concurrency=BLOCKS,
+    )
+    for _ in done.iter_internal_ref_bundles():
+        pass
+
+
+_UNKNOWN_SIZE: dict[str, Any] = {"estimate_inmemory_data_size": lambda _: None}
+
+
+def _tasks(hub: str, *_: Any, **__: Any) -> list[Any]:
+    """One reader; a second would only wait for rows beside it."""
+    data, blocks = import_module("ray.data"), import_module("ray.data.block")
+    unknown = blocks.BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
+    return [data.ReadTask(partial(_read, hub), unknown)]
+
+
+def _read(hub: str) -> Iterator[Any]:
+    """The blocks of the hub as rows of Ray's, as they come; read again after a failure they are the same."""
+    ray, arrow = import_module("ray"), import_module("pyarrow")
+    there = ray.get_actor(hub)
+    for index in count():
+        rows = ray.get(there.take.remote(index))
+        if rows is None:
+            return
+        yield arrow.table({"block": [index], "rows": [ray.cloudpickle.dumps(rows)]})
+
+
+def _fence() -> None:
+    """End this worker's process: Ray starts another, and nothing that it held is used any more."""
+    os._exit(1)
+
+
+def _dumps(ray: Any, thing: Any) -> bytes:
+    try:
+        data: bytes = ray.cloudpickle.dumps(thing)
+    except Exception as error:
+        raise UsageError(f"{type(error).__name__}: {error}") from error
+    return data
+
+
+async def _asked(hub: Any, method: str, given: tuple[Any, ...]) -> Any:
+    try:
+        return await getattr(hub, method).remote(*given)
+    except FanfoldError:
+        raise
+    except Exception as error:
+        raise WorkersError(f"the workers are gone: {_last_line(error)}") from error
+
+
+def _version() -> str:
+    try:
+        return metadata.version("fanfold")
+    except metadata.PackageNotFoundError:  # it runs from its sources
+        return ""
+
+
+def _last_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
