@@ -42,7 +42,7 @@ cover: .venv/.dev ## Run the quick tests under branch coverage, with its gate
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not long and not timing and not ray' --cov
 
 .PHONY: test-all
-test-all: .venv/.dev .venv/.ray browser ## Run all tests, the long ones too
+test-all: .venv/.dev .venv/.long browser ## Run all tests, the long ones too
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not timing and not ray' --cov
 	$(BIN)/python -m pytest -m 'timing'
 	$(BIN)/python -m pytest -m 'ray' -o faulthandler_timeout=0
@@ -83,7 +83,7 @@ bench-table: .venv/.runtime .venv-peers/.peers .venv-curator/.peers ## Run a tab
 lock: $(LOCKER) ## Resolve the dependencies anew and pin them with hashes
 	$(LOCK) --group dev --output-file requirements/dev.txt pyproject.toml
 	$(LOCK) --group build --constraint requirements/dev.txt --output-file requirements/runtime.txt pyproject.toml
-	$(subst --upgrade,,$(LOCK)) --extra ray --constraint requirements/dev.txt --output-file requirements/ray.txt pyproject.toml
+	$(subst --upgrade,,$(LOCK)) --extra ray --group long --constraint requirements/dev.txt --output-file requirements/long.txt pyproject.toml
 	$(LOCK) --group peers --output-file requirements/peers.txt
 	$(LOCK) --group peers-inspect --output-file requirements/peers-inspect.txt
 	$(LOCK) --group peers-curator --output-file requirements/peers-curator.txt
@@ -108,8 +108,8 @@ clean: ## Remove all that make made
 	@touch $@
 
 # Some hundred megabytes that only a few tests need.
-.venv/.ray: requirements/ray.txt .venv/.dev
-	$(INSTALL) --requirement requirements/ray.txt
+.venv/.long: requirements/long.txt .venv/.dev
+	$(INSTALL) --requirement requirements/long.txt
 	@touch $@
 
 .venv-peers/.peers: requirements/peers.txt | .venv-peers/bin/python
