@@ -131,6 +131,9 @@ class Passage:
         if self.keeping is not None:
             self.keeping.end(call)
         self.scope.emit("call.ended", call=call, at=self.began + call.ended)
+        # Its sends know their call: without this circle all is freed at once, with no work for the garbage collector.
+        self.attempts.clear()
+        self.chosen = None
 
     def record(self, state: CallState) -> Call:
         """What it looks like now."""

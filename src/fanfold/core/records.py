@@ -1,4 +1,8 @@
-"""The small frozen records that pass between rooms: what fans and folds say, what a call sends and brings."""
+"""The small frozen records that pass between rooms: what fans and folds say, what a call sends and brings.
+
+Those made of text, numbers and each other can be part of no circle, so the garbage collector need not look at them
+(``gc=False``): a run keeps thousands.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +76,7 @@ class Fold(Protocol[T, R_co]):
         ...
 
 
-class Draw(msgspec.Struct, frozen=True):
+class Draw(msgspec.Struct, frozen=True, gc=False):
     """Which sample of a request this is.
 
     `place` is the branch's place in the run and `nth` the n-th identical request inside it: together they
@@ -88,7 +92,7 @@ class Draw(msgspec.Struct, frozen=True):
         return f"{quote(self.place, errors='backslashreplace')}/{self.nth}/{self.ordinal}"
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens, as the server counted them; cached and reasoning tokens are part of input and output."""
 
     input_tokens: int = 0
@@ -110,7 +114,7 @@ class Usage(msgspec.Struct, frozen=True):
         return self.input_tokens + self.output_tokens
 
 
-class Cost(msgspec.Struct, frozen=True):
+class Cost(msgspec.Struct, frozen=True, gc=False):
     """Money in USD: at least this, at most that; `at_most` is None where no upper bound is known.
 
     An unknown price is unknown, never zero: then `at_least` holds what is known, and `usd` is None.
@@ -170,7 +174,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True):
         return msgspec.json.encode(msgspec.structs.replace(self, draw=Draw(), stream=False), order="sorted")
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """What a model answered. `texts` has one entry a sample; `finish` is the vendor's reason for stopping.
 
     `usage` is None where the server did not tell it: then what the call cost is not known. `made_up` is for answers
@@ -194,7 +198,7 @@ CallState = Literal["queued", "sent", "answering", "ok", "error", "cancelled", "
 """The last four are final; unsent: cancelled before it reached the wire."""
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One send of a call's request; times are seconds since the run began.
 
     It asked for its turn at `queued`, of which it spent `rate_wait` seconds waiting for the rate limit and the rest
@@ -217,7 +221,7 @@ class Attempt(msgspec.Struct, frozen=True):
     backoff: float = 0.0
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """The record of one request: where, to whom, when (seconds since the run began), and what it cost.
 
     `number` counts the calls of the run. `sent` (the first time) and `first` (first piece of text of a streamed reply)
@@ -267,7 +271,7 @@ class Event(msgspec.Struct, frozen=True):
     call: Call | None = None
 
 
-class Limit(msgspec.Struct, frozen=True):
+class Limit(msgspec.Struct, frozen=True, gc=False):
     """One limit as a server told it: `limit` a window, `remaining` of them now, all again in `reset` seconds."""
 
     limit: float | None = None
@@ -275,7 +279,7 @@ class Limit(msgspec.Struct, frozen=True):
     reset: float | None = None
 
 
-class Limits(msgspec.Struct, frozen=True):
+class Limits(msgspec.Struct, frozen=True, gc=False):
     """What a server told of its limits with one response; None where it said nothing."""
 
     requests: Limit | None = None

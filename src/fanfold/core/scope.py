@@ -84,8 +84,7 @@ class Hold:
 class Scope:
     """One running step or branch.
 
-    `run` is the run it belongs to; `outer` the scope around it; `branch` the nearest scope that a fan launched (or
-    the root), whose place names the samples of identical requests; `detail` and `said` are what the step leaves
+    `run` is the run it belongs to; `outer` the scope around it; `detail` and `said` are what the step leaves
     beside its value: its record, and the text of the reply that its value was read from; `started` holds what
     it started and has to see the end of (None where it is nothing that starts). `purse` pays for the calls under it
     (None: no budget), and `deadline` (in the loop's time) is when the earliest timeout around it ends. `book` is what
@@ -94,8 +93,8 @@ class Scope:
     """
 
     __slots__ = (
+        "_branch",
         "book",
-        "branch",
         "counted",
         "deadline",
         "detail",
@@ -118,7 +117,7 @@ class Scope:
         self.run = run
         self.place = place
         self.outer: Scope | None = None
-        self.branch: Scope = self
+        self._branch: Scope | None = None
         self.ordinal = 0
         self.stride = 1
         self.level = 0
@@ -134,12 +133,18 @@ class Scope:
         self.settled = False
         self.counted: list[tuple[str, bytes]] | None = None
 
+    @property
+    def branch(self) -> Scope:
+        """The nearest scope that a fan launched, or the root: its place names the samples of identical requests."""
+        # A branch does not keep itself: that circle would leave each run to the garbage collector.
+        return self._branch or self
+
     def inside(self, name: str, *, tail: bool) -> Scope:
         """The scope of a step that runs here, as a part of the same branch."""
         self.check()
         child = Scope(self.run, place_in(self.place, name), tail=tail and self.tail)
         child.outer = self
-        child.branch = self.branch
+        child._branch = self.branch
         child.ordinal = self.ordinal
         child.stride = self.stride
         child.level = self.level
