@@ -125,11 +125,11 @@ def in_run(work: Callable[[], Awaitable[Any]]) -> tuple[Any, RunState]:
 
     async def main() -> tuple[Any, RunState]:
         state = RunState(None, "run", None)
-        token = scopes.enter(scopes.Scope(state, "run"))
+        before = scopes.enter(scopes.Scope(state, "run"))
         with Outcome() as outcome:
             async with no_leaks():
                 outcome.came = await work()
-        scopes.leave(token)
+        scopes.enter(before)
         return outcome.came, state
 
     return run_virtual(main())

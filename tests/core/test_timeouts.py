@@ -27,7 +27,7 @@ def timed_out(work: Any) -> tuple[StepTimeout, float]:
 
 
 async def block(seconds: float | None, work: float) -> str:
-    async with within(seconds, "the work"):
+    with within(seconds, "the work"):
         await sleep(work)
     return "done"
 
@@ -71,7 +71,7 @@ def test_somebody_elses_timeout_passes_as_it_is() -> None:
     """A `TimeoutError` raised inside, while there is time left, is not taken for the block's own."""
 
     async def work() -> None:
-        async with within(5, "the work"):
+        with within(5, "the work"):
             raise TimeoutError("the database")
 
     with pytest.raises(TimeoutError, match="the database") as caught:
@@ -83,7 +83,7 @@ def test_the_innermost_timeout_that_is_over_is_named() -> None:
     """Of two timeouts the one that ended first is raised."""
 
     async def work(outer: float, inner: float) -> None:
-        async with within(outer, "the outer"), within(inner, "the inner"):
+        with within(outer, "the outer"), within(inner, "the inner"):
             await sleep(9)
 
     assert str(timed_out(work(2, 1))[0]).startswith("the inner")

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 
 from fanfold.calls.hedging import hedged
 from fanfold.calls.idle import speaking
-from fanfold.calls.keeping import kept
 from fanfold.calls.retrying import LONGEST, as_fatal, backoff, is_throttle, row_for
 from fanfold.calls.spending import leased, settle
 from fanfold.core.clock import now, sleep
 from fanfold.errors import CallError, FatalError, ReplyError, StreamCut
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from fanfold.calls.budget import Lease
-    from fanfold.calls.passage import Passage
+    from fanfold.calls.hedging import Hedge
+    from fanfold.calls.passage import Passage, Sending
     from fanfold.core.records import Reply
     from fanfold.core.timeouts import within
 
@@ -30,11 +32,11 @@ async def attempts(passage: Passage, timer: within) -> Reply:
 
     Between two sends the call holds nothing: no slot, no money.
     """
-    quota, spared = passage.lane.quota, 0
+    quota, hedge, spared = passage.lane.quota, passage.policy.hedge, 0
     while True:
         before = len(passage.attempts)
         try:
-            reply = await _send(passage, timer, spared)
+            reply = await (once(passage, timer) if hedge is None else _hedged(passage, hedge, timer, spared))
         except CallError as error:
             if await _goes_on(passage, error, spared):
                 spared += len(passage.attempts) - before
@@ -49,7 +51,8 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
     sending = passage.begin(hedge=hedge)
     lease: Lease | None = None
     try:
-        lease = await leased(sending)
+        if scope.purse is not None:
+            lease = await leased(sending, scope.purse)
         await lane.enter(sending)
         sending.entered = True
         try:
@@ -57,10 +60,13 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
                 await lease.fly()
             scope.check()  # again: the wait for the turn may have outlived it
             timer.start()
-            if passage.policy.idle_timeout is None:
-                return await kept(passage, sending)
-            async with speaking(sending, passage.policy.idle_timeout):
-                return await kept(passage, sending)
+            keeping, idle = passage.keeping, passage.policy.idle_timeout
+            if keeping is not None:
+                keeping.book.check()  # nothing is sent whose reply could not be kept
+            reply = await (lane.model.send(passage.request, sending) if idle is None else _speaking(sending, idle))
+            if keeping is not None:
+                await keeping.safe()
+            return reply
         except BaseException as error:
             sending.error = error
             lane.hedging.hear(error)
@@ -75,12 +81,15 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
         settle(lease, sending)
 
 
-async def _send(passage: Passage, timer: within, spared: int) -> Reply:
-    hedge = passage.policy.hedge
-    if hedge is None:
-        return await once(passage, timer)
+async def _speaking(sending: Sending, idle: float) -> Reply:
+    passage = sending.passage
+    async with speaking(sending, idle):
+        return await passage.lane.model.send(passage.request, sending)
+
+
+def _hedged(passage: Passage, hedge: Hedge, timer: within, spared: int) -> Awaitable[Reply]:
     room = passage.policy.attempts - len(passage.attempts) + spared
-    return await hedged(passage, hedge, room, lambda beside: once(passage, timer, hedge=beside))
+    return hedged(passage, hedge, room, lambda beside: once(passage, timer, hedge=beside))
 
 
 async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:

@@ -80,14 +80,3 @@ class Keeping:
                 self.book.bill(self._digest, call)
         elif self.passage.sent_at is not None or not (error is None or isinstance(error, FatalError)):
             self.book.note(self._digest, self._key, call, error)
-
-
-async def kept(passage: Passage, sending: Sending) -> Reply:
-    """Send, and give the reply once it is kept; nothing is sent where it could not be."""
-    keeping = passage.keeping
-    if keeping is None:
-        return await passage.lane.model.send(passage.request, sending)
-    keeping.book.check()
-    reply = await passage.lane.model.send(passage.request, sending)
-    await keeping.safe()
-    return reply

@@ -235,7 +235,7 @@ class Sending:
         self.backoff = 0.0
         self.entered = False
         """Whether it had its turn; one that had none was refused by the lane, and no send helps."""
-        self.pieces: list[str] = []
+        self.pieces: list[str] | None = None
         self.listener: Listener | None = None
         self.turn: Turn | None = None
         self._cost = NOTHING
@@ -260,9 +260,10 @@ class Sending:
     def text(self, piece: str) -> None:
         """A piece of text came."""
         self.alive()
-        self.pieces.append(piece)
-        if self.first_at is None:
+        if self.pieces is None:
+            self.pieces = []
             self.first_at = self.alive_at
+        self.pieces.append(piece)
         self.passage.text(self, piece)
 
     def done(self, reply: Reply) -> None:

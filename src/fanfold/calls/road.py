@@ -55,7 +55,7 @@ class Road:
         self.calls += 1
         seconds = self.timeout if timeout is None else timeout
         try:
-            async with within(seconds, f"a call to {model.label}", later=True) as timer:
+            with within(seconds, f"a call to {model.label}", later=True) as timer:
                 if passage.keeping is not None and (reply := await passage.keeping.recall()) is not None:
                     return reply
                 return await attempts(passage, timer)

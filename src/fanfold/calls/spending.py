@@ -19,16 +19,13 @@ class Unhedged(CallError):
     """The budget has nothing to spare for a hedge; the call goes on without."""
 
 
-async def leased(sending: Sending) -> Lease | None:
-    """Take the worst case of a send out of the budget around it; waits where it has to. None: there is no budget.
+async def leased(sending: Sending, till: Till) -> Lease:
+    """Take the worst case of a send out of the budget around it; waits where it has to.
 
     Raises `BudgetError`, `ModelError` for a model of unknown price where dollars count, and `Unhedged` for a hedge that
     would have to wait.
     """
     passage = sending.passage
-    till: Till | None = passage.scope.purse
-    if till is None:
-        return None
     worst = worst_case(passage, till)
     if not sending.hedge:
         return await till.lease(worst, f"a call to {passage.lane.model.label}")

@@ -10,13 +10,15 @@ import asyncio
 from collections import OrderedDict
 from itertools import islice, takewhile
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fanfold.calls.condition import AT_ONCE, NOTHING, Condition
 from fanfold.calls.levels import LaneStatistics, levels
 from fanfold.core.clock import now, sleep
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Generator
+
     from fanfold.calls.allowance import Need
     from fanfold.calls.passage import Sending
     from fanfold.calls.turnstile import Turnstile
@@ -37,13 +39,15 @@ class Waiter:
         self.need: Need = NOTHING
         self.future: asyncio.Future[CallError | None] = asyncio.get_running_loop().create_future()
 
-    async def called(self) -> None:
-        """Wait for the turn; raises `CallError` where it never comes."""
-        gone = await self.future
-        if gone is not None:
-            raise gone
-        # Give way for a tick: the reply that freed the slot may have decided that the call is not needed.
-        await sleep(0)
+
+class AtOnce:
+    """What to await where there is nothing to wait for: it gives no tick away."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()
+
+
+NO_WAIT = AtOnce()
 
 
 class Traffic:
@@ -64,18 +68,18 @@ class Traffic:
 
     # -- in and out ------------------------------------------------------------------------------------------------
 
-    async def enter(self, sending: Sending) -> None:
+    def enter(self, sending: Sending) -> Awaitable[None]:
         """Wait for the turn of one send; who enters leaves. Raises `QueueFull`, or that the server is down."""
         at, condition, gate = now(), self.condition, self.gate
         need = condition.need(sending.passage.request)
         if not self.queue and gate.in_use < gate.limit and condition.lack(need, at)[0] <= AT_ONCE:
             gate.in_use += 1
             sending.turn = condition.take(need, at)
-            return
+            return NO_WAIT
         if condition.hopeless(at):
             condition.unsent += 1
             raise condition.gone(at)
-        await self._queue(sending, at)
+        return self._queue(sending, at)
 
     def leave(self, sending: Sending) -> None:
         """One send is over."""
@@ -88,7 +92,8 @@ class Traffic:
             self.condition.undo(turn)
         else:
             self.condition.judge(sending, turn, at)
-        if self.queue or self.condition.ramp.active:
+        # Who stands lacks nothing but a slot, and a reply takes nothing from it.
+        if (self.queue and not (self.standing and sending.reply is not None)) or self.condition.ramp.active:
             self.look(at)
         self.gate.turn(at)
 
@@ -102,12 +107,19 @@ class Traffic:
         waiter = Waiter(sending, self.gate.arrive(self.condition.label), self._blocked_until(at))
         self._enqueue(waiter)
         try:
-            self.look(at)
-            self.gate.turn(at)
-            await waiter.called()
-            while self.condition.account.until > now():
-                self._step_back(waiter, now())  # a refusal came within that tick
-                await waiter.called()
+            if not self.standing:  # else another stands before it, and there is no slot even for that
+                self.look(at)
+                self.gate.turn(at)
+            while True:
+                gone = await waiter.future
+                if gone is not None:
+                    raise gone
+                # Give way for a tick: the reply that freed the slot may have decided that the call is not needed.
+                await sleep(0)
+                at = now()
+                if self.condition.account.until <= at:
+                    return
+                self._step_back(waiter, at)  # a refusal came within that tick
         except BaseException:
             self._withdraw(waiter)
             raise

@@ -12,10 +12,10 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Coroutine, Iterator
 
 _running_loop = asyncio.get_running_loop
 
@@ -44,9 +44,9 @@ def wall() -> float:
     return time.time()
 
 
-async def sleep(seconds: float) -> None:
+def sleep(seconds: float) -> Coroutine[Any, Any, None]:
     """Wait `seconds` of the running loop's time."""
-    await asyncio.sleep(seconds)
+    return asyncio.sleep(seconds)
 
 
 def chance() -> Chance:

@@ -144,14 +144,14 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
 UNKNOWN_COST = Cost(0.0, None)
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One chat message; `content` is text, or a list of parts as the OpenAI format has them (images)."""
 
     role: str
     content: str | list[dict[str, Any]]
 
 
-class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+class Request(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One request to one model, in no vendor's dialect.
 
     `schema` is the JSON Schema of a typed answer (with `schema_name`) and `structured` whether to send it;

@@ -15,8 +15,6 @@ from fanfold.core.records import Branch, Call, Draw
 from fanfold.errors import ScopeEnded
 
 if TYPE_CHECKING:
-    from contextvars import Token
-
     from fanfold.core.journaling import Book
 
 CONTENT = frozenset({"call.text", "branch.ended", "branch.late", "step.ended"})
@@ -240,11 +238,8 @@ def current() -> Scope | None:
     return _current.get()
 
 
-def enter(scope: Scope | None) -> Token[Scope | None]:
-    """Make `scope` the current one; `leave` takes the token."""
-    return _current.set(scope)
-
-
-def leave(token: Token[Scope | None]) -> None:
-    """Go back to the scope that was current before `enter`."""
-    _current.reset(token)
+def enter(scope: Scope | None) -> Scope | None:
+    """Make `scope` the current one; gives the one that was, to go back to by another `enter`."""
+    before = _current.get()
+    _current.set(scope)
+    return before

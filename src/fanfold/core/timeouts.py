@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from fanfold.core.clock import now
 from fanfold.core.scope import Scope, current
 from fanfold.errors import LoopError, StepTimeout, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
     from types import TracebackType
+
+T = TypeVar("T")
 
 
 def check_seconds(seconds: float | None, name: str = "timeout") -> None:
@@ -55,7 +58,7 @@ class Total:
         return within(self._seconds, self._what, until=self._began + self._seconds)
 
 
-class within:  # noqa: N801  # reads as a word: `async with within(seconds, what)`
+class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
     """Cancel the block after `seconds` and raise `StepTimeout` naming `what`; None never ends it.
 
     With `later` the time begins with the first `start()`; with `until` (in the loop's time) it has begun before. What
@@ -86,7 +89,7 @@ class within:  # noqa: N801  # reads as a word: `async with within(seconds, what
         self._outer: float | None = None
         self._expired = False
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         if self._seconds is not None:
             task = asyncio.current_task()
             if task is None:
@@ -115,7 +118,7 @@ class within:  # noqa: N801  # reads as a word: `async with within(seconds, what
 
     # Cancellations are counted as by `asyncio.timeout`, which takes twice the time: one was asked for here, and only
     # where no other is outstanding did the block end because of it.
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._timer is not None:
@@ -126,3 +129,13 @@ class within:  # noqa: N801  # reads as a word: `async with within(seconds, what
             raise StepTimeout(
                 f"{self._what} took longer than its timeout of {self._seconds:g} s", seconds=self._seconds or 0.0
             ) from None
+
+
+def limited(seconds: float | None, what: str, work: Awaitable[T]) -> Awaitable[T]:
+    """`work` `within` so many seconds; without a limit it is `work` itself."""
+    return work if seconds is None else _limited(seconds, what, work)
+
+
+async def _limited(seconds: float, what: str, work: Awaitable[T]) -> T:
+    with within(seconds, what):
+        return await work

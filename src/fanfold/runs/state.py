@@ -38,7 +38,7 @@ class RunState:
         self.draws: dict[tuple[str, bytes], int] = {}
         """How often each request (by its hash: they are long) was made in each place."""
         self._numbers = 0
-        self._readers: set[asyncio.Future[None]] = set()
+        self._readers: set[asyncio.Future[None]] | None = None
 
     @functools.cached_property
     def secret(self) -> bytes:
@@ -78,6 +78,8 @@ class RunState:
 
     async def _more(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._readers is None:
+            self._readers = set()
         self._readers.add(waiter)
         try:
             await waiter
@@ -85,7 +87,7 @@ class RunState:
             self._readers.discard(waiter)
 
     def _wake(self) -> None:
-        for waiter in self._readers:
+        for waiter in self._readers or ():
             if not waiter.done():
                 waiter.set_result(None)
 

@@ -165,7 +165,7 @@ async def affording(
         yield Paid(till, None, amounts, len(amounts), seconds)
         return
     began = now()
-    async with within(seconds, f"{step.kind} {step.name!r}"):
+    with within(seconds, f"{step.kind} {step.name!r}"):
         count, fund = await _funded(step, till, amounts, counts if less and shrinks == "by count" else ())
         await _counted(count)
     money = Paid(till, fund, amounts, count, None if seconds is None else max(seconds - (now() - began), LEAST))

@@ -117,7 +117,7 @@ class GuardStep(Step[In, Any]):
             outcome = await fan(money.paid(branches), fold, timeout=money.seconds)
         output: Any = outcome.answer
         if outcome.tripped is not None:
-            async with total.remaining():
+            with total.remaining():
                 output = await self._refusal(given, scope, watch.buffer)
         scope.detail = _detail(outcome, terms, _answer_cost(scope) if outcome.tripped is not None else Cost())
         return output

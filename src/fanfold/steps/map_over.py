@@ -75,7 +75,7 @@ class MapOver(CollectingStep[Any]):
             collected = await self.collect(branches, total, sizes, shrinks="in order")
         output: Any = list(collected.values.values())
         if self.merge is not None:
-            async with total.remaining():
+            with total.remaining():
                 output = await self._merged(given, collected.values, collected.missing)
         scope = current()
         if scope is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import msgspec
@@ -16,7 +16,7 @@ from fanfold.core.records import Message, Reply, Request
 from fanfold.core.scope import Scope, current
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import LoopError, ParseError, TemplateError, UsageError
-from fanfold.models.names import ModelLike
+from fanfold.models.names import Line, ModelLike
 from fanfold.steps.answers import answer
 from fanfold.steps.answers.reading import Answer
 from fanfold.steps.step import Step
@@ -65,9 +65,9 @@ class Prompt(Step[Any, Out_co]):
         self.returns = None if isinstance(returns, Answer) else returns
         self.options = options
 
-    async def bounded(self, given: Any) -> Out_co:
+    def bounded(self, given: Any) -> Awaitable[Out_co]:
         """A prompt's timeout is its call's: it starts when the call has its slot."""
-        return await self.execute(given)
+        return self.execute(given)
 
     def foresee(self, given: Any, outlook: Outlook) -> Estimate:
         """One call, or as many as its retries allow."""
@@ -86,12 +86,20 @@ class Prompt(Step[Any, Out_co]):
         if scope is None:
             raise LoopError("a prompt needs a run around it: await it, or its .run()")
         fields = fields_of(given)
-        for _ in range(self.options.retries):
+        retries = self.options.retries
+        while True:
+            request, line = self._asked(fields, scope)
+            policy = scope.run.session.road.policy.but(self.options.hedge, self.options.idle_timeout)
+            reply: Reply = await scope.run.session.road.call(
+                line.model, line.rate, request, timeout=self.timeout, policy=policy
+            )
+            scope.said = reply.text
             try:
-                return await self._ask(fields, scope)
+                return self.answer.read(reply.text)
             except ParseError:
-                continue
-        return await self._ask(fields, scope)
+                if not retries:
+                    raise
+                retries -= 1
 
     def again(self, answer: str, reason: str) -> Prompt[Out_co]:
         """The same prompt, told that its last answer was not accepted, and why; both are data, not templates."""
@@ -101,9 +109,9 @@ class Prompt(Step[Any, Out_co]):
         made.frames = (*self.frames, *told)
         return made
 
-    async def _ask(self, fields: Mapping[str, Any], scope: Scope) -> Out_co:
-        session = scope.run.session
-        line = session.line(self.options.model)
+    def _asked(self, fields: Mapping[str, Any], scope: Scope) -> tuple[Request, Line]:
+        """What to send, as the next sample of it, and to which model."""
+        line = scope.run.session.line(self.options.model)
         request = self.request(fields, structured=line.model.structured, ceiling=ceiling(scope.purse))
         read = scope.run.streaming or (scope.hold is not None and scope.hold.watched)
         stream = self.answer.is_text and scope.tail and read
@@ -113,12 +121,7 @@ class Prompt(Step[Any, Out_co]):
             raise UsageError(
                 f"the input holds what is no text ({error.reason}): read it with errors='replace', say"
             ) from None
-        request = msgspec.structs.replace(request, draw=draw, stream=stream)
-        policy = session.road.policy.but(self.options.hedge, self.options.idle_timeout)
-        reply: Reply = await session.road.call(line.model, line.rate, request, timeout=self.timeout, policy=policy)
-        scope.said = reply.text
-        value: Out_co = self.answer.read(reply.text)
-        return value
+        return msgspec.structs.replace(request, draw=draw, stream=stream), line
 
     def request(self, fields: Mapping[str, Any], *, structured: bool, ceiling: int | None) -> Request:
         """The request; what the model cannot be told by a schema is said in words at the prompt's end.

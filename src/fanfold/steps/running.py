@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fanfold.calls.budget import purse_of
 from fanfold.core.clock import now
-from fanfold.core.scope import Scope, current, enter, leave, segment
-from fanfold.core.timeouts import within
+from fanfold.core.scope import Scope, current, enter, segment
+from fanfold.core.timeouts import check_seconds, limited
 from fanfold.errors import FanfoldError
 from fanfold.runs.run import Run, finished, part
 from fanfold.runs.state import RunState
@@ -15,6 +15,8 @@ from fanfold.session import Session, session_for
 from fanfold.steps.keys import open_book
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from fanfold.calls.amounts import Budget
     from fanfold.calls.budget import Till
     from fanfold.core.journaling import RowKey
@@ -49,20 +51,19 @@ async def run_alone(
     """
     root = Scope(state, segment(step.name))
     root.purse = purse_of(budget, purse or state.session.purse)
-    token = enter(root)
+    around = enter(root)
     root.emit("run.started", step.kind)
     output: Any = None
     failure: BaseException | None = None
     try:
-        async with within(timeout, f"the run of {step.name!r}"):
-            await open_book(root, state.session, step, given, key)
-            output = await step.timed(given)
+        check_seconds(timeout)
+        output = await limited(timeout, f"the run of {step.name!r}", _opened(root, state.session, step, given, key))
     except BaseException as error:
         failure = error
         raise
     finally:
         root.ended = True
-        leave(token)
+        enter(around)
         if root.book is not None:
             root.book.end(failure)
         state.emit(now(), "run.ended", root.place, output, failure, None)
@@ -71,6 +72,16 @@ async def run_alone(
         if failure is not None:
             _attach(failure, run)
     return run
+
+
+def _opened(root: Scope, session: Session, step: Step[In, Out], given: In, key: str | None) -> Awaitable[Out]:
+    """The work of a run: its step, once its book is open, where its session has a journal."""
+    return step.timed(given) if session.journal is None else _with_book(root, session, step, given, key)
+
+
+async def _with_book(root: Scope, session: Session, step: Step[In, Out], given: In, key: str | None) -> Out:
+    await open_book(root, session, step, given, key)
+    return await step.timed(given)
 
 
 async def run_within(
@@ -84,8 +95,8 @@ async def run_within(
     failure: BaseException | None = None
     output: Any = None
     try:
-        async with within(timeout, f"the run of {step.name!r}"):
-            output = await _in_scope(step, given, inner)
+        check_seconds(timeout)
+        output = await limited(timeout, f"the run of {step.name!r}", _in_scope(step, given, inner))
     except BaseException as error:
         failure = error
         raise
@@ -96,25 +107,22 @@ async def run_within(
     return run
 
 
-async def follow(step: Step[In, Out], given: In, *, name: str | None = None, tail: bool = False) -> Out:
+def follow(step: Step[In, Out], given: In, *, name: str | None = None, tail: bool = False) -> Awaitable[Out]:
     """Run `step` as a part of the step around it.
 
     With `tail` its text is the pattern's text, and its detail the pattern's unless that leaves its own.
     """
     outer = current()
     if outer is None:
-        state = await new_state(step, None)
-        return (await run_alone(state, step, given, None)).output
-    inner = outer.inside(name or step.name, tail=tail)
-    value = await _in_scope(step, given, inner)
-    outer.said = inner.said
-    if tail:
-        outer.detail = inner.detail
-    return value
+        return step(given)
+    return _in_scope(step, given, outer.inside(name or step.name, tail=tail), outer, tail=tail)
 
 
-async def _in_scope(step: Step[In, Out], given: In, scope: Scope) -> Out:
-    token = enter(scope)
+async def _in_scope(
+    step: Step[In, Out], given: In, scope: Scope, outer: Scope | None = None, *, tail: bool = False
+) -> Out:
+    """Run `step` in a scope of its own, and leave in `outer`, if given, what it left beside its value."""
+    around = enter(scope)
     scope.emit("step.started", step.kind)
     try:
         value = await step.timed(given)
@@ -123,8 +131,12 @@ async def _in_scope(step: Step[In, Out], given: In, scope: Scope) -> Out:
         raise
     finally:
         scope.ended = True
-        leave(token)
+        enter(around)
     scope.emit("step.ended", value)
+    if outer is not None:
+        outer.said = scope.said
+        if tail:
+            outer.detail = scope.detail
     return value
 
 

@@ -85,7 +85,7 @@ class SameKey(Same):
         """Every answer gets its key before it is counted, so the count is as certain as under any other key."""
         del given
         found = Found(exact)
-        async with total.remaining():
+        with total.remaining():
             for value in self.known:
                 await self._place(found, value)
         result: VoteResult[Any] = await ask(make_fold(key=found), partial(self._place, found))
@@ -121,7 +121,7 @@ class SameMeaning(Same):
         if len(values) < 2:
             return spellings.counted([], "")
         try:
-            async with total.remaining():
+            with total.remaining():
                 groups = await self._judged(scope, given, values)
         except FatalError:
             raise

@@ -73,7 +73,7 @@ class SampleStep(Step[In, Any]):
         if self.merge is None:
             return answers
         failed = {f"draw {index}": f"{type(error).__name__}: {error}" for index, error in fold.errors.items()}
-        async with total.remaining():
+        with total.remaining():
             return await self.merge(given, {str(at): answer for at, answer in enumerate(answers)}, failed)
 
 

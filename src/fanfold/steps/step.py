@@ -12,7 +12,7 @@ from fanfold.calls.budget import ceiling, paying
 from fanfold.calls.estimates import NO_CALLS, NOT_KNOWN, UNSEEN, Outlook, total
 from fanfold.core.door import run_sync
 from fanfold.core.scope import current
-from fanfold.core.timeouts import check_seconds, within
+from fanfold.core.timeouts import check_seconds, limited
 from fanfold.errors import UsageError
 from fanfold.session import session_now
 from fanfold.steps.listening import Events, Text, Updates
@@ -75,19 +75,20 @@ class Step(Generic[In_contra, Out_co]):
         """The step's own work, under a scope of its own. Override this; to run a step, await it."""
         raise NotImplementedError
 
-    async def timed(self, given: In_contra) -> Out_co:
+    # These two only choose what to await: a coroutine that passes another one on would be resumed with it each time.
+    def timed(self, given: In_contra) -> Awaitable[Out_co]:
         """`execute` within the step's own timeout and budget; raises `StepTimeout`, `BudgetError`."""
-        if self.budget is not None:
-            with paying(self.budget):
-                return await self.bounded(given)
-        return await self.bounded(given)
+        return self.bounded(given) if self.budget is None else self._paid(given, self.budget)
 
-    async def bounded(self, given: In_contra) -> Out_co:
+    def bounded(self, given: In_contra) -> Awaitable[Out_co]:
         """`execute` within the step's own timeout."""
         if self.timeout is None or self.fans:
-            return await self.execute(given)
-        async with within(self.timeout, f"{self.kind} {self.name!r}"):
-            return await self.execute(given)
+            return self.execute(given)
+        return limited(self.timeout, f"{self.kind} {self.name!r}", self.execute(given))
+
+    async def _paid(self, given: In_contra, budget: Budget) -> Out_co:
+        with paying(budget):
+            return await self.bounded(given)
 
     def estimate(self, given: In_contra, *, session: Session | None = None) -> Estimate:
         """What running the step on this input will take: calls, tokens, cost, each at least and at most, or unknown.
@@ -107,7 +108,10 @@ class Step(Generic[In_contra, Out_co]):
 
     async def __call__(self, given: In_contra) -> Out_co:
         """Run the step and give its value; inside another step it becomes a part of that one's run."""
-        return await follow(self, given)
+        if current() is not None:
+            return await follow(self, given)
+        run = await run_alone(await new_state(self, None), self, given, None)
+        return run.output
 
     async def run(
         self,

@@ -110,7 +110,7 @@ class VoteStep(Step[In, Any]):
             result = await self.same.counted(given, make_fold, partial(self._ask, given, until, money), total)
         if money.count < len(self.voters):
             result = _shrunk(result, len(self.voters))
-        async with total.remaining():
+        with total.remaining():
             if result.tied and self.tie_step is not None:
                 result = await self._broken(self.tie_step, given, result)
             output = result.winner if self.merge is None else await self._merged(self.merge, given, result)
