@@ -295,7 +295,8 @@ async def session_for(given: Session | None) -> Session:
     if not isinstance(session, Session):
         raise UsageError(f"session={session!r} is not a Session")
     session.bind()
-    await session.open()
+    if session.journal is not None:
+        await session.open()
     return session
 
 

@@ -97,16 +97,17 @@ class Condition:
 
     def need(self, request: Request) -> Need:
         """What it will take; nothing is estimated where nothing asks for it."""
-        if any(allowance.tokens for allowance in self.allowances):
-            return self.appetite.estimate(request)
+        for allowance in self.allowances:
+            if allowance.tokens:
+                return self.appetite.estimate(request)
         return NOTHING
 
     def lack(self, need: Need, at: float) -> tuple[float, bool]:
         """Seconds until a send may leave, but for a slot (endless: until one comes back); and whether for its rate."""
         if self.health.since is not None:
             wait = self.health.wait(at)
-        elif self.in_use >= self.window.room:
-            wait = inf
+        elif self.in_use >= self.window.room and not self.window.open:
+            wait = inf  # one that is open lets as many out as there are slots, of which the turnstile knows
         else:
             wait = self.ramp.wait(at)
         rated = self._rated(need, at)
@@ -116,13 +117,16 @@ class Condition:
         pause = self.account.wait(at)
         if pause > 0:
             return pause
-        if self.guess.resume(at):
-            self.why = f"nobody told the limit: {self.guess.rate * 60:.3g} requests a minute, by what was refused"
-        wait = self.guess.wait(at)
+        wait = 0.0
+        if self.guess.active:
+            if self.guess.resume(at):
+                self.why = f"nobody told the limit: {self.guess.rate * 60:.3g} requests a minute, by what was refused"
+            wait = self.guess.wait(at)
         if self._overdue:
             return wait  # the server said to come now; whatever else it said must not keep us longer
         for allowance in self.allowances:
-            wait = max(wait, allowance.wait(need, at))
+            if allowance.buckets:
+                wait = max(wait, allowance.wait(need, at))
         return wait
 
     def take(self, need: Need, at: float) -> Turn:

@@ -48,6 +48,7 @@ class Passage:
     """
 
     __slots__ = (
+        "answered",
         "attempts",
         "began",
         "chosen",
@@ -56,6 +57,7 @@ class Passage:
         "heard",
         "keeping",
         "lane",
+        "made_up",
         "number",
         "policy",
         "queued_at",
@@ -79,6 +81,9 @@ class Passage:
         self.began: float = scope.run.began
         self.number: int = scope.run.next_call()
         self.attempts: list[Sending] = []
+        self.answered = False
+        """Whether one of its sends brought a reply."""
+        self.made_up: bool = lane.model.made_up
         self.chosen: Sending | None = None
         self.queued_at = now()
         self.sent_at: float | None = None
@@ -149,7 +154,7 @@ class Passage:
         return replace(kept, ended=now() - self.began)
 
     def _state(self) -> CallState:
-        if any(sending.reply is not None for sending in self.attempts):
+        if self.answered:
             return "ok"
         if self.error is not None:
             return "error"
@@ -176,23 +181,22 @@ class Passage:
         self.scope.emit(kind, call=call, at=at)
 
     def _record(self, state: CallState, at: float) -> Call:
-        model = self.lane.model
-        attempts = tuple(sending.record() for sending in self.attempts)
-        made_up = model.made_up or any(sent.reply is not None and sent.reply.made_up for sent in self.attempts)
+        began = self.began
+        attempts = tuple([sending.record(at) for sending in self.attempts])
         return Call(
             self.number,
             self.scope.place,
-            model.label,
+            self.lane.model.label,
             self.request.draw,
             state,
-            self.queued_at - self.began,
-            None if self.sent_at is None else self.sent_at - self.began,
-            None if self.first_at is None else self.first_at - self.began,
-            at - self.began,
+            self.queued_at - began,
+            None if self.sent_at is None else self.sent_at - began,
+            None if self.first_at is None else self.first_at - began,
+            at - began,
             _usage(attempts),
             _cost(attempts),
             None if self.error is None else told(self.error, held=self.scope.held),
-            made_up,
+            self.made_up,
             attempts,
         )
 
@@ -269,10 +273,13 @@ class Sending:
     def done(self, reply: Reply) -> None:
         """The reply is whole: from here on it is paid and kept, whatever happens to who waits for it."""
         self.reply = reply
-        if self.passage.chosen is None:
-            self.passage.choose(self)
-        if self.passage.keeping is not None:
-            self.passage.keeping.keep(self)
+        passage = self.passage
+        passage.answered = True
+        passage.made_up = passage.made_up or reply.made_up
+        if passage.chosen is None:
+            passage.choose(self)
+        if passage.keeping is not None:
+            passage.keeping.keep(self)
 
     def end(self) -> None:
         """It is over; `error` says how, unless it brought its reply."""
@@ -312,8 +319,8 @@ class Sending:
         """What it cost, once it is over; a range where that cannot be known."""
         return self._cost
 
-    def record(self) -> Attempt:
-        """What it looks like now."""
+    def record(self, at: float) -> Attempt:
+        """What it looks like, `at` this moment."""
         began, error = self.passage.began, self.error if isinstance(self.error, Exception) else None
         return Attempt(
             self.number,
@@ -322,7 +329,7 @@ class Sending:
             self.rate_wait,
             None if self.sent_at is None else self.sent_at - began,
             None if self.first_at is None else self.first_at - began,
-            (now() if self.ended_at is None else self.ended_at) - began,
+            (at if self.ended_at is None else self.ended_at) - began,
             self.usage,
             self._cost,
             getattr(error, "status", None),
@@ -351,6 +358,8 @@ def _replayed(made: Call, then: Call) -> Call:
 
 
 def _usage(attempts: tuple[Attempt, ...]) -> Usage | None:
+    if len(attempts) == 1:
+        return attempts[0].usage
     told = [attempt.usage for attempt in attempts if attempt.usage is not None]
     return sum(told[1:], told[0]) if told else None
 

@@ -6,16 +6,25 @@ Those made of text, numbers and each other can be part of no circle, so the garb
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Generic, Literal, Protocol, TypeVar
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import replace
 
 T = TypeVar("T")
 R_co = TypeVar("R_co", covariant=True)
 
 Why = Literal["enough", "all", "timeout"]
+
+_sorted = msgspec.json.Encoder(order="sorted").encode
+
+
+@functools.lru_cache(maxsize=256)
+def _quoted(place: str) -> str:
+    return quote(place, errors="backslashreplace")
 
 
 class Branch(msgspec.Struct, Generic[T], frozen=True):
@@ -89,7 +98,10 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
 
     def header(self) -> str:
         """The draw as one ASCII header value; its last part is the ordinal."""
-        return f"{quote(self.place, errors='backslashreplace')}/{self.nth}/{self.ordinal}"
+        return f"{_quoted(self.place)}/{self.nth}/{self.ordinal}"
+
+
+UNDRAWN = Draw()
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -167,11 +179,12 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     extra_body: Mapping[str, Any] | None = None
     n: int = 1
     stream: bool = False
-    draw: Draw = Draw()
+    draw: Draw = UNDRAWN
 
     def key(self) -> bytes:
         """The request as canonical bytes, the draw and the way of delivery left out: equal requests are equal."""
-        return msgspec.json.encode(msgspec.structs.replace(self, draw=Draw(), stream=False), order="sorted")
+        bare = self if self.draw is UNDRAWN and not self.stream else replace(self, draw=UNDRAWN, stream=False)
+        return _sorted(bare)
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):

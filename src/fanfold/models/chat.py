@@ -79,12 +79,15 @@ def body_of(name: str, request: Request, *, ceiling: str, structured: bool) -> b
 def reply_of(data: bytes, label: str) -> Reply:
     """The reply in a whole body; raises `ReplyError` where it is not one."""
     body = _read(data, label)
-    texts = [_text(choice.message) for choice in sorted(body.choices, key=lambda choice: choice.index)]
-    if not texts:
+    choices = body.choices
+    if not choices:
         raise ReplyError(f"{label} sent a reply without choices: {start_of(data)}", model=label)
-    finish = body.choices[0].finish_reason or "stop"
+    finish = choices[0].finish_reason or "stop"
     made_up = body.system_fingerprint == MADE_UP
-    return Reply(tuple(texts), _usage(body.usage), finish, body.model or "", body.id or "", made_up)
+    if len(choices) > 1:
+        choices = sorted(choices, key=lambda choice: choice.index)
+    texts = tuple([_text(choice.message) for choice in choices])
+    return Reply(texts, _usage(body.usage), finish, body.model or "", body.id or "", made_up)
 
 
 class StreamedReply:

@@ -21,6 +21,9 @@ ANTHROPIC = "anthropic-ratelimit-"
 
 KINDS = ("requests", "tokens", "input-tokens", "output-tokens")
 
+_TOLD = (f"{OPENAI}limit-requests", f"{OPENAI}limit-tokens")
+_TOLD_BY_ANTHROPIC = tuple(f"{ANTHROPIC}{kind}-limit" for kind in KINDS)
+
 _DURATION = re.compile(
     r"(?:(?P<d>[\d.]+)d)?(?:(?P<h>[\d.]+)h)?(?:(?P<m>[\d.]+)m(?!s))?(?:(?P<s>[\d.]+)s)?(?:(?P<ms>[\d.]+)ms)?", re.ASCII
 )
@@ -29,10 +32,11 @@ _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 def limits_in(headers: Mapping[str, str]) -> Limits | None:
     """What the headers of a response tell, or None where they tell nothing."""
-    if f"{OPENAI}limit-requests" in headers or f"{OPENAI}limit-tokens" in headers:
+    if _TOLD[0] in headers or _TOLD[1] in headers:
         return _limits(headers, lambda kind, field: f"{OPENAI}{field}-{kind}", seconds_of)
-    if any(f"{ANTHROPIC}{kind}-limit" in headers for kind in KINDS):
-        return _limits(headers, lambda kind, field: f"{ANTHROPIC}{kind}-{field}", seconds_until)
+    for name in _TOLD_BY_ANTHROPIC:
+        if name in headers:
+            return _limits(headers, lambda kind, field: f"{ANTHROPIC}{kind}-{field}", seconds_until)
     return None
 
 

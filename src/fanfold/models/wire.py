@@ -111,8 +111,8 @@ class Wire(ABC):
         headers = self.target.headers
         if self.target.loopback:
             headers = {**headers, DRAW: request.draw.header()}
-        watch.sent()
         watch.alive()  # from here on silence means something, for this model tells of all that comes
+        watch.sent()
         try:
             async with self.transport.post(self.target.url, headers, body) as exchange:
                 watch.alive()

@@ -46,13 +46,12 @@ async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
     branches = [Branch(str(at), partial(_itself, awaitable)) for at, awaitable in enumerate(awaitables)]
     try:
         collected = await fan(branches, Collect[Any]())
-    except BranchError as failed:
-        if failed.__cause__ is None:
-            raise
-        raise failed.__cause__ from None
-    finally:
+    except BaseException as failed:
         for awaitable in awaitables:
             _close_unstarted(awaitable)
+        if not isinstance(failed, BranchError) or failed.__cause__ is None:
+            raise
+        raise failed.__cause__ from None
     return tuple(collected.values.values())
 
 

@@ -66,8 +66,9 @@ async def run_alone(
         enter(around)
         if root.book is not None:
             root.book.end(failure)
-        state.emit(now(), "run.ended", root.place, output, failure, None)
-        run = finished(state, now() - state.began, output, root.detail, failure)
+        at = now()
+        state.emit(at, "run.ended", root.place, output, failure, None)
+        run = finished(state, at - state.began, output, root.detail, failure)
         state.close()
         if failure is not None:
             _attach(failure, run)
