@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fanfold.calls.condition import AT_ONCE, NOTHING, Condition
 from fanfold.calls.levels import LaneStatistics, levels
-from fanfold.core.clock import now, sleep
+from fanfold.core.clock import clock, sleep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Generator
@@ -58,6 +58,7 @@ class Traffic:
         self.gate = gate
         self.kin: list[Traffic] = [self]
         """Those who share an allowance with it, itself among them."""
+        self.now = clock()
         self.queue: OrderedDict[int, Waiter] = OrderedDict()
         self.again: OrderedDict[int, Waiter] = OrderedDict()
         """Those of the queue that the server has failed before: they try it while it is down."""
@@ -70,7 +71,7 @@ class Traffic:
 
     def enter(self, sending: Sending) -> Awaitable[None]:
         """Wait for the turn of one send; who enters leaves. Raises `QueueFull`, or that the server is down."""
-        at, condition, gate = now(), self.condition, self.gate
+        at, condition, gate = self.now(), self.condition, self.gate
         need = condition.need(sending.passage.request)
         if not self.queue and gate.in_use < gate.limit and condition.lack(need, at)[0] <= AT_ONCE:
             gate.in_use += 1
@@ -86,7 +87,7 @@ class Traffic:
         turn, sending.turn = sending.turn, None
         if turn is None:
             return
-        at = now()
+        at = self.now()
         self.gate.in_use -= 1
         if sending.sent_at is None and sending.reply is None:
             self.condition.undo(turn)
@@ -99,7 +100,7 @@ class Traffic:
 
     def hear(self, told: Limits) -> None:
         """The server told of its limits."""
-        self.condition.hear(told, now())
+        self.condition.hear(told, self.now())
 
     # -- the queue -------------------------------------------------------------------------------------------------
 
@@ -116,7 +117,7 @@ class Traffic:
                     raise gone
                 # Give way for a tick: the reply that freed the slot may have decided that the call is not needed.
                 await sleep(0)
-                at = now()
+                at = self.now()
                 if self.condition.account.until <= at:
                     return
                 self._step_back(waiter, at)  # a refusal came within that tick
@@ -187,7 +188,7 @@ class Traffic:
 
     def _withdraw(self, waiter: Waiter) -> None:
         """Somebody does not wait any more."""
-        at = now()
+        at = self.now()
         if self._forget(waiter.arrival):
             waiter.sending.rate_wait = self._blocked_until(at) - waiter.blocked
         self._give_back(waiter.sending)
@@ -234,7 +235,7 @@ class Traffic:
 
     def _wake(self, when: float) -> None:
         self._timer = None
-        at = max(when, now())
+        at = max(when, self.now())
         for lane in self.kin:  # those who share a limit go by arrival, too
             lane.look(at)
         self.gate.turn(at)
@@ -250,7 +251,7 @@ class Traffic:
 
     def statistics(self) -> LaneStatistics:
         """How it stands, now."""
-        at, it = now(), self.condition
+        at, it = self.now(), self.condition
         return LaneStatistics(
             it.label,
             it.in_use,

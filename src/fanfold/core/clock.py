@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
 _running_loop = asyncio.get_running_loop
 
@@ -32,6 +32,14 @@ def now() -> float:
         return _running_loop().time()
     except RuntimeError:
         return time.monotonic()
+
+
+def clock() -> Callable[[], float]:
+    """`now` of the running loop, for what asks it often and stays on that loop: to find the loop is a system call."""
+    try:
+        return _running_loop().time
+    except RuntimeError:
+        return now
 
 
 def today() -> datetime:

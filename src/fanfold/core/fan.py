@@ -14,7 +14,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fanfold.core import scope as scopes
-from fanfold.core.clock import now
 from fanfold.core.journaling import Folded
 from fanfold.core.records import Arrival, Branch, Fold, Go, Why
 from fanfold.core.timeouts import check_seconds
@@ -97,7 +96,7 @@ class Fan(Generic[T, R]):
     async def run(self, timeout: float | None) -> R:
         """Launch, fold, close, answer."""
         if timeout is not None:
-            self.deadline = now() + timeout
+            self.deadline = self.loop.time() + timeout
             self.timer = self.loop.call_at(self.deadline, self._expire)
         try:
             why = await self.fold_all()
@@ -213,7 +212,7 @@ class Fan(Generic[T, R]):
     async def _fly(self, index: int) -> None:
         """One branch, from start to arrival; its last act is to say that it is there."""
         branch = self.branches[index]
-        started = now()
+        started = self.loop.time()
         self.begun += 1
         arm = None
         if self.scope is not None:
@@ -238,7 +237,7 @@ class Fan(Generic[T, R]):
             if arm is not None:
                 arm.ended = True
         del self.tasks[index]
-        self.arrived.append(Arrival(index, branch.name, value, error, started, now()))
+        self.arrived.append(Arrival(index, branch.name, value, error, started, self.loop.time()))
         self._rouse()
 
     # -- ending ---------------------------------------------------------------------------------------------

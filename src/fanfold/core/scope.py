@@ -10,7 +10,6 @@ from contextvars import ContextVar
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Protocol
 
-from fanfold.core.clock import now
 from fanfold.core.records import Branch, Call, Draw
 from fanfold.errors import ScopeEnded
 
@@ -223,7 +222,7 @@ class Scope:
         at: float | None = None,
     ) -> None:
         """Say that something happened here, now (or `at`, where the time was taken already)."""
-        when = now() if at is None else at
+        when = self.run.now() if at is None else at
         if self.hold is not None and kind in CONTENT:
             self.hold.keep((when, kind, self.place, value, error, call))
         else:

@@ -69,6 +69,7 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
         "_cancelling",
         "_expired",
         "_later",
+        "_loop",
         "_outer",
         "_scope",
         "_seconds",
@@ -91,7 +92,8 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
 
     def __enter__(self) -> Self:
         if self._seconds is not None:
-            task = asyncio.current_task()
+            self._loop = asyncio.get_running_loop()
+            task = asyncio.current_task(self._loop)
             if task is None:
                 raise LoopError("a timeout needs a task around it")
             self._task = task
@@ -106,9 +108,8 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
         """Begin to count, unless that was done before."""
         if self._timer is not None or self._expired or self._seconds is None:
             return
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self._seconds if self._until is None else self._until
-        self._timer = loop.call_at(end, self._expire)
+        end = self._loop.time() + self._seconds if self._until is None else self._until
+        self._timer = self._loop.call_at(end, self._expire)
         if self._scope is not None:
             self._scope.until(end)
 

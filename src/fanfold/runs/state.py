@@ -7,7 +7,7 @@ import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
-from fanfold.core.clock import chance, now, wall
+from fanfold.core.clock import chance, clock, wall
 from fanfold.core.records import Call, Event
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ class RunState:
         self.name = name
         self.on_event = on_event
         self.streaming = streaming
-        self.began = now()
+        self.now = clock()
+        """The time on the run's loop."""
+        self.began = self.now()
         self.began_wall = wall()
         self.events: list[Event] = []
         self.calls: list[Call] = []
