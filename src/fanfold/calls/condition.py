@@ -133,15 +133,19 @@ class Condition:
         """A send leaves."""
         self.in_use += 1
         self.sends += 1
-        taken = [(allowance, allowance.take(need, at)) for allowance in self.allowances if allowance.buckets] or None
-        self.health.probing = self.health.down
+        taken = None
+        for allowance in self.allowances:
+            if allowance.buckets:
+                taken = [*(taken or ()), (allowance, allowance.take(need, at))]
+        probe = self.health.probing = self.health.since is not None
         self._overdue = False
         self.pulse.count(at)
         self.guess.take(at)
         if self.account.take(at):
             self.guess.hold(at + AHEAD)
-        self.ramp.take(at, self.window.room, self.pulse.latency)
-        return Turn(at, taken, probe=self.health.down)
+        if self.ramp.active:
+            self.ramp.take(at, self.window.room, self.pulse.latency)
+        return Turn(at, taken, probe=probe)
 
     def undo(self, turn: Turn) -> None:
         """It was never sent: nothing of it counts."""

@@ -131,17 +131,21 @@ class Passage:
         """One of its sends is over, and that was not the end of it."""
         self.chosen = None
         at = self.now()
-        self.scope.emit("call.attempt", call=self._record("queued", at), at=at)
+        self._say("call.attempt", self._record("queued", at), at)
 
     def end(self) -> None:
         """Leave the final record."""
         call = self._kept() or self.record(self._state())
         if self.keeping is not None:
             self.keeping.end(call)
-        self.scope.emit("call.ended", call=call, at=self.began + call.ended)
+        self._say("call.ended", call, self.began + call.ended)
         # Its sends know their call: without this circle all is freed at once, with no work for the garbage collector.
         self.attempts.clear()
         self.chosen = None
+
+    def _say(self, kind: str, call: Call, at: float) -> None:
+        """One event; a call's record has no text that a held branch would keep back."""
+        self.scope.run.emit(at, kind, self.scope.place, None, None, call)
 
     def record(self, state: CallState) -> Call:
         """What it looks like now."""
@@ -181,7 +185,7 @@ class Passage:
             None,
             self.lane.model.made_up,
         )
-        self.scope.emit(kind, call=call, at=at)
+        self._say(kind, call, at)
 
     def _record(self, state: CallState, at: float) -> Call:
         began = self.began

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from fanfold.calls.attempts import attempts
 from fanfold.calls.passage import Passage
+from fanfold.core.ends import Ends
 from fanfold.core.scope import current
 from fanfold.core.timeouts import within
 from fanfold.errors import CallError, LoopError
@@ -31,6 +32,8 @@ class Road:
     def __init__(self, lanes: Lanes, timeout: float | None, policy: Policy) -> None:
         self.lanes = lanes
         self.timeout = timeout
+        self.ends = Ends()
+        """Of the calls that have the session's timeout."""
         self.policy = policy
         self.calls = 0
 
@@ -53,9 +56,9 @@ class Road:
         scope.check()
         passage = Passage(scope, self.lanes.of(model, rate), request, policy or self.policy)
         self.calls += 1
-        seconds = self.timeout if timeout is None else timeout
+        seconds, ends = (self.timeout, self.ends) if timeout is None else (timeout, None)
         try:
-            with within(seconds, f"a call to {model.label}", later=True) as timer:
+            with within(seconds, f"a call to {model.label}", later=True, ends=ends) as timer:
                 if passage.keeping is not None and (reply := await passage.keeping.recall()) is not None:
                     return reply
                 return await attempts(passage, timer)

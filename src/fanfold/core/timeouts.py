@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
     from types import TracebackType
 
+    from fanfold.core.ends import Ends
+
 T = TypeVar("T")
 
 
@@ -62,29 +64,41 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
     """Cancel the block after `seconds` and raise `StepTimeout` naming `what`; None never ends it.
 
     With `later` the time begins with the first `start()`; with `until` (in the loop's time) it has begun before. What
-    runs inside finds its end as its scope's `deadline`.
+    runs inside finds its end as its scope's `deadline`. Blocks of equal `seconds` may share their timer, in `ends`.
     """
 
     __slots__ = (
         "_cancelling",
+        "_ends",
         "_expired",
         "_later",
         "_loop",
         "_outer",
         "_scope",
         "_seconds",
+        "_started",
         "_task",
         "_timer",
         "_until",
         "_what",
     )
 
-    def __init__(self, seconds: float | None, what: str, *, later: bool = False, until: float | None = None) -> None:
+    def __init__(
+        self,
+        seconds: float | None,
+        what: str,
+        *,
+        later: bool = False,
+        until: float | None = None,
+        ends: Ends | None = None,
+    ) -> None:
         check_seconds(seconds)
         self._seconds = seconds
         self._what = what
         self._later = later
         self._until = until
+        self._ends = ends
+        self._started = False
         self._timer: asyncio.TimerHandle | None = None
         self._scope: Scope | None = None
         self._outer: float | None = None
@@ -106,14 +120,21 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
 
     def start(self) -> None:
         """Begin to count, unless that was done before."""
-        if self._timer is not None or self._expired or self._seconds is None:
+        if self._started or self._seconds is None:
             return
+        self._started = True
         end = self._loop.time() + self._seconds if self._until is None else self._until
-        self._timer = self._loop.call_at(end, self._expire)
+        if self._ends is None:
+            self._timer = self._loop.call_at(end, self.expire)
+        else:
+            self._ends.add(self, end, self._loop)
         if self._scope is not None:
             self._scope.until(end)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """The time is over: cancel the block, once."""
+        if self._expired:
+            return
         self._expired = True
         self._task.cancel()
 
@@ -124,6 +145,8 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        elif self._started and self._ends is not None:
+            self._ends.discard(self)
         if self._scope is not None:
             self._scope.deadline = self._outer
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:

@@ -37,7 +37,7 @@ class RunState:
         self.events: list[Event] = []
         self.calls: list[Call] = []
         self.closed = False
-        self.draws: dict[tuple[str, bytes], int] = {}
+        self.draws: dict[tuple[str, bytes | int], int] = {}
         """How often each request (by its hash: they are long) was made in each place."""
         self._numbers = 0
         self._readers: set[asyncio.Future[None]] | None = None
