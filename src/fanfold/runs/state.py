@@ -35,10 +35,9 @@ class RunState:
         self.began = self.now()
         self.began_wall = wall()
         self.events: list[Event] = []
-        self.calls: list[Call] = []
         self.closed = False
-        self.draws: dict[tuple[str, bytes | int], int] = {}
-        """How often each request (by its hash: they are long) was made in each place."""
+        self.draws: dict[tuple[str, bytes] | int, int] = {}
+        """How often each request (by its hash: they are long) was made in each place; see `Scope.count`."""
         self._numbers = 0
         self._readers: set[asyncio.Future[None]] | None = None
 
@@ -53,12 +52,15 @@ class RunState:
         """Append one event and wake the readers."""
         event = Event(len(self.events), at - self.began, kind, place, value, error, call)
         self.events.append(event)
-        if kind == "call.ended" and call is not None:
-            self.calls.append(call)
         if self.on_event is not None:
             self._tell(event)
         if self._readers:
             self._wake()
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls that have ended."""
+        return [event.call for event in self.events if event.kind == "call.ended" and event.call is not None]
 
     def next_call(self) -> int:
         """The number of a new call."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from fanfold.core.fan import fan
@@ -43,7 +42,7 @@ async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
     The first error cancels the others, waits until they are gone, and is raised as it is. None outlives the
     call, however it ends.
     """
-    branches = [Branch(str(at), partial(_itself, awaitable)) for at, awaitable in enumerate(awaitables)]
+    branches = [Branch(str(at), _Given(awaitable)) for at, awaitable in enumerate(awaitables)]
     try:
         collected = await fan(branches, Collect[Any]())
     except BaseException as failed:
@@ -55,8 +54,16 @@ async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
     return tuple(collected.values.values())
 
 
-def _itself(awaitable: Awaitable[A]) -> Awaitable[A]:
-    return awaitable
+class _Given:
+    """How to start what is there already."""
+
+    __slots__ = ("_awaitable",)
+
+    def __init__(self, awaitable: Awaitable[Any]) -> None:
+        self._awaitable = awaitable
+
+    def __call__(self) -> Awaitable[Any]:
+        return self._awaitable
 
 
 def _close_unstarted(awaitable: Awaitable[Any]) -> None:
