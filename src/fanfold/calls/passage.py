@@ -11,11 +11,10 @@ from fanfold.calls.pricing import price_of
 from fanfold.core.records import Attempt, Call, CallState, Cost, Limits, Rate, Reply, Request, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fanfold.calls.condition import Turn
     from fanfold.calls.lanes import Lane
     from fanfold.calls.policy import Policy
+    from fanfold.core.clock import Clock
     from fanfold.core.scope import Scope
 
 
@@ -53,13 +52,13 @@ class Passage:
         "attempts",
         "began",
         "chosen",
+        "clock",
         "error",
         "first_at",
         "heard",
         "keeping",
         "lane",
         "made_up",
-        "now",
         "number",
         "policy",
         "queued_at",
@@ -80,7 +79,7 @@ class Passage:
         """Who listens where two of its sends are under way."""
         self.heard = False
         """Whether a piece of text has left the road: from then on no send can take the place of another."""
-        self.now: Callable[[], float] = scope.run.now
+        self.clock: Clock = scope.run.clock
         self.began: float = scope.run.began
         self.number: int = scope.run.next_call()
         self.attempts: list[Sending] = []
@@ -88,7 +87,7 @@ class Passage:
         """Whether one of its sends brought a reply."""
         self.made_up: bool = lane.model.made_up
         self.chosen: Sending | None = None
-        self.queued_at = self.now()
+        self.queued_at = self.clock.time()
         self.sent_at: float | None = None
         self.first_at: float | None = None
         self.error: BaseException | None = None
@@ -115,7 +114,7 @@ class Passage:
         if sending is not self.chosen:
             return
         if self.first_at is None:
-            self.first_at = self.now()
+            self.first_at = self.clock.time()
             self._begin("call.first", "answering", self.first_at)
         if self.tells:
             self.heard = True
@@ -130,7 +129,7 @@ class Passage:
     def goes_on(self) -> None:
         """One of its sends is over, and that was not the end of it."""
         self.chosen = None
-        at = self.now()
+        at = self.clock.time()
         self._say("call.attempt", self._record("queued", at), at)
 
     def end(self) -> None:
@@ -150,7 +149,7 @@ class Passage:
     def record(self, state: CallState) -> Call:
         """What it looks like now."""
         found = None if self.keeping is None else self.keeping.found
-        made = self._record(state, self.now())
+        made = self._record(state, self.clock.time())
         return made if found is None else _replayed(made, found.call)
 
     def _kept(self) -> Call | None:
@@ -235,7 +234,7 @@ class Sending:
         self.passage = passage
         self.number = number
         self.hedge = hedge
-        self.queued_at = passage.now() if number else passage.queued_at
+        self.queued_at = passage.clock.time() if number else passage.queued_at
         self.rate_wait = 0.0
         self.sent_at: float | None = None
         self.alive_at: float | None = None
@@ -253,14 +252,14 @@ class Sending:
 
     def sent(self) -> None:
         """The request goes out."""
-        self.sent_at = self.alive_at = at = self.passage.now()
+        self.sent_at = self.alive_at = at = self.passage.clock.time()
         self.passage.sent(at)
         if self.passage.race is not None:
             self.passage.race.sent(self)
 
     def alive(self) -> None:
         """Something of the response came."""
-        self.alive_at = self.passage.now()
+        self.alive_at = self.passage.clock.time()
         if self.listener is not None:
             self.listener.begin()
 
@@ -290,7 +289,7 @@ class Sending:
 
     def end(self) -> None:
         """It is over; `error` says how, unless it brought its reply."""
-        self.ended_at = self.passage.now()
+        self.ended_at = self.passage.clock.time()
         self.price()
 
     def price(self) -> None:

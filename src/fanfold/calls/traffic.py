@@ -58,7 +58,7 @@ class Traffic:
         self.gate = gate
         self.kin: list[Traffic] = [self]
         """Those who share an allowance with it, itself among them."""
-        self.now = clock()
+        self.clock = clock()
         self.queue: OrderedDict[int, Waiter] = OrderedDict()
         self.again: OrderedDict[int, Waiter] = OrderedDict()
         """Those of the queue that the server has failed before: they try it while it is down."""
@@ -71,7 +71,7 @@ class Traffic:
 
     def enter(self, sending: Sending) -> Awaitable[None]:
         """Wait for the turn of one send; who enters leaves. Raises `QueueFull`, or that the server is down."""
-        at, condition, gate = self.now(), self.condition, self.gate
+        at, condition, gate = self.clock.time(), self.condition, self.gate
         need = condition.need(sending.passage.request)
         if not self.queue and gate.in_use < gate.limit and condition.lack(need, at)[0] <= AT_ONCE:
             gate.in_use += 1
@@ -87,7 +87,7 @@ class Traffic:
         turn, sending.turn = sending.turn, None
         if turn is None:
             return
-        at = self.now()
+        at = self.clock.time()
         self.gate.in_use -= 1
         if sending.sent_at is None and sending.reply is None:
             self.condition.undo(turn)
@@ -100,7 +100,7 @@ class Traffic:
 
     def hear(self, told: Limits) -> None:
         """The server told of its limits."""
-        self.condition.hear(told, self.now())
+        self.condition.hear(told, self.clock.time())
 
     # -- the queue -------------------------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class Traffic:
                     raise gone
                 # Give way for a tick: the reply that freed the slot may have decided that the call is not needed.
                 await sleep(0)
-                at = self.now()
+                at = self.clock.time()
                 if self.condition.account.until <= at:
                     return
                 self._step_back(waiter, at)  # a refusal came within that tick
@@ -188,7 +188,7 @@ class Traffic:
 
     def _withdraw(self, waiter: Waiter) -> None:
         """Somebody does not wait any more."""
-        at = self.now()
+        at = self.clock.time()
         if self._forget(waiter.arrival):
             waiter.sending.rate_wait = self._blocked_until(at) - waiter.blocked
         self._give_back(waiter.sending)
@@ -235,7 +235,7 @@ class Traffic:
 
     def _wake(self, when: float) -> None:
         self._timer = None
-        at = max(when, self.now())
+        at = max(when, self.clock.time())
         for lane in self.kin:  # those who share a limit go by arrival, too
             lane.look(at)
         self.gate.turn(at)
@@ -251,7 +251,7 @@ class Traffic:
 
     def statistics(self) -> LaneStatistics:
         """How it stands, now."""
-        at, it = self.now(), self.condition
+        at, it = self.clock.time(), self.condition
         return LaneStatistics(
             it.label,
             it.in_use,

@@ -12,10 +12,10 @@ import time
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Coroutine, Iterator
 
 _running_loop = asyncio.get_running_loop
 
@@ -34,12 +34,27 @@ def now() -> float:
         return time.monotonic()
 
 
-def clock() -> Callable[[], float]:
-    """`now` of the running loop, for what asks it often and stays on that loop: to find the loop is a system call."""
+class Clock(Protocol):
+    """Something that knows the time: a loop."""
+
+    def time(self) -> float:
+        """Seconds, as `now`."""
+        ...
+
+
+class _Monotonic:
+    __slots__ = ()
+
+    def time(self) -> float:
+        return time.monotonic()
+
+
+def clock() -> Clock:
+    """What `now` asks, for who asks it often and stays on one loop: to find the loop is a system call each time."""
     try:
-        return _running_loop().time
+        return _running_loop()
     except RuntimeError:
-        return now
+        return _Monotonic()
 
 
 def today() -> datetime:

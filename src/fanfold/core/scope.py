@@ -224,7 +224,7 @@ class Scope:
         at: float | None = None,
     ) -> None:
         """Say that something happened here, now (or `at`, where the time was taken already)."""
-        when = self.run.now() if at is None else at
+        when = self.run.clock.time() if at is None else at
         if self.hold is not None and kind in CONTENT:
             self.hold.keep((when, kind, self.place, value, error, call))
         else:

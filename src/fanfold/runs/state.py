@@ -30,9 +30,9 @@ class RunState:
         self.name = name
         self.on_event = on_event
         self.streaming = streaming
-        self.now = clock()
-        """The time on the run's loop."""
-        self.began = self.now()
+        self.clock = clock()
+        """That of the run's loop."""
+        self.began = self.clock.time()
         self.began_wall = wall()
         self.events: list[Event] = []
         self.closed = False

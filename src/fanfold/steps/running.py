@@ -66,7 +66,7 @@ async def run_alone(
         enter(around)
         if root.book is not None:
             root.book.end(failure)
-        at = state.now()
+        at = state.clock.time()
         state.emit(at, "run.ended", root.place, output, failure, None)
         run = finished(state, at - state.began, output, root.detail, failure)
         state.close()
