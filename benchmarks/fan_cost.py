@@ -14,7 +14,7 @@ from functools import partial
 
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
-from fanfold.core.scope import Scope, enter, leave
+from fanfold.core.scope import Scope, enter
 from fanfold.folds.collect import Collect
 from fanfold.runs.state import RunState
 
@@ -53,11 +53,11 @@ async def at_once(count: int) -> None:
 async def recorded(count: int) -> None:
     """The same inside a run, with its events."""
     state = RunState(None, "run", None)
-    token = enter(Scope(state, "run"))
+    before = enter(Scope(state, "run"))
     try:
         await at_once(count)
     finally:
-        leave(token)
+        enter(before)
 
 
 async def bare_in_turn(count: int) -> None:
