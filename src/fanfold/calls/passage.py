@@ -138,9 +138,9 @@ class Passage:
         if self.keeping is not None:
             self.keeping.end(call)
         self._say("call.ended", call, self.began + call.ended)
-        # Its sends know their call: without this circle all is freed at once, with no work for the garbage collector.
+        # These know their call: without the circles all is freed at once, with no work for the garbage collector.
         self.attempts.clear()
-        self.chosen = None
+        self.chosen = self.keeping = None
 
     def _say(self, kind: str, call: Call, at: float) -> None:
         """One event; a call's record has no text that a held branch would keep back."""
