@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Self, TypeVar
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Self
 
 from fanfold.core.clock import now
 from fanfold.core.scope import Scope, current
 from fanfold.errors import LoopError, StepTimeout, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
     from types import TracebackType
 
     from fanfold.core.ends import Ends
-
-T = TypeVar("T")
 
 
 def check_seconds(seconds: float | None, name: str = "timeout") -> None:
@@ -155,11 +153,5 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
             ) from None
 
 
-def limited(seconds: float | None, what: str, work: Awaitable[T]) -> Awaitable[T]:
-    """`work` `within` so many seconds; without a limit it is `work` itself."""
-    return work if seconds is None else _limited(seconds, what, work)
-
-
-async def _limited(seconds: float, what: str, work: Awaitable[T]) -> T:
-    with within(seconds, what):
-        return await work
+NO_END = nullcontext()
+"""In place of `within` where nothing ends: there is one, so it costs nothing."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from fanfold.calls.budget import purse_of
 from fanfold.core.clock import now
 from fanfold.core.scope import Scope, current, enter, segment
-from fanfold.core.timeouts import check_seconds, limited
+from fanfold.core.timeouts import NO_END, within
 from fanfold.errors import FanfoldError
 from fanfold.runs.run import Run, finished, part
 from fanfold.runs.state import RunState
@@ -56,8 +56,10 @@ async def run_alone(
     output: Any = None
     failure: BaseException | None = None
     try:
-        check_seconds(timeout)
-        output = await limited(timeout, f"the run of {step.name!r}", _opened(root, state.session, step, given, key))
+        with NO_END if timeout is None else within(timeout, f"the run of {step.name!r}"):
+            if state.session.journal is not None:
+                await open_book(root, state.session, step, given, key)
+            output = await step.timed(given)
     except BaseException as error:
         failure = error
         raise
@@ -75,16 +77,6 @@ async def run_alone(
     return run
 
 
-def _opened(root: Scope, session: Session, step: Step[In, Out], given: In, key: str | None) -> Awaitable[Out]:
-    """The work of a run: its step, once its book is open, where its session has a journal."""
-    return step.timed(given) if session.journal is None else _with_book(root, session, step, given, key)
-
-
-async def _with_book(root: Scope, session: Session, step: Step[In, Out], given: In, key: str | None) -> Out:
-    await open_book(root, session, step, given, key)
-    return await step.timed(given)
-
-
 async def run_within(
     step: Step[In, Out], given: In, timeout: float | None, scope: Scope, budget: Budget | None = None
 ) -> Run[Out]:
@@ -96,8 +88,8 @@ async def run_within(
     failure: BaseException | None = None
     output: Any = None
     try:
-        check_seconds(timeout)
-        output = await limited(timeout, f"the run of {step.name!r}", _in_scope(step, given, inner))
+        with NO_END if timeout is None else within(timeout, f"the run of {step.name!r}"):
+            output = await _in_scope(step, given, inner)
     except BaseException as error:
         failure = error
         raise

@@ -12,7 +12,7 @@ from fanfold.calls.budget import ceiling, paying
 from fanfold.calls.estimates import NO_CALLS, NOT_KNOWN, UNSEEN, Outlook, total
 from fanfold.core.door import run_sync
 from fanfold.core.scope import current
-from fanfold.core.timeouts import check_seconds, limited
+from fanfold.core.timeouts import check_seconds, within
 from fanfold.errors import UsageError
 from fanfold.session import session_now
 from fanfold.steps.listening import Events, Text, Updates
@@ -82,13 +82,15 @@ class Step(Generic[In_contra, Out_co]):
 
     def bounded(self, given: In_contra) -> Awaitable[Out_co]:
         """`execute` within the step's own timeout."""
-        if self.timeout is None or self.fans:
-            return self.execute(given)
-        return limited(self.timeout, f"{self.kind} {self.name!r}", self.execute(given))
+        return self.execute(given) if self.timeout is None or self.fans else self._within(given, self.timeout)
 
     async def _paid(self, given: In_contra, budget: Budget) -> Out_co:
         with paying(budget):
             return await self.bounded(given)
+
+    async def _within(self, given: In_contra, timeout: float) -> Out_co:
+        with within(timeout, f"{self.kind} {self.name!r}"):
+            return await self.execute(given)
 
     def estimate(self, given: In_contra, *, session: Session | None = None) -> Estimate:
         """What running the step on this input will take: calls, tokens, cost, each at least and at most, or unknown.
