@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
+from fanfold import Session, prompt
 from fanfold.calls.health import Health
 from fanfold.calls.lanes import Lane
 from fanfold.calls.ramp import Ramp
 from fanfold.calls.window import Window
 from fanfold.core.clock import chance, now, sleep
 from fanfold.errors import AccessError, CallError, ConnectError, ReplyError, StatusError, UsageError
-from fanfold.testing import run_virtual
+from fanfold.testing import FakeModel, run_virtual
 from tests.calls.limited import Sent, Server, lane_to, send, within
 
 RATE = 20
@@ -392,3 +393,19 @@ def test_a_ramp_without_a_history_goes_by_window_and_latency() -> None:
     ramp.begin(0.0, None)
     ramp.take(0.0, 8, None)
     assert ramp.wait(0.0) == 0
+
+
+def test_a_send_that_was_given_up_before_the_server_spoke_is_no_sign_of_life() -> None:
+    """That a request went out says nothing of its server, on a clock that moves with every instruction, too."""
+
+    async def main() -> tuple[int, bool]:
+        async with Session(FakeModel(latency=60.0)) as session:
+            asking = asyncio.create_task(prompt("{input}")("x"))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            [lane] = session.road.lanes
+            return lane.traffic.condition.sends, lane.traffic.condition.health.known
+
+    assert asyncio.run(main()) == (1, False)

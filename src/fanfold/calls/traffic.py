@@ -108,7 +108,7 @@ class Traffic:
         waiter = Waiter(sending, self.gate.arrive(self.condition.label), self._blocked_until(at))
         self._enqueue(waiter)
         try:
-            if not self.standing:  # else another stands before it, and there is no slot even for that
+            if not self.standing or len(self.queue) == 1:  # else one stands before it, without a slot for that one
                 self.look(at)
                 self.gate.turn(at)
             while True:
@@ -138,7 +138,8 @@ class Traffic:
 
     def look(self, at: float) -> None:
         """See what the first in the queue lacks: nothing but a slot, or a time to come back at."""
-        if self.queue and self.condition.hopeless(at):
+        end = self.condition.hopeless_at()
+        if self.queue and at >= end - AT_ONCE:
             self._give_up(at)
         head = self._head()
         if head is None:
@@ -149,10 +150,8 @@ class Traffic:
         lack, rated = self._lack(head, at)
         self._block(at, rated=rated and lack > AT_ONCE)
         if lack <= AT_ONCE:
-            self._wake_at(None)
             self.gate.stand(head.arrival, self)
-            return
-        when = min(at + lack, self.condition.hopeless_at())
+        when = end if lack <= AT_ONCE else min(at + lack, end)
         self._wake_at(when if when < inf else None)
 
     def _lack(self, head: Waiter, at: float) -> tuple[float, bool]:

@@ -66,8 +66,8 @@ class FakeModel:
 
     async def send(self, request: Request, watch: Watch) -> Reply:
         """Answer after the latency; every sample of `request.n` counts on from the draw's ordinal."""
-        watch.sent()
         watch.alive()
+        watch.sent()
         texts = [self._text(request, request.draw.ordinal + sample) for sample in range(request.n)]
         seconds = self.latency(request) if callable(self.latency) else self.latency
         await self._deliver(texts[0], seconds, request, watch)
