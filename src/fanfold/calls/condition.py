@@ -117,11 +117,9 @@ class Condition:
         pause = self.account.wait(at)
         if pause > 0:
             return pause
-        wait = 0.0
-        if self.guess.active:
-            if self.guess.resume(at):
-                self.why = f"nobody told the limit: {self.guess.rate * 60:.3g} requests a minute, by what was refused"
-            wait = self.guess.wait(at)
+        if self.guess.resume(at):
+            self.why = f"nobody told the limit: {self.guess.rate * 60:.3g} requests a minute, by what was refused"
+        wait = self.guess.wait(at)
         if self._overdue:
             return wait  # the server said to come now; whatever else it said must not keep us longer
         for allowance in self.allowances:
