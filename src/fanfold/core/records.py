@@ -102,6 +102,7 @@ class Draw(msgspec.Struct, frozen=True, gc=False):
 
 
 UNDRAWN = Draw()
+"""Stands in every request's key. It is not the default, which would be left out: journals hold keys with it."""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -179,12 +180,11 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     extra_body: Mapping[str, Any] | None = None
     n: int = 1
     stream: bool = False
-    draw: Draw = UNDRAWN
+    draw: Draw = Draw()
 
     def key(self) -> bytes:
         """The request as canonical bytes, the draw and the way of delivery left out: equal requests are equal."""
-        bare = self if self.draw is UNDRAWN and not self.stream else replace(self, draw=UNDRAWN, stream=False)
-        return _sorted(bare)
+        return _sorted(replace(self, draw=UNDRAWN, stream=False))
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
