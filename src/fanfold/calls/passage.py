@@ -157,7 +157,7 @@ class Passage:
         kept = None if self.keeping is None else self.keeping.call
         if kept is None or self.error is not None or len(self.attempts) > 1:
             return None
-        return replace(kept, ended=now() - self.began)
+        return replace(kept, ended=self.clock.time() - self.began)
 
     def _state(self) -> CallState:
         if self.answered:
