@@ -19,6 +19,8 @@ settings.load_profile("house")
 MAY_BLOCK = [
     # The heavy packages load when a session opens, and some read their data then; that is by design.
     ("<frozen importlib._bootstrap>", {"_find_and_load"}),
+    # Under coverage two threads that meet a file for the first time wait for each other.
+    ("coverage/collector.py", {"lock_data"}),
 ]
 
 OURS_TO_SET = re.compile(r"(?i)^(?:ANTHROPIC|AZURE|FANFOLD|OPENAI)_|_(?:API_KEY|BASE_URL|PROXY)$")
