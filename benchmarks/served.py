@@ -1,4 +1,7 @@
-"""A model server for the benchmarks, in a process of its own on the other core: one fixed reply after a pause."""
+"""A model server for the benchmarks, in a process of its own on the other core: one fixed reply after a pause.
+
+It can be told how many requests it works on at once; all others wait at the server, as they do for a model's machine.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ REPLY = (
 
 
 @contextlib.contextmanager
-def server(pause: float) -> Iterator[str]:
+def server(pause: float, at_once: int = 1_000_000) -> Iterator[str]:
     """Serve in a subprocess on core 1 and pin this process to core 0; gives the base URL."""
     cores = sorted(os.sched_getaffinity(0))
-    command = [sys.executable, __file__, str(pause), str(cores[-1])]
+    command = [sys.executable, __file__, str(pause), str(cores[-1]), str(at_once)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     os.sched_setaffinity(0, {cores[0]})
     try:
@@ -37,10 +40,13 @@ def server(pause: float) -> Iterator[str]:
             process.stdout.close()
 
 
-async def _serve(pause: float) -> None:
+async def _serve(pause: float, at_once: int) -> None:
+    places = asyncio.Semaphore(at_once)
+
     async def complete(request: web.Request) -> web.Response:
         await request.read()
-        await asyncio.sleep(pause)
+        async with places:
+            await asyncio.sleep(pause)
         return web.Response(body=REPLY, content_type="application/json")
 
     app = web.Application()
@@ -58,4 +64,4 @@ async def _serve(pause: float) -> None:
 if __name__ == "__main__":
     os.sched_setaffinity(0, {int(sys.argv[2])})
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(float(sys.argv[1])))
+        asyncio.run(_serve(float(sys.argv[1]), int(sys.argv[3])))

@@ -13,7 +13,7 @@ import msgspec
 
 from fanfold.calls.amounts import Budget
 from fanfold.calls.tab import Tab
-from fanfold.core.clock import chance, now
+from fanfold.core.clock import chance, now, sleep
 from fanfold.data.choosing import Choice, remaining
 from fanfold.data.columns import Columns, Item
 from fanfold.data.files import Files, Places, settle
@@ -37,6 +37,12 @@ T = TypeVar("T")
 
 READ = 64
 """Rows that are read together: to change the thread for each would cost more than the row."""
+
+GATHER = 0.01
+"""Seconds in which finished rows are gathered and then written together, for the same reason.
+
+Only where a journal has their answers by then: without one a row is done when it is written.
+"""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -239,17 +245,18 @@ class Table:
         terms = msgspec.structs.replace(plan.terms(files.state), tab=tab)
         rows: Rows[Any] = Rows(plan.step, self._items(), session, terms)
         self._rows = rows
+        held: list[Row[Any]] = []
         try:
             async with rows:
                 async for row in rows:
-                    await self._write([row, *rows.ready()])
+                    held.append(row)
+                    if plan.journal:
+                        await sleep(GATHER)
+                    together, held = held + rows.ready(), []
+                    await self._blocking(partial(files.write, together))
         finally:
-            end = partial(files.end, rows.ready(), rows.lost(), tab.charged)
+            end = partial(files.end, held + rows.ready(), rows.lost(), tab.charged)
             await asyncio.shield(self._blocking(end))
-
-    async def _write(self, rows: list[Row[Any]]) -> None:
-        if rows:
-            await self._blocking(partial(self._opened().write, rows))
 
     async def _items(self) -> AsyncGenerator[Item, None]:
         items = await self._blocking(self._remaining)

@@ -51,7 +51,7 @@ def sealed(columns: tuple[Any, ...]) -> Entry:
     return Entry._make((*columns, _checksum(columns)))
 
 
-class Draft(NamedTuple):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """An entry before it is encoded, redacted and signed."""
 
     kind: Kind

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 def entry_of(draft: Draft, redactor: Redactor) -> Entry:
     """The entry as it is written."""
     place = redactor.clean(draft.place)
-    kind, run, _, nth, ordinal, digest, at, content = draft
-    body = _body(content, redactor, named=place != draft.place)
-    return sealed((kind, run, place, nth, ordinal, digest, at, body))
+    body = _body(draft.content, redactor, named=place != draft.place)
+    return sealed((draft.kind, draft.run, place, draft.nth, draft.ordinal, draft.digest, draft.at, body))
 
 
 def _body(content: Any, redactor: Redactor, *, named: bool) -> str:
