@@ -290,7 +290,8 @@ class Sending:
     def end(self) -> None:
         """It is over; `error` says how, unless it brought its reply."""
         self.ended_at = self.passage.clock.time()
-        self.price()
+        if self._cost is NOTHING:  # of a reply that is kept it is known by now
+            self.price()
 
     def price(self) -> None:
         """Work out what it cost."""

@@ -57,9 +57,10 @@ class Road:
         passage = Passage(scope, self.lanes.of(model, rate), request, policy or self.policy)
         self.calls += 1
         seconds, ends = (self.timeout, self.ends) if timeout is None else (timeout, None)
+        keeping = passage.keeping
         try:
             with within(seconds, f"a call to {model.label}", later=True, ends=ends) as timer:
-                if passage.keeping is not None and (reply := await passage.keeping.recall()) is not None:
+                if keeping is not None and not keeping.book.new and (reply := await keeping.recall()) is not None:
                     return reply
                 return await attempts(passage, timer)
         except Exception as error:

@@ -76,13 +76,15 @@ class Folded(msgspec.Struct, frozen=True):
 class Book(Protocol):
     """What the journal holds of one run, and where the run writes.
 
-    `secret` makes the run's fences. Where it `replays`, what is not in it is not asked for but an error. It is
-    `settled` where all of the run happened before; of a look-up the word says that it happens in such a run, or under
-    a fan that had ended: there, errors are part of what happened.
+    `secret` makes the run's fences. Where it `replays`, what is not in it is not asked for but an error; it is `new`
+    where no call is to be found, in it or by it, so that none need be looked for. It is `settled` where all of the run
+    happened before; of a look-up the word says that it happens in such a run, or under a fan that had ended: there,
+    errors are part of what happened.
     """
 
     secret: bytes
     replays: bool
+    new: bool
     settled: bool
 
     def digest(self, model: str, key: bytes) -> bytes:

@@ -94,6 +94,8 @@ def found_in(entry: Entry, bill: Entry | None = None) -> Found:
 class RunBook:
     """One run in a journal; see `Book` in `core/journaling.py`, whose words these are."""
 
+    __slots__ = ("history", "journal", "key", "new", "replays", "run", "secret", "settled")
+
     def __init__(
         self, journal: Journal, run: int, secret: bytes, history: History | None, *, key: str | None, replays: bool
     ) -> None:
@@ -103,6 +105,7 @@ class RunBook:
         self.history = history
         self.key = key
         self.replays = replays
+        self.new = history is None and not replays and journal.mode != "cache"
         self.settled = replays or (history is not None and history.ended)
 
     def digest(self, model: str, key: bytes) -> bytes:

@@ -13,6 +13,8 @@ from fanfold.steps.fingerprints import fingerprint
 from fanfold.steps.templates import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from fanfold.core.journaling import Book, RowKey
     from fanfold.core.scope import Scope
     from fanfold.session import Session
@@ -23,16 +25,17 @@ _known: weakref.WeakKeyDictionary[Step[Any, Any], str] = weakref.WeakKeyDictiona
 
 async def open_book(root: Scope, session: Session, step: Step[Any, Any], given: Any, key: str | RowKey | None) -> None:
     """Open the book of the run that begins at `root`, where its session has a journal; raises as `book_of` does."""
-    book = await book_of(session, step, given, key)
-    if book is None:
+    opening = book_of(session, step, given, key)
+    if opening is None:
         return
+    book = await opening
     root.run.secret = book.secret
     root.book = book
     root.settled = book.settled
 
 
-async def book_of(session: Session, step: Step[Any, Any], given: Any, key: str | RowKey | None) -> Book | None:
-    """The book of a run that begins, where its session has a journal.
+def book_of(session: Session, step: Step[Any, Any], given: Any, key: str | RowKey | None) -> Awaitable[Book] | None:
+    """The book of a run that begins, to be awaited, where its session has a journal.
 
     Raises `UsageError` for an input that nobody could tell again, and what the journal raises.
     """
@@ -45,7 +48,7 @@ async def book_of(session: Session, step: Step[Any, Any], given: Any, key: str |
             f"the journal could not find this run of {step.name!r} again: its input holds a {opaque(given)}, which has "
             "no text of its own; give the run a key=, or an input of plain data"
         )
-    return await journal.begin(step.name, step_digest(step), digest or b"", key)
+    return journal.begin(step.name, step_digest(step), digest or b"", key)
 
 
 def step_digest(step: Step[Any, Any]) -> str:

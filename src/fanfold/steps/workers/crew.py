@@ -165,7 +165,8 @@ class Crew:
         """Let a worker run one row."""
         began = now()
         try:
-            book = await book_of(self.session, self.step, given, key)
+            opening = book_of(self.session, self.step, given, key)
+            book = None if opening is None else await opening
             page = None if self.owner is None else self.owner.begun(number, book, step_digest(self.step))
             if self.broken is not None:
                 raise self.broken
