@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from fanfold import Budget, Hedge, Session
 from fanfold.calls.hedging import ENOUGH, Waits
@@ -16,6 +16,7 @@ from fanfold.errors import ConnectError
 from fanfold.journal import Journal
 from fanfold.models.prices import FlatRate
 from fanfold.testing import FakeModel
+from tests.journal.on_loop import on_the_disk
 
 TICK = 1e-6
 FINAL = {"ok", "error", "cancelled", "unsent"}
@@ -26,6 +27,7 @@ LATE = 3 * TICK
 EAGER = Hedge(percentile=50, at_most=1.0)
 
 Work = Callable[[Session], Awaitable[Any]]
+Way = Literal["once", "again", "timeout"]
 When = Callable[[], Awaitable[None]]
 
 
@@ -49,6 +51,11 @@ class Flown(FakeModel):
         return reply
 
     @property
+    def out(self) -> int:
+        """How many sends are under way now."""
+        return self.flying.total()
+
+    @property
     def most(self) -> int:
         """Most sends of one call that are under way now: 2, where one flies beside another."""
         return max(self.flying.values(), default=0)
@@ -69,6 +76,10 @@ class Trial:
     hedges: bool = False
     journal: Journal | None = None
     events: list[Event] = field(default_factory=list)
+    doubled: bool = False
+    """Whether two sends of one call were under way when it was cut."""
+    kept: bool = False
+    """Whether a call had its reply then, and waited for the disk."""
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -114,21 +125,49 @@ class Trial:
         while not task.done():
             await sleep(0)
             ticks += 1
+        seconds = now() - began
         await asyncio.gather(task, return_exceptions=True)
-        self.check()
-        return ticks, now() - began
+        await self.end()
+        return ticks, seconds
 
-    async def cut(self, when: When) -> str:
-        """Cancel the pattern when `when` returns; gives how it ended, and checks what is left."""
-        task = asyncio.ensure_future(self.work(self.session))
+    async def cut(self, when: When, way: Way = "once") -> str:
+        """End the pattern when `when` returns; gives how it ended, and checks what is left.
+
+        `way` is a cancellation, several, or the end of a timeout around the whole.
+        """
+        outer = asyncio.timeout(None)
+        task = asyncio.ensure_future(self._inside(outer) if way == "timeout" else self.work(self.session))
         await when()
-        interrupted = not task.done()
-        self.doubled = interrupted and self.model.most > 1
-        task.cancel()
+        if way == "timeout":
+            await sleep(0)  # it has to have begun
+        under_way = not task.done()
+        self.doubled = under_way and self.model.most > 1
+        self.kept = under_way and self.session.gate.in_use > self.model.out
+        if under_way and way == "timeout":
+            outer.reschedule(now())
+        else:
+            task.cancel()
+        for pause in [self.seed % 3, self.seed % 5, 0] if way == "again" else []:
+            await after_ticks(pause)
+            task.cancel()
         (came,) = await asyncio.gather(task, return_exceptions=True)
-        assert not interrupted or isinstance(came, asyncio.CancelledError), f"ended with {came!r}"
-        self.check()
+        # At the very end of a timeout it may end by itself; that it was cancelled is never what is told.
+        told = isinstance(came, asyncio.CancelledError)
+        assert told == (under_way and way != "timeout"), f"ended with {came!r}"
+        await self.end()
         return type(came).__name__
+
+    async def _inside(self, outer: asyncio.Timeout) -> Any:
+        async with outer:
+            return await self.work(self.session)
+
+    async def end(self) -> None:
+        """Check what is left; where there is a journal, once it has written what it was told."""
+        if self.journal is not None:
+            await on_the_disk(self.journal)
+            assert self.journal.statistics().runs == 0
+        self.check()
+        await self.session.close()
 
     def check(self) -> None:
         """Whatever began has ended, once."""

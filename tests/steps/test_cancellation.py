@@ -1,15 +1,13 @@
 """Cancellation at every await leaves nothing behind: no task, no slot, no waiting call, no call without an end."""
 
-import asyncio
 import random
 from collections import Counter
 
 import pytest
 
 from fanfold.core.clock import sleep
-from fanfold.errors import FanfoldError
 from fanfold.testing import run_virtual
-from tests.steps.cancelling import Trial, Work, after_ticks, timers
+from tests.steps.cancelling import Trial, Work, after_ticks
 from tests.steps.works import HOLDING, WORKS
 
 
@@ -58,14 +56,7 @@ def test_cancelled_again_and_again_a_pattern_leaves_nothing(name: str) -> None:
         for seed in range(24):
             ticks, _ = await Trial(seed, WORKS[name], name in HOLDING).uncut()
             trial = Trial(seed, WORKS[name], name in HOLDING)
-            task = asyncio.ensure_future(trial.work(trial.session))
-            await after_ticks(seed * ticks // 24)
-            for pause in (seed % 3, seed % 5, 0):
-                task.cancel()
-                await after_ticks(pause)
-            await asyncio.gather(task, return_exceptions=True)
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-            trial.check()
+            await trial.cut(lambda tick=seed * ticks // 24: after_ticks(tick), "again")
 
     run_virtual(repeated())
 
@@ -79,21 +70,12 @@ def test_an_outer_timeout_at_any_time_leaves_nothing(name: str) -> None:
         for seed in range(50):
             trial = Trial(seed, WORKS[name], name in HOLDING)
             _, seconds = await Trial(seed, WORKS[name], name in HOLDING).uncut()
-            try:
-                async with asyncio.timeout(random.Random(-seed).uniform(0, seconds)):
-                    await trial.work(trial.session)
-                ended["done"] += 1
-            except TimeoutError:
-                ended["over"] += 1
-            except FanfoldError:
-                ended["failed"] += 1
-            assert asyncio.all_tasks() == {asyncio.current_task()}
-            assert not timers(), "a timer is left"
-            trial.check()
+            part = random.Random(-seed).uniform(0, seconds)
+            ended[await trial.cut(lambda part=part: sleep(part), "timeout")] += 1
         return ended
 
     ended = run_virtual(outer())
-    assert ended["over"] > 5
+    assert ended["TimeoutError"] > 5
 
 
 @pytest.mark.long
