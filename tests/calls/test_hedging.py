@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from fanfold import Hedge, Session, prompt, sample
+from fanfold import Budget, Hedge, Session, prompt, sample
+from fanfold.calls.amounts import Limit
 from fanfold.calls.hedging import ENOUGH, SAVED, Hedging, Waits, size_of
 from fanfold.core.clock import now, sleep
 from fanfold.core.records import Message, Reply, Request, Usage
@@ -206,6 +207,53 @@ def test_two_that_fail_are_two_of_the_sends():
     assert len(alone.attempts) == 1
 
 
+@pytest.mark.parametrize("refusal", [status(400), status(503, retry_after=7.0)])
+def test_a_hedge_that_still_waits_is_not_sent_after_a_failure(refusal):
+    """Its call failed before it had its turn: what follows is what follows any failure, and no sooner than told."""
+    call, run, error, _, told, sends = after_warming([1.0, refusal], [0.1, "again"], max_in_flight=1)
+    assert [(attempt.hedge, attempt.state) for attempt in call.attempts][:2] == [(False, "error"), (True, "unsent")]
+    assert (told.hedges.hedges, told.quota.spent) == (0, len(sends) - 1)
+    if refusal.status == 400:
+        assert (error, len(sends)) == (refusal, 1)
+    else:
+        assert (run.output, call.attempts[2].hedge) == ("again", False)
+        assert sends[1].began >= sends[0].ended + 7
+
+
+def test_of_two_failures_the_longer_wait_is_kept():
+    """What the first was told holds, though its hedge failed later and was told nothing."""
+    _, run, *_, sends = after_warming([0.5, status(503, retry_after=7.0)], [1.0, lost()], [0.05, "third"])
+    assert run.output == "third"
+    assert sends[2].began >= sends[1].ended + 7
+
+
+def test_of_two_failures_one_that_no_send_mends_is_the_end():
+    """A request that is refused for good is not sent again because its hedge lost its connection."""
+    _, _, error, *_, sends = after_warming([0.5, status(400)], [1.0, lost()], ["never"])
+    assert (error.status, len(sends)) == (400, 2)
+
+
+def test_a_loser_that_swallows_its_cancellation_is_not_heard():
+    """Whatever it ends with: the reply is that of the send whose text came first, and is waited for."""
+
+    class Deaf(Scripted):
+        async def send(self, request, watch):
+            try:
+                return await super().send(request, watch)
+            except asyncio.CancelledError:
+                return Reply(("of the loser",), Usage(1, 1))
+
+    model = Deaf(
+        lambda number, _: [USUAL, "warm"] if number < ENOUGH else [[5.0, "slow"], [0.1, "a", 0.5, "b"]][number - ENOUGH]
+    )
+
+    async def main():
+        async with Session(model, hedge=OFTEN) as session, no_leaks(session):
+            return [(await ASK.run("q", session=session)).output for _ in range(ENOUGH + 1)][-1]
+
+    assert run_virtual(main()) == "ab"
+
+
 def test_a_fatal_error_of_either_ends_both():
     """A wrong key is not waited for."""
     _, _, error, *_, sends = after_warming([60.0, "slow"], [0.1, AccessError("wrong key")])
@@ -384,6 +432,34 @@ def test_a_hedge_without_money_is_none():
     assert (told.hedges.hedges, told.quota.spent) == (0, 0)
 
 
+def unreached():
+    """A connection that was never there, so it costs nothing."""
+    error = lost()
+    error.reached = False
+    return error
+
+
+def unpaid(session):
+    session.purse.limit = Limit.of(Budget(calls=ENOUGH + 1))
+
+
+def refused(session):
+    session.gate.max_queued = 0
+
+
+@pytest.mark.parametrize(
+    ("before", "options"), [(unpaid, {"budget": Budget(calls=100)}), (refused, {"max_in_flight": 1})]
+)
+def test_a_hedge_that_was_never_sent_is_none_of_the_sends(before, options):
+    """A call has all of its `attempts`, and its error counts what was sent."""
+    sends = [1.0, lost()], [1.0, lost()]
+    if before is unpaid:
+        sends = ([1.0, unreached()], [1.0, lost()])
+    _, _, error, _, told, sent = after_warming(*sends, attempts=2, before=before, **options)
+    assert (error.attempts, len(sent), told.hedges.hedges) == (2, 2, 0)
+    assert error.__notes__[0].startswith("not sent again: sent 2 times")
+
+
 # -- what is learned -------------------------------------------------------------------------------------------
 
 
@@ -400,6 +476,12 @@ def test_the_share_of_calls_is_never_passed():
     told = run_virtual(main())
     assert 20 < told.hedges <= 50
     assert len(model.sends) == 1000 + told.hedges
+
+
+def test_a_call_that_is_sent_again_is_one_call():
+    """Its further sends add nothing to what may be hedged."""
+    _, _, _, _, told, sends = after_warming([lost()], hedge=Hedge(at_most=0.001))
+    assert (told.hedges.calls, len(sends)) == (ENOUGH + 1, 4)
 
 
 def test_no_more_is_saved_up_than_a_burst():

@@ -315,6 +315,26 @@ def test_an_empty_quota_is_said():
     assert sends == 5
 
 
+@pytest.mark.parametrize("error", [lost(), status(429, retry_after=9.0)])
+def test_a_call_given_up_before_its_next_send_takes_nothing_from_the_quota(error):
+    """Cancelled in the pause before it, as the losers of a vote are, it leaves the quota as it was."""
+    model = Scripted(lambda *_: [error])
+
+    async def main():
+        async with Session(model) as session, no_leaks(session):
+            for _ in range(3):
+                task = asyncio.ensure_future(ASK.run("q", session=session))
+                await sleep(1e-5)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                await sleep(10)
+            return session.statistics().retries[0].quota
+
+    quota = run_virtual(main())
+    assert (len(model.sends), quota.spent, quota.left) == (3, 0, CAPACITY)
+
+
 def test_throttles_do_not_empty_the_quota():
     """A 429 is the lane's to hold back, so that a limited account does not lose its retries to it."""
     model = in_turn([status(429, retry_after=1.0)], [status(429)], ["yes"])

@@ -32,14 +32,14 @@ async def attempts(passage: Passage, timer: within) -> Reply:
 
     Between two sends the call holds nothing: no slot, no money.
     """
-    quota, hedge, spared = passage.lane.quota, passage.policy.hedge, 0
+    quota, hedge, spared, before = passage.lane.quota, passage.policy.hedge, 0, 0
     while True:
-        before = len(passage.attempts)
         try:
             reply = await (once(passage, timer) if hedge is None else _hedged(passage, hedge, timer, spared))
         except CallError as error:
             if await _goes_on(passage, error, spared):
-                spared += len(passage.attempts) - before
+                spared += _sends(passage) - before
+            before = _sends(passage)
         else:
             quota.give_back()
             return reply
@@ -70,6 +70,8 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
         except BaseException as error:
             sending.error = error
             lane.hedging.hear(error)
+            if passage.race is not None:
+                passage.race.failed(sending)
             raise
         finally:
             lane.leave(sending)
@@ -88,8 +90,13 @@ async def _speaking(sending: Sending, idle: float) -> Reply:
 
 
 def _hedged(passage: Passage, hedge: Hedge, timer: within, spared: int) -> Awaitable[Reply]:
-    room = passage.policy.attempts - len(passage.attempts) + spared
+    room = passage.policy.attempts - _sends(passage) + spared
     return hedged(passage, hedge, room, lambda beside: once(passage, timer, hedge=beside))
+
+
+def _sends(passage: Passage) -> int:
+    """How many sends it has had; a hedge that nobody let through, or that found no money, is none."""
+    return sum(not sent.hedge or sent.sent_at is not None for sent in passage.attempts)
 
 
 async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
@@ -99,7 +106,7 @@ async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
     """
     lane = passage.lane
     sending = next((sent for sent in reversed(passage.attempts) if sent.error is error), None)
-    error.attempts = len(passage.attempts)
+    error.attempts = _sends(passage)
     row = row_for(error, heard=passage.heard)
     if row.verdict == "fatal":
         raise as_fatal(error)
@@ -110,7 +117,7 @@ async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
     if lane.down and not is_throttle(error):
         passage.goes_on()
         return True
-    used = len(passage.attempts) - spared
+    used = error.attempts - spared
     if used >= passage.policy.attempts:
         raise _told(passage, error, f"sent {used} times, which is all that attempts= allows")
     wait = backoff(error, used)
@@ -121,7 +128,12 @@ async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
         raise _told(passage, error, f"too many calls to {lane.model.label} fail: its retry quota is empty")
     sending.backoff = wait
     passage.goes_on()
-    await sleep(wait)
+    try:
+        await sleep(wait)
+    except BaseException:
+        if not is_throttle(error):
+            lane.quota.untake()  # it will not be sent
+        raise
     return False
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fanfold.calls.quota import QuotaStatistics
-from fanfold.calls.retrying import is_overload
+from fanfold.calls.retrying import is_overload, row_for
 from fanfold.core.clock import now
 from fanfold.core.fan import gone
-from fanfold.errors import FatalError, UsageError
+from fanfold.errors import CallError, FatalError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -119,10 +119,11 @@ class Hedging:
         self.hedges = 0
         self.won = 0
 
-    def begin(self, hedge: Hedge, request: Request) -> tuple[Waits, float | None]:
-        """One more call: what is known of its size, and the wait after which its first token is late."""
-        self.calls += 1
-        self.saved = min(SAVED, self.saved + hedge.at_most)
+    def begin(self, hedge: Hedge, request: Request, *, again: bool = False) -> tuple[Waits, float | None]:
+        """One more call, or one that is sent `again`: what is known of its size, and when its first token is late."""
+        if not again:
+            self.calls += 1
+            self.saved = min(SAVED, self.saved + hedge.at_most)
         waits = self.waits.setdefault(size_of(request), Waits())
         return waits, waits.late(hedge.percentile)
 
@@ -169,8 +170,8 @@ async def hedged(
     `room` is how many sends the call has left.
     """
     lane = passage.lane
-    waits, late = lane.hedging.begin(hedge, passage.request)
     first = len(passage.attempts)
+    waits, late = lane.hedging.begin(hedge, passage.request, again=first > 0)
     try:
         if late is None or room < 2:
             return await send(False)
@@ -203,11 +204,11 @@ class _Race:
         self.tasks: dict[bool, asyncio.Task[Reply]] = {}
         self.timer: asyncio.TimerHandle | None = None
         self.news: asyncio.Future[None] | None = None
-        self.failed: BaseException | None = None
+        self.failure: BaseException | None = None
         self.hedged = False
 
     async def run(self) -> Reply:
-        """Give the reply of the one that is heard, or raise the last failure."""
+        """Give the reply of the one that is heard, or raise the failure that says most of what to do now."""
         self.passage.race = self
         try:
             self._launch(hedge=False)
@@ -234,6 +235,14 @@ class _Race:
         if loser is not None:
             loser.cancel()
 
+    def failed(self, sending: Sending) -> None:
+        """It ends without a reply: a hedge that still waits would be the next send, and that one waits as it is told.
+
+        This comes before the turn of the one that failed is given on.
+        """
+        if not sending.hedge and True in self.tasks and not self._was_sent():
+            self.tasks[True].cancel()
+
     def _launch(self, *, hedge: bool) -> None:
         task = self.tasks[hedge] = self.loop.create_task(self.send(hedge))
         task.add_done_callback(self._stir)
@@ -256,17 +265,24 @@ class _Race:
             del self.tasks[hedge]
             if task.cancelled():
                 continue
-            error = task.exception()
+            error, chosen = task.exception(), self.passage.chosen
+            if chosen is not None and chosen.hedge != hedge:
+                continue  # the other is heard; a model may end otherwise than cancelled, though it was
             if error is None:
                 return task.result()
-            if hedge and not self._was_sent():
-                continue  # no room in a budget, or no turn: then there is no hedge, and that is no failure
-            self.failed = error
-            if isinstance(error, FatalError) or not isinstance(error, Exception):
-                raise error
+            self._fail(error, hedge=hedge)
         if not self.tasks:
-            raise self.failed or asyncio.CancelledError
+            raise self.failure or asyncio.CancelledError
         return None
+
+    def _fail(self, error: BaseException, *, hedge: bool) -> None:
+        """One has failed; raises where that ends both."""
+        if hedge and not self._was_sent():
+            return  # no room in a budget, or no turn: then there is no hedge, and that is no failure
+        if isinstance(error, FatalError) or not isinstance(error, Exception):
+            raise error
+        if self.failure is None or _weight(error) >= _weight(self.failure):
+            self.failure = error
 
     def _was_sent(self) -> bool:
         return any(sent.hedge and sent.sent_at is not None for sent in self.passage.attempts[self.first :])
@@ -289,3 +305,10 @@ class _Race:
 
     def _name_resisting(self, _: set[asyncio.Task[Any]]) -> None:
         logger.warning("a call to %s resists its cancellation; its hedge waits for it", self.passage.lane.model.label)
+
+
+def _weight(error: BaseException) -> tuple[bool, float]:
+    """Of two failures of one request the heavier counts: one that no send mends, else the one that asks to wait."""
+    if not isinstance(error, CallError):
+        return True, 0.0
+    return row_for(error).verdict != "retry", error.retry_after or 0.0

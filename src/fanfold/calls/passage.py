@@ -32,6 +32,10 @@ class Race(Protocol):
         """One brought text, or its whole reply, before the other."""
         ...
 
+    def failed(self, sending: Sending) -> None:
+        """One ends without its reply, and is about to give its turn on."""
+        ...
+
 
 class Listener(Protocol):
     """What listens for signs of life of one send."""
