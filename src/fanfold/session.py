@@ -219,11 +219,13 @@ class Session:
         """Close its connections; it cannot be used again."""
         self.closed = True
         transport, self._transport = self._transport, None
-        if transport is not None:
-            await transport.close()
-        if self.journal is not None and self._opened:
-            self._opened = False
-            await self.journal.close()
+        try:
+            if transport is not None:
+                await transport.close()
+        finally:
+            if self.journal is not None and self._opened:
+                self._opened = False
+                await self.journal.close()
 
     def _warm(self) -> None:
         """Load now what a first call would have to wait for: the transport and the price list, or the recordings."""

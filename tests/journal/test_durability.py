@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from fanfold import Session, prompt
 from fanfold.errors import JournalError, JournalLocked
 from fanfold.journal import Journal
 from fanfold.journal.points import armed
+from fanfold.testing import FakeModel
 from tests.journal.books import answered, begun, entries, recorded, replied, with_journal
 
 CHILD = """
@@ -267,6 +269,49 @@ def test_a_cancelled_wait_loses_no_reply(tmp_path: Path) -> None:
 
     with_journal(path, work)
     assert there(path, 1) == ["kept"]
+
+
+@pytest.mark.parametrize("ticks", [1, 2, 3, 5])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_close_that_is_cancelled_gives_the_file_free(tmp_path: Path, ticks: int, times: int) -> None:
+    """Whoever is cancelled while a session closes has closed its journal when that is told."""
+    path = tmp_path / "j.db"
+
+    async def main() -> None:
+        session = Session(FakeModel(), journal=path)
+        await prompt("{input}").run("q", session=session)
+        closing = asyncio.create_task(session.close())
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        for _ in range(times):
+            closing.cancel()
+            await asyncio.sleep(0)
+        (came,) = await asyncio.gather(closing, return_exceptions=True)
+        assert came is None or isinstance(came, asyncio.CancelledError)
+        async with Session(FakeModel(), journal=path):
+            pass
+
+    asyncio.run(main())
+    assert len(entries(path, "kind = 'call'")) == 1
+
+
+def test_a_journal_is_closed_though_the_connections_could_not_be(tmp_path: Path) -> None:
+    """What goes wrong with the connections, or a cancellation there, leaves no file locked."""
+
+    class Stuck:
+        async def close(self) -> None:
+            raise OSError("stuck")
+
+    async def main() -> None:
+        session = Session(FakeModel(), journal=tmp_path / "j.db")
+        await session.open()
+        session._transport = Stuck()  # type: ignore[assignment]
+        with pytest.raises(OSError, match="stuck"):
+            await session.close()
+        async with Session(FakeModel(), journal=tmp_path / "j.db"):
+            pass
+
+    asyncio.run(main())
 
 
 def test_what_comes_after_the_end_is_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import msgspec
 
 from fanfold.core.clock import chance, wall
+from fanfold.core.fan import gone
 from fanfold.core.journaling import RowKey
 from fanfold.errors import JournalError, ReplayMiss, UsageError
 from fanfold.journal import store as stores
@@ -120,15 +121,24 @@ class Journal:
             raise
 
     async def close(self) -> None:
-        """Write what there is to write; the last `close` ends the threads and gives the file free."""
+        """Write what there is to write; the last `close` ends the threads and gives the file free.
+
+        That comes to its end however often who closes is cancelled meanwhile: else the file stayed locked.
+        """
         self._users -= 1
         if self._users > 0:
             return
-        writer, reader = self._writer, self._reader
+        workers = [worker for worker in (self._reader, self._writer) if worker is not None]
         self._writer = self._reader = None
-        for worker in (reader, writer):
-            if worker is not None:
-                await worker.stop()
+        stops = {asyncio.ensure_future(worker.stop()) for worker in workers}
+        interrupted = await gone(stops, self._name_resisting)
+        for stop in stops:
+            stop.result()
+        if interrupted is not None:
+            raise interrupted
+
+    def _name_resisting(self, _: set[asyncio.Task[None]]) -> None:
+        logger.warning("the journal %s has not written all yet; closing it waits for that", self.path)
 
     async def _open(self) -> None:
         self._replayed.clear()
