@@ -2,20 +2,23 @@
 
 import asyncio
 import itertools
+import re
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from fanfold import Session, prompt
+from fanfold import Session, map_over, prompt
 from fanfold.calls.health import Health
 from fanfold.calls.lanes import Lane
 from fanfold.calls.ramp import Ramp
 from fanfold.calls.window import Window
 from fanfold.core.clock import chance, now, sleep
-from fanfold.errors import AccessError, CallError, ConnectError, ReplyError, StatusError, UsageError
-from fanfold.testing import FakeModel, run_virtual
+from fanfold.errors import AccessError, CallError, ConnectError, FanfoldError, ReplyError, StatusError, UsageError
+from fanfold.testing import FakeModel, no_leaks, run_virtual
 from tests.calls.limited import Sent, Server, lane_to, send, within
+from tests.calls.scripted import Scripted, lost, status
 
 RATE = 20
 BEGAN, BACK = 30.0, 90.0
@@ -167,6 +170,70 @@ def test_without_patience_calls_wait_for_as_long_as_it_takes() -> None:
     outage(server, patience=None)
     assert not server.lost
     assert len(server.done) == RATE * 120
+
+
+TROUBLE = pytest.mark.parametrize("error", [status(503), status(429), lost()], ids=str)
+
+
+def two_fans(error: CallError, *, back: bool) -> tuple[list[Any], list[float]]:
+    """Twenty calls at once into a server that fails all, five minutes of nothing, and twenty more; gives both runs.
+
+    With `back` the server is well by then. The floats are the seconds that each took.
+    """
+    answers: list[Any] = [error]
+    model = Scripted(lambda *_: [0.05, *answers])
+    fan = map_over(prompt("{input}"), items=lambda _: [str(number) for number in range(20)], on_error="skip")
+    took: list[float] = []
+
+    async def one(session: Session) -> Any:
+        began = now()
+        try:
+            run = await fan.run("q", session=session)
+        except FanfoldError as failed:
+            run = failed.run
+        took.append(now() - began)
+        return run
+
+    async def main() -> list[Any]:
+        async with Session(model, attempts=1) as session, no_leaks(session):
+            first = await one(session)
+            await sleep(300)
+            if back:
+                answers[:] = ["yes"]
+            return [first, await one(session)]
+
+    return run_virtual(main()), took
+
+
+@TROUBLE
+def test_a_server_that_nobody_tried_for_long_is_not_given_up_unheard(error: CallError) -> None:
+    """What came of the last calls, minutes ago, loses none of a fan that comes when the server is well again."""
+    (first, second), _ = two_fans(error, back=True)
+    assert {call.state for call in first.calls} == {"error"}
+    assert {call.state for call in second.calls} == {"ok"}
+
+
+def test_a_server_that_is_still_away_is_given_up_as_soon_as_it_was_tried() -> None:
+    """Those who came meanwhile wait for the first to hear of it, and no longer; what is said counts them alone."""
+    (_, second), took = two_fans(lost(), back=False)
+    assert took[1] < 1
+    assert Counter(call.sent is not None for call in second.calls) == {True: 1, False: 19}
+    assert any("(fake: has failed for 305 s" in call.error for call in second.calls)
+
+
+def test_what_was_not_sent_is_counted_for_each_outage() -> None:
+    """The error of a second outage does not count those that the first one lost."""
+
+    def given_up(until: float) -> list[CallError]:
+        server = Away(latency=(0.01, 0.02))
+        server.down = lambda at: 10 <= at < 35 or at >= 60
+        assert outage(server, until=until, patience=20.0).unsent == len(server.lost)
+        return server.lost
+
+    first, both = given_up(50.0), given_up(85.0)
+    counts = [int(re.findall(r": (\d+) calls were not sent", str(error))[0]) for error in both]
+    assert max(counts[: len(first)]) == len(first) > 0
+    assert max(counts[len(first) :]) == len(both) - len(first) > 0
 
 
 def test_patience_is_a_positive_time() -> None:

@@ -42,6 +42,9 @@ STRANGER = 20.0
 A_WINDOW_MORE = 30.0
 """Seconds more of it where all is refused as too much, and no time told: the window of a minute may have to pass."""
 
+QUIET = 10.0
+"""Seconds without a try after which it is not known any more that a server fails all: the next to try has to tell."""
+
 NOTHING = Need()
 
 
@@ -90,6 +93,11 @@ class Condition:
         self._overdue = False
         self._refusal: StatusError | None = None
         self._refused_at = -inf
+        self._failed_at = -inf
+        self._anew: float | None = None
+        """When one left for a server that was down and that nobody had tried for long; None once it is heard of."""
+        self._missed = 0
+        """What `unsent` stood at when the failures began."""
         self._usual: float | None = None
         account.lanes.append(self)
 
@@ -135,7 +143,12 @@ class Condition:
         for allowance in self.allowances:
             if allowance.buckets:
                 taken = [*(taken or ()), (allowance, allowance.take(need, at))]
-        probe = self.health.probing = self.health.since is not None
+        probe = self.health.since is not None
+        if probe and self._untried(at):
+            self._anew = at
+        self.health.probing = probe
+        if self.account.refusing_since is not None and self._unasked(at):
+            self.account.refusing_since = None
         self._overdue = False
         self.pulse.count(at)
         self.guess.take(at)
@@ -223,6 +236,8 @@ class Condition:
                 allowance.calm(at)
             said = "as the server asked" if told is not None else "for it said no time"
             self.why = f"too many requests (429): all calls with this key paused for {pause:.3g} s, {said}"
+        if self.account.refusing_since == at:
+            self._missed = self.unsent
         if doubtful or self.guess.active:
             self.guess.refused(turn.at, at)
         for lane in self.account.lanes:
@@ -235,12 +250,14 @@ class Condition:
 
     def _failed(self, error: BaseException, turn: Turn, out: int, at: float) -> None:
         self.failures += 1
+        self._failed_at, self._anew = at, None
         self._there = self._there or isinstance(error, StatusError)
         self.pulse.uncount(turn.at)
         went_down = self.health.failed(error, at, probe=turn.probe, luck=chance().random())
         if self.window.failed(turn.at, out, at):
             self.why = f"{_kind(error)}: at most {self.window.room} calls at once"
         if went_down:
+            self._missed = self.unsent
             self._usual = self.pulse.usual(self.health.failing_since or at)
             self.why = f"the server is down ({_kind(error)}): one call at a time tries it"
 
@@ -248,16 +265,29 @@ class Condition:
 
     def hopeless(self, at: float) -> bool:
         """Whether it has been down for so long that nobody should wait for it."""
-        return at >= self.hopeless_at() - AT_ONCE
+        return at >= self.hopeless_at(at) - AT_ONCE
 
-    def hopeless_at(self) -> float:
-        """When that will be, if nothing changes."""
+    def hopeless_at(self, at: float) -> float:
+        """When that will be, if nothing changes.
+
+        After a time in which nobody tried it is not known: the first to try tells all who came meanwhile.
+        """
         since, more = self.health.failing_since, 0.0
         if since is None or not self.health.down:
-            since, more = self.account.refusing_since, A_WINDOW_MORE
+            since, more = None if self._unasked(at) else self.account.refusing_since, A_WINDOW_MORE
+        elif self._anew is not None:
+            since = self._anew
+        elif self._untried(at):
+            since = None
         if since is None:
             return inf
         return since + self._patience + (more if self._proven else 0.0)
+
+    def _untried(self, at: float) -> bool:
+        return not self.health.probing and at > self._failed_at + QUIET
+
+    def _unasked(self, at: float) -> bool:
+        return at > self.account.until + QUIET  # whoever asks and is refused makes the pause longer
 
     @property
     def _proven(self) -> bool:
@@ -276,7 +306,7 @@ class Condition:
         always = "" if self.health.known else " and has never answered well"
         words = (
             f"{last or 'refused'} ({self.label} has failed for {at - since:.0f} s{always}: "
-            f"{self.unsent} calls were not sent)"
+            f"{self.unsent - self._missed} calls were not sent)"
         )
         self.why = f"given up ({_kind(last)}): it has failed for {at - since:.0f} s{always}; patience= says how long"
         if isinstance(last, StatusError):

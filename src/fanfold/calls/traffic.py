@@ -138,7 +138,7 @@ class Traffic:
 
     def look(self, at: float) -> None:
         """See what the first in the queue lacks: nothing but a slot, or a time to come back at."""
-        end = self.condition.hopeless_at()
+        end = self.condition.hopeless_at(at)
         if self.queue and at >= end - AT_ONCE:
             self._give_up(at)
         head = self._head()
