@@ -1,4 +1,4 @@
-"""Every pattern, on a model whose answers and latencies come from the request: for tests that run them again."""
+"""Patterns on a model whose answers and latencies come from the request: for tests that run them again."""
 
 import asyncio
 import random
@@ -7,93 +7,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from fanfold import (
-    Session,
-    best_of,
-    chain,
-    check,
-    evaluate,
-    fallback,
-    gate,
-    gather,
-    guard,
-    map_over,
-    prompt,
-    race,
-    retry,
-    route,
-    rules,
-    sample,
-    sections,
-    step,
-    vote,
-)
+from fanfold import Session, prompt
 from fanfold.core.records import Request
 from fanfold.errors import FanfoldError, StatusError
 from fanfold.journal import Journal
 from fanfold.runs.run import Run
 from fanfold.testing import FakeModel, no_leaks
 
-Label = Literal["spam", "ham"]
-
-spam = prompt("Spam?\n\n{input}", returns=Label, name="spam")
-fragile = prompt("FRAGILE\n\n{input}", name="fragile")
-
-
-@step
-async def plain(given: str) -> str:
-    """Plain Python: two at once, one started beside them, and one after the other."""
-    handle = spam.start(given + " started")
-    first, second = await gather(spam(given), spam(given + "!"))
-    return f"{first} {second} {await handle} {await prompt('then {input}')(first)}"
-
-
-@step
-def shouted(given: str) -> str:
-    return given.upper()
-
-
-PATTERNS: dict[str, Any] = {
-    "prompt": spam,
-    "chain": chain(prompt("a {input}"), shouted, prompt("b {input}")),
-    "vote": vote(spam, n=5),
-    "vote all": vote(spam, n=5, stop=None),
-    "vote wave": vote(spam, n=7, wave=3),
-    "vote fragile": vote({"a": spam, "b": fragile, "c": spam}, quorum=1),
-    "at least": vote(prompt("flag {input}", returns=bool), n=5, rule=rules.at_least(2, True)),
-    "vote ties": vote(spam, n=4, ties=prompt("which of {tied}?", returns=Label)),
-    "vote merge": vote(prompt("say {input}"), n=3, merge=prompt("merge {parts}")),
-    "vote meaning": vote(prompt("say {input}"), n=3, same="meaning"),
-    "sections": sections({"x": prompt("x {input}"), "y": prompt("y {input}")}, merge=prompt("{x} and {y}")),
-    "sections fragile": sections({"x": prompt("x {input}"), "y": fragile, "z": prompt("z {input}")}, on_error="skip"),
-    "map": map_over(spam, items=lambda given: [f"{given} {number}" for number in range(8)]),
-    "sample": sample(prompt("say {input}"), n=3, distinct=True),
-    "best of": best_of(prompt("draft {input}", temperature=0.8), n=3),
-    "evaluate": evaluate({"good": "Is it good?", "kind": "Is it kind?"}),
-    "guard": guard(prompt("answer {input}"), checks={"harm": prompt("harm {input}", returns=bool)}),
-    "guard stream": guard(
-        prompt("long {input}"), checks={"harm": check(prompt("harm {window}", returns=bool), on="stream", every=20)}
-    ),
-    "guard answer": guard(
-        prompt("answer {input}"), checks={"harm": check(prompt("harm {answer}", returns=bool), on="answer")}
-    ),
-    "race": race(prompt("one {input}"), fragile, prompt("three {input}")),
-    "fallback": fallback(fragile, prompt("second {input}")),
-    "route": route(spam, {"spam": prompt("bin {input}"), "ham": prompt("read {input}")}),
-    "gate": prompt("try {input}") | gate(lambda text: len(text) % 2 == 0, retries=3),
-    "retry": retry(sections({"x": prompt("x {input}"), "y": fragile}), retries=3),
-    "plain": plain,
-    "nested": vote(chain(vote(spam, n=3), prompt("so {input}"), spam), n=3),
-    "nested fragile": vote(
-        {str(n): sections({"a": spam, "b": fragile}) | (lambda s: s["a"]) for n in range(5)}, quorum=1
-    ),
-}
+spam = prompt("Spam?\n\n{input}", returns=Literal["spam", "ham"], name="spam")
 
 
 class Moody(FakeModel):
     """Answers, latencies and failures by request, draw and seed: another seed gives another order and other answers.
 
-    `asked` counts the requests, `answered` names those that were answered: by their draws.
+    `asked` counts the requests, `answered` names those that were answered: by their draws and all that was said.
     """
 
     def __init__(self, seed: int = 0, *, slow: float = 0.002, fails: float = 0.4) -> None:
@@ -107,15 +34,15 @@ class Moody(FakeModel):
     async def send(self, request: Request, watch: Any) -> Any:
         self.asked += 1
         reply = await super().send(request, watch)
-        self.answered.append(f"{request.draw.header()} {request.messages[-1].content}")
+        self.answered.append(f"{request.draw.header()} {[message.content for message in request.messages]}")
         return reply
 
     def _say(self, request: Request) -> str | Exception:
         text = str(request.messages[-1].content)
         source = random.Random(f"{self.seed} {request.draw.header()} {text}")
-        if text.startswith("FRAGILE") and source.random() < self.fails:
+        if text.startswith("Flaky") and source.random() < self.fails:
             return StatusError("refused", status=422, model=self.label)
-        if request.schema is not None or text.startswith("long"):
+        if request.schema is not None or text.startswith("Long"):
             return self._typed(request, source)
         return f"{text[:12]} {source.randrange(1000)}"
 

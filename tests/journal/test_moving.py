@@ -9,7 +9,8 @@ from fanfold.core.records import Reply, Usage
 from fanfold.errors import JournalCorrupt, JournalError, JournalLocked, UsageError
 from fanfold.journal import Journal, forgetting, looking, moving
 from tests.journal.books import MODEL, answered, begun, call, entries, recorded, replied, request, with_journal
-from tests.journal.patterns import PATTERNS, Moody, document, ran
+from tests.journal.patterns import Moody, document, ran
+from tests.patterns.every import EVERY
 
 
 def lines_of(path: Path) -> list[bytes]:
@@ -19,11 +20,9 @@ def lines_of(path: Path) -> list[bytes]:
 def test_lines_bring_a_journal_back(tmp_path: Path) -> None:
     """An export, imported into an empty journal, replays to the same document."""
     source, target = tmp_path / "a.db", tmp_path / "b.db"
-    ran(source, PATTERNS["plain"], model=Moody(4), mode="record")
+    ran(source, EVERY["plain"], model=Moody(4), mode="record")
     moving.bring_in(target, lines_of(source))
-    assert document(ran(target, PATTERNS["plain"], mode="replay")) == document(
-        ran(source, PATTERNS["plain"], mode="replay")
-    )
+    assert document(ran(target, EVERY["plain"], mode="replay")) == document(ran(source, EVERY["plain"], mode="replay"))
     assert lines_of(target) == lines_of(source)
 
 
@@ -178,12 +177,12 @@ def test_runs_are_told_in_short(tmp_path: Path) -> None:
 def test_a_run_is_shown_in_full(tmp_path: Path) -> None:
     """Its calls with what was asked and answered, and how its fans ended."""
     path = tmp_path / "j.db"
-    run = ran(path, PATTERNS["vote all"], model=Moody(1))
+    run = ran(path, EVERY["vote all"], model=Moody(1))
     shown = looking.show(path, 1)
     replies = [info.reply for info in shown.calls if info.reply is not None]
     assert len(replies) >= len(run.detail.ballots)
     assert all(isinstance(reply, Reply) for reply in replies)
-    assert shown.calls[0].messages[0]["content"].startswith("Spam?")
+    assert shown.calls[0].messages[0]["content"].startswith("Pick:")
     (fan,) = shown.fans
     assert (fan["why"], len(fan["order"])) == ("all", len(run.detail.ballots))
     with pytest.raises(UsageError, match="holds no run 7"):

@@ -10,7 +10,8 @@ from fanfold import Anthropic, Budget, OpenAI, Session, map_over, prompt, sample
 from fanfold.errors import FanfoldError, ReplayMiss
 from fanfold.journal import Journal
 from fanfold.testing.server import ModelServer
-from tests.journal.patterns import PATTERNS, Moody, document, outcome_of, ran, spam, untimed
+from tests.journal.patterns import Moody, document, outcome_of, ran, spam, untimed
+from tests.patterns.every import EVERY
 
 
 class Closed(Moody):
@@ -20,12 +21,12 @@ class Closed(Moody):
         raise AssertionError("a replay asked")
 
 
-@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("seed", range(3))
 def test_a_replay_is_the_run_again(tmp_path: Path, name: str, seed: int) -> None:
     """A replay has the output, the detail or the error of its recording, asks nothing, and is the same each time."""
     path = tmp_path / "j.db"
-    pattern = PATTERNS[name]
+    pattern = EVERY[name]
     recorded = ran(path, pattern, model=Moody(seed), mode="record")
     documents = set()
     for again in range(4):
@@ -42,7 +43,7 @@ def test_a_replay_is_the_run_again(tmp_path: Path, name: str, seed: int) -> None
 def test_a_vote_that_stopped_early_replays_twenty_times(tmp_path: Path) -> None:
     """Twenty replays at 1, 8 and 64 in flight: identical documents, the same ballots and winner, nothing asked."""
     path = tmp_path / "j.db"
-    pattern = PATTERNS["nested"]
+    pattern = EVERY["nested"]
     recorded = ran(path, pattern, model=Moody(7), mode="record")
     replays = [
         ran(path, pattern, model=Closed(again), mode="replay", max_in_flight=(1, 8, 64)[again % 3])
@@ -162,9 +163,9 @@ def test_a_replay_takes_the_newest_recording(tmp_path: Path) -> None:
 def test_replays_write_nothing(tmp_path: Path) -> None:
     """A replay leaves the file as it is, byte for byte, and makes no lock."""
     path = tmp_path / "j.db"
-    ran(path, PATTERNS["plain"], mode="record")
+    ran(path, EVERY["plain"], mode="record")
     before = path.read_bytes()
     (tmp_path / "j.db.lock").unlink()
-    ran(path, PATTERNS["plain"], mode="replay")
+    ran(path, EVERY["plain"], mode="replay")
     assert path.read_bytes() == before
     assert not (tmp_path / "j.db.lock").exists()

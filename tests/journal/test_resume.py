@@ -17,7 +17,8 @@ from fanfold.journal.points import armed
 from fanfold.models.recordings import recordings
 from fanfold.testing import FakeModel, no_leaks
 from tests.journal.books import entries
-from tests.journal.patterns import PATTERNS, Moody, document, outcome, outcome_of, ran, runs, spam
+from tests.journal.patterns import Moody, document, outcome, outcome_of, ran, runs, spam
+from tests.patterns.every import EVERY
 
 
 async def cut_short(path: Path, pattern: Any, model: Any, *, ticks: int) -> bool:
@@ -33,22 +34,22 @@ async def cut_short(path: Path, pattern: Any, model: Any, *, ticks: int) -> bool
         return running
 
 
-@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("name", EVERY)
 def test_a_finished_run_is_given_again(tmp_path: Path, name: str) -> None:
     """A run that has ended well is given again from the journal: the same outcome, and nothing is asked."""
     path = tmp_path / "j.db"
-    first = ran(path, PATTERNS[name], model=Moody(1))
+    first = ran(path, EVERY[name], model=Moody(1))
     if isinstance(first, FanfoldError):
         return  # it did not end well: the next test
     model = Moody(2)
-    again = ran(path, PATTERNS[name], model=model)
+    again = ran(path, EVERY[name], model=model)
     assert outcome_of(again) == outcome_of(first)
     assert model.asked == 0
     assert again.paid.usd == 0
-    assert document(ran(path, PATTERNS[name])) == document(again)
+    assert document(ran(path, EVERY[name])) == document(again)
 
 
-@pytest.mark.parametrize("name", PATTERNS)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("seed", range(3))
 def test_what_was_answered_is_never_asked_again(tmp_path: Path, name: str, seed: int) -> None:
     """Cut short at three random moments and resumed, a run asks for no answer that it had; then it ends as runs end."""
@@ -57,11 +58,11 @@ def test_what_was_answered_is_never_asked_again(tmp_path: Path, name: str, seed:
     answered: Counter[str] = Counter()
     for sitting in range(3):
         model = Moody(seed, fails=0.0, slow=0.0005)
-        asyncio.run(cut_short(path, PATTERNS[name], model, ticks=chance.randrange(1, 80)))
+        asyncio.run(cut_short(path, EVERY[name], model, ticks=chance.randrange(1, 80)))
         answered.update(model.answered)
         assert max(answered.values(), default=1) == 1, (sitting, answered)
     model = Moody(seed, fails=0.0)
-    last = ran(path, PATTERNS[name], model=model)
+    last = ran(path, EVERY[name], model=model)
     assert not isinstance(last, FanfoldError), last
     answered.update(model.answered)
     assert max(answered.values()) == 1
@@ -73,7 +74,7 @@ def test_every_reply_that_came_is_kept(tmp_path: Path, name: str) -> None:
     for ticks in range(1, 60, 2):
         path = tmp_path / f"{ticks}.db"
         model = Moody(fails=0.0, slow=0.0)
-        running = asyncio.run(cut_short(path, PATTERNS[name], model, ticks=ticks))
+        running = asyncio.run(cut_short(path, EVERY[name], model, ticks=ticks))
         replies = [entry for entry in entries(path, "kind = 'call'") if '"reply":{' in entry.body]
         assert len(replies) == len(model.answered)
         if not running:
@@ -226,7 +227,7 @@ def test_a_slot_is_held_until_the_reply_is_kept(tmp_path: Path) -> None:
     async def main() -> None:
         async with Session(Moody(slow=0.0), journal=tmp_path / "j.db", max_in_flight=2) as session:
             with armed("before_commit", lambda: seen.append(session.statistics().slots.in_use)):
-                await PATTERNS["map"].run("mail")
+                await EVERY["map"].run("mail")
         assert session.statistics().slots.in_use == 0
 
     asyncio.run(main())
@@ -234,7 +235,7 @@ def test_a_slot_is_held_until_the_reply_is_kept(tmp_path: Path) -> None:
     assert max(seen) <= 2
 
 
-@pytest.mark.parametrize("name", ["map", "sections fragile", "vote fragile", "race", "retry", "nested"])
+@pytest.mark.parametrize("name", ["map", "sections that skip", "vote of a panel", "race", "retry", "nested"])
 def test_a_journal_that_fails_ends_the_run(tmp_path: Path, name: str) -> None:
     """Nothing goes on unjournaled: no fold skips it, no retry tries it, and at most what was in flight is asked."""
 
@@ -248,7 +249,7 @@ def test_a_journal_that_fails_ends_the_run(tmp_path: Path, name: str) -> None:
         async with session, no_leaks(session):
             await spam.run("before")
             with armed("before_commit", fail), pytest.raises(JournalError, match="No space left"):
-                await PATTERNS[name].run("mail")
+                await EVERY[name].run("mail")
             with pytest.raises(JournalError, match="No space left"):
                 await spam.run("after")
 

@@ -1,105 +1,35 @@
-"""Every pattern as work for a session: what the tests of cancellation cut short."""
+"""Every pattern as work for a session, some of them under timeouts of a few ticks: for tests that cut them short."""
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from fanfold import (
-    Session,
-    best_of,
-    chain,
-    check,
-    evaluate,
-    fallback,
-    gate,
-    gather,
-    guard,
-    map_over,
-    prompt,
-    race,
-    retry,
-    route,
-    rules,
-    sample,
-    sections,
-    step,
-    vote,
-)
-from tests.steps.cancelling import TICK, Work
-
-ASK = prompt("{input}")
-PICK = prompt("Pick: {input}", returns=Literal["a", "b"])
-FLAKY = prompt("Flaky: {input}")
-YES = prompt("Yes or no: {input}", returns=bool)
-
-
-@dataclass
-class Choice:
-    """A record to vote on."""
-
-    pick: Literal["a", "b"]
-    count: int
+from fanfold import Session, chain, gather, guard, race, sample, sections, step, vote
+from tests.patterns.every import ASK, CHECKS, EVERY, FLAKY, HOLDING, PICK
+from tests.steps.cancelling import TICK, Trial, Work
 
 
 @step
 async def gathering(given: str) -> str:
-    """A plain function that gathers, twice."""
+    """Gathers, and goes on with what came."""
     first, second = await gather(ASK(given), vote(PICK, n=3)(given))
-    third, fourth = await gather(ASK(first), prompt("{input}", returns=Literal["a", "b"], retries=1)(second))
-    return third + fourth
+    return first + await ASK(second)
 
 
-@step
-async def started(given: str) -> str:
-    """Starts three, awaits one, and leaves one to the step around."""
-    first, second = ASK.start(given), YES.start(given)
-    ASK.start(given)
-    await second
-    return await first
-
-
-CHECKS = {
-    "input": YES,
-    "whole": check(YES, on="answer", trips_on=False),
-    "stream": check(YES, on="stream", every=10, on_error="pass"),
-}
-
-STEPS = {
-    "prompt": ASK,
-    "chain": chain(ASK, prompt("Again: {input}", retries=1), str.upper),
-    "sections with a merge": sections({"x": ASK, "y": PICK, "z": ASK}, merge=prompt("{x}{y}{z}")),
-    "sections that skip": sections({"x": ASK, "y": FLAKY, "z": FLAKY, "w": str}, on_error="skip"),
-    "vote": vote(PICK, n=5),
-    "vote in waves": vote(PICK, n=6, wave=2, stop=None),
-    "vote with a tie step": vote(PICK, n=4, stop=None, ties=prompt("{tied}", returns=Literal["a", "b"])),
-    "distinct sample": sample(ASK, 3, distinct=True),
-    "gather in a step": gathering,
-    "votes in sections in a chain": chain(
+TIMED: dict[str, Any] = {
+    "votes in sections in a chain, timed": chain(
         sections({"jury": vote(vote(PICK, n=3), n=3), "line": chain(ASK, ASK)}, quorum=1, timeout=40 * TICK),
         vote(ASK, n=3),
     ),
-    "sample with a merge": sample(FLAKY, 4, merge=ASK, timeout=30 * TICK),
-    "vote with a merge": vote({"x": ASK, "y": FLAKY}, merge=prompt("{x}{y}")),
-    "vote by meaning": vote(ASK, n=4, same="meaning", timeout=40 * TICK),
-    "vote by a step's key": vote(FLAKY, n=4, same=PICK),
-    "vote by fields": vote(chain(PICK, lambda pick: Choice(pick, 1)), n=5, rule=rules.fields(of=Choice)),
-    "route": route(lambda _: "a", {"a": FLAKY, "b": ASK}),
-    "gate": ASK | gate(YES, retries=2, otherwise=ASK),
-    "retry": retry(FLAKY, retries=3),
-    "race": race(FLAKY, ASK, ASK),
+    "sample with a merge, timed": sample(FLAKY, 4, merge=ASK, timeout=30 * TICK),
+    "vote by meaning, timed": vote(ASK, n=4, same="meaning", timeout=40 * TICK),
     "staggered race": race(FLAKY, FLAKY, ASK, stagger=2 * TICK),
-    "fallback": fallback(FLAKY, FLAKY, ASK),
-    "tree merge": map_over(FLAKY, items=lambda _: list("abcdef"), merge=ASK, merge_fits=40, on_error="skip"),
-    "guard": guard(ASK, CHECKS),
-    "evaluate": evaluate(["a", "b", "c"], merge="mean", on_error="skip"),
-    "best of, listwise": best_of(ASK, n=3),
-    "best of, pairwise": best_of(FLAKY, n=3, how="pairwise"),
-    "started steps": started,
-    "race in a chain in a route in a guard": guard(
-        route(lambda _: "a", {"a": chain(ASK, race(ASK, started))}), CHECKS, timeout=25 * TICK
-    ),
+    "guard, timed": guard(chain(ASK, race(ASK, gathering)), CHECKS, timeout=25 * TICK),
 }
 
-HOLDING = {"race", "staggered race", "fallback", "guard", "race in a chain in a route in a guard"}
+VIEWED: dict[str, Any] = {
+    "updates": EVERY["sections"],
+    "text": chain(EVERY["vote"], ASK),
+    "events": gathering,
+}
 
 
 def running(pattern: Any) -> Work:
@@ -115,8 +45,12 @@ def reading(view: str, pattern: Any) -> Work:
 
 
 WORKS: dict[str, Work] = {
-    **{name: running(pattern) for name, pattern in STEPS.items()},
-    "updates": reading("updates", STEPS["sections with a merge"]),
-    "text": reading("text", chain(STEPS["vote"], ASK)),
-    "events": reading("events", STEPS["gather in a step"]),
+    **{name: running(pattern) for name, pattern in (EVERY | TIMED).items()},
+    **{view: reading(view, pattern) for view, pattern in VIEWED.items()},
 }
+
+
+def trial(name: str, seed: int, attempts: int = 1, **options: Any) -> Trial:
+    """One run of one of them."""
+    holds = name in HOLDING | {"staggered race", "guard, timed"}
+    return Trial(seed, WORKS[name], holds, attempts, **options)
