@@ -295,7 +295,9 @@ def test_a_close_that_is_cancelled_gives_the_file_free(tmp_path: Path, ticks: in
     assert len(entries(path, "kind = 'call'")) == 1
 
 
-def test_a_journal_is_closed_though_the_connections_could_not_be(tmp_path: Path) -> None:
+def test_a_journal_is_closed_though_the_connections_could_not_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What goes wrong with the connections, or a cancellation there, leaves no file locked."""
 
     class Stuck:
@@ -305,7 +307,7 @@ def test_a_journal_is_closed_though_the_connections_could_not_be(tmp_path: Path)
     async def main() -> None:
         session = Session(FakeModel(), journal=tmp_path / "j.db")
         await session.open()
-        session._transport = Stuck()  # type: ignore[assignment]
+        monkeypatch.setattr(session, "_transport", Stuck())
         with pytest.raises(OSError, match="stuck"):
             await session.close()
         async with Session(FakeModel(), journal=tmp_path / "j.db"):
