@@ -211,6 +211,7 @@ def test_nobody_waits_for_days(timeout):
     model = in_turn([status(503, retry_after=100_000.0)])
     error = failed(model, StatusError, timeout=timeout)
     assert (error.retry_after, len(model.sends)) == (100_000.0, 1)
+    assert "the wait of 1e+05 s before the next send would outlast a day" in notes(error)
 
 
 FAILURES = st.one_of(

@@ -119,11 +119,13 @@ async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
         return True
     used = error.attempts - spared
     if used >= passage.policy.attempts:
-        raise _told(passage, error, f"sent {used} times, which is all that attempts= allows")
+        times = "once" if used == 1 else f"{used} times"
+        raise _told(passage, error, f"sent {times}, which is all that attempts= allows")
     wait = backoff(error, used)
     deadline = passage.scope.deadline
     if wait > LONGEST or (deadline is not None and now() + wait >= deadline):
-        raise _told(passage, error, f"the wait of {wait:.3g} s before the next send would outlast the time given")
+        most = "a day" if wait > LONGEST else "the time given"
+        raise _told(passage, error, f"the wait of {wait:.3g} s before the next send would outlast {most}")
     if not is_throttle(error) and not lane.quota.take():
         raise _told(passage, error, f"too many calls to {lane.model.label} fail: its retry quota is empty")
     sending.backoff = wait
