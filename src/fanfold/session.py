@@ -27,6 +27,7 @@ from fanfold.errors import LoopError, ModelError, UsageError
 from fanfold.models.names import Line, ModelLike, Openable, Settings, described_by, framework, open_line, priced
 from fanfold.models.prices import load as load_prices
 from fanfold.models.silent import secrets_in, secrets_of, silent_line
+from fanfold.models.transport import TransportName, chosen, load, open_transport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
@@ -66,7 +67,8 @@ class Session:
     the names of others to theirs (``{"groq": {"api_key": ...}}``). At most `max_in_flight` calls are on the wire at
     once, each for at most `timeout` seconds (None: no end), backoffs included. All its runs together spend at most
     `budget`. `on_event` gets every `Event` of every
-    run. `allow_http` lets plain HTTP leave this machine.
+    run. `allow_http` lets plain HTTP leave this machine. `transport` does the HTTP: ``"aiohttp"``, or ``"wreq"`` (extra
+    ``fanfold[wreq]``), which takes less CPU; left out, it is FANFOLD_TRANSPORT of the environment, else aiohttp.
 
     `rate_limits` says what providers grant: a `RateLimit` for every model, or a mapping from ``provider:model``, or
     from a provider for all its models together; what servers tell in their headers is heard all the same. More than
@@ -102,9 +104,10 @@ class Session:
         journal: Journal | str | os.PathLike[str] | None = None,
         on_event: Callable[[Event], None] | None = None,
         allow_http: bool = False,
+        transport: TransportName | None = None,
     ) -> None:
         check_seconds(timeout)
-        self.settings = Settings(model, api_key, base_url, dict(providers or {}), allow_http)
+        self.settings = Settings(model, api_key, base_url, dict(providers or {}), allow_http, chosen(transport))
         self.on_event = on_event
         self.gate = Turnstile(max_in_flight, max_queued)
         self.road = Road(Lanes(self.gate, rate_limits, patience), timeout, policy(attempts, hedge, idle_timeout))
@@ -231,7 +234,7 @@ class Session:
         """Load now what a first call would have to wait for: the transport and the price list, or the recordings."""
         model = self.settings.model or os.environ.get("FANFOLD_MODEL")
         if model is None or isinstance(model, Openable) or _is_remote(model):
-            import_module("fanfold.models.transport")
+            load(self.settings.transport)
             load_prices()
         elif isinstance(model, str) and model.startswith("recorded:"):
             import_module("fanfold.models.recorded")
@@ -257,9 +260,7 @@ class Session:
 
     def _open_transport(self) -> Transport:
         if self._transport is None:
-            from fanfold.models.transport import Transport  # loads aiohttp, once per session
-
-            self._transport = Transport()
+            self._transport = open_transport(self.settings.transport)
         return self._transport
 
     def _check_name(self, model: str) -> None:

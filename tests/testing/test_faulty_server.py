@@ -15,7 +15,7 @@ import pytest
 from fanfold import Anthropic, OpenAI
 from fanfold.core.clock import now
 from fanfold.errors import BillingError, ConnectError, ReplyError, StatusError, StreamCut
-from fanfold.models.transport import Transport
+from fanfold.models.transport import chosen, open_transport
 from fanfold.testing import Limits, ModelServer
 from fanfold.testing.server import apart
 from tests.testing.asking import outcome
@@ -44,7 +44,7 @@ def model_of(server, dialect):
 
 async def asked(server, dialect, *, stream=False):
     """What one request over the wire comes to: the reply, or the error."""
-    transport = Transport()
+    transport = open_transport(chosen())
     try:
         return await outcome(model_of(server, dialect).open(transport), stream=stream, max_tokens=50)
     finally:

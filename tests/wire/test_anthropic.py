@@ -14,7 +14,7 @@ from fanfold.errors import ModelError, NotRecorded, UsageError
 from fanfold.models.anthropic import CEILING, VERSION
 from fanfold.models.messages import body_of, fitted
 from fanfold.models.recordings import recordings
-from fanfold.models.transport import Transport
+from fanfold.models.transport import chosen, open_transport
 from fanfold.testing import FakeModel, ModelServer, no_leaks
 from fanfold.testing.server import Seen
 from tests.wire import raw
@@ -338,7 +338,7 @@ def test_the_reason_to_stop_is_said_in_the_words_of_the_other_wire(reason, finis
 
     async def work(response, *, streamed):
         async with raw.raw_server(response) as server:
-            transport = Transport()
+            transport = open_transport(chosen())
             wire = Anthropic("m", base_url=server.origin).open(transport)
             reply = await wire.send(Request((Message("user", "x"),), stream=streamed), Watch())
             await transport.close()

@@ -15,7 +15,7 @@ from yarl import URL
 from fanfold import OpenAI, Session, prompt
 from fanfold.errors import AccessError, FanfoldError, ModelError
 from fanfold.models.endpoints import PROVIDERS, endpoint, is_loopback, shown
-from fanfold.models.transport import Transport
+from fanfold.models.transport import chosen, open_transport
 from tests.wire import raw
 
 KEY = "sk-planted-secret-0123456789"
@@ -261,7 +261,7 @@ def test_the_list_of_models_is_not_asked_for_elsewhere_than_told():
         async with raw.raw_server(raw.whole({"data": []})) as other:
             moved = raw.whole(b"", "302 Found", Location=f"{other.url}/models")
             async with raw.raw_server(moved) as server:
-                transport = Transport()
+                transport = open_transport(chosen())
                 status, _ = await transport.get(f"{server.url}/models", {"api-key": KEY}, 5)
                 await transport.close()
             return status, other.heard

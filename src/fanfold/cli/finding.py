@@ -15,7 +15,7 @@ from fanfold.errors import ConnectError, ModelError
 from fanfold.folds.collect import Collect
 from fanfold.models.endpoints import PROVIDERS, endpoint
 from fanfold.models.recordings import models as recorded_models
-from fanfold.models.transport import Transport
+from fanfold.models.transport import Transport, chosen, open_transport
 
 PATIENCE = 1.0
 """Seconds that a local server has to answer."""
@@ -41,7 +41,7 @@ class _Listing(msgspec.Struct):
 async def find_models() -> list[Found]:
     """Ask the local servers, look for the keys of the others."""
     local = [name for name, provider in PROVIDERS.items() if provider.local]
-    transport = Transport()
+    transport = open_transport(chosen())
     try:
         servers = await fan([Branch(name, partial(_ask, transport, name)) for name in local], Collect[Found]("fail"))
     finally:

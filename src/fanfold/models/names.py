@@ -14,6 +14,7 @@ from fanfold.models.endpoints import PROVIDERS, known
 from fanfold.models.fake import FakeModel
 from fanfold.models.openai import OpenAI
 from fanfold.models.prices import flat, rate
+from fanfold.models.transport import TransportName
 
 if TYPE_CHECKING:
     from fanfold.models.transport import Transport
@@ -65,13 +66,14 @@ ModelLike: TypeAlias = str | Model | Openable | LangChainChat | PydanticAIChat
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What a session was told: the key and URL of its own model's provider, and those of others by name."""
+    """What a session was told: the key and URL of its own model's provider, those of others by name, what does HTTP."""
 
     model: ModelLike | None = None
     api_key: str | None = None
     base_url: str | None = None
     providers: Mapping[str, Mapping[str, Any]] = {}
     allow_http: bool = False
+    transport: TransportName = "aiohttp"
 
     def __repr__(self) -> str:
         return f"Settings({self.model!r})"

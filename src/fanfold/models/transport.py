@@ -1,146 +1,117 @@
-"""The transport seam: all HTTP of the wires goes through these two small classes, and nothing else knows aiohttp.
+"""The transport seam: all HTTP of the wires goes through these two small faces, and nothing else knows who does it.
 
-Cancelling a task closes its request at once, before and after the response headers; aiohttp does so, and any
-other transport behind this seam has to (the tests over sockets say how).
+Cancelling a task closes its request at once, before and after the response headers. Every transport behind this seam
+has to (the tests over sockets say how), and gives up what fails as a `ConnectError` in the words below.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, Self
-from urllib.request import getproxies, proxy_bypass
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, Protocol, Self, TypeAlias, cast, get_args
 
-import aiohttp
-from yarl import URL
-
-from fanfold.core.clock import sleep
-from fanfold.errors import ConnectError
-from fanfold.models.endpoints import is_loopback
+from fanfold.errors import ConnectError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
-    from types import TracebackType
+    from types import ModuleType, TracebackType
 
 KEEPALIVE = 15.0
 """Seconds an idle connection is kept; servers' own limits are longer, so that we close first."""
 
+CONNECT = 30.0
+"""Seconds that making a connection may take."""
 
-class Exchange:
+TransportName: TypeAlias = Literal["aiohttp", "wreq"]
+"""What does the HTTP: the default, and one that comes as the extra of its name."""
+
+DEFAULT: TransportName = "aiohttp"
+
+
+class Exchange(Protocol):
     """One POST and its response; an async context manager that gives the connection back, or closes it."""
 
-    __slots__ = ("_context", "_open", "_response", "url")
-
-    def __init__(self, context: Any, url: str, exchanges: set[Exchange]) -> None:
-        self._context = context
-        self._open = exchanges
-        self._response: aiohttp.ClientResponse
-        self.url = url
-
-    async def __aenter__(self) -> Self:
-        self._open.add(self)
-        try:
-            self._response = await self._context.__aenter__()
-        except BaseException as error:
-            self._open.discard(self)
-            if isinstance(error, aiohttp.ClientError | OSError):
-                raise _connect_error(error, self.url) from error
-            raise
-        return self
+    async def __aenter__(self) -> Self: ...
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.discard(self)
-        if kind is not None:
-            self._response.close()
-        await self._context.__aexit__(kind, error, trace)
+    ) -> None: ...
 
     @property
     def status(self) -> int:
         """The HTTP status."""
-        return self._response.status
+        ...
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The response's headers, by name in any case."""
-        return self._response.headers
+        ...
 
     async def read(self) -> bytes:
-        """The whole body."""
-        try:
-            return await self._response.read()
-        except (aiohttp.ClientError, OSError) as error:
-            raise _connect_error(error, self.url) from error
+        """The whole body; raises `ConnectError` where it ends too soon."""
+        ...
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes."""
-        try:
-            async for chunk in self._response.content.iter_any():
-                yield chunk
-        except (aiohttp.ClientError, OSError) as error:
-            raise _connect_error(error, self.url) from error
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes; raises `ConnectError` where it ends too soon."""
+        ...
 
 
-class Transport:
+class Transport(Protocol):
     """The connections of one session, on one loop. It sets no limit and no timeout: the road has both."""
-
-    def __init__(self) -> None:
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE)
-        self._client = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
-            skip_auto_headers=("User-Agent",),
-        )
-        self._proxies = getproxies()
-        self._open: set[Exchange] = set()
 
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Exchange:
         """Begin a POST; redirects are not followed, for a key must not travel to another host."""
-        target = _parsed(url)
-        proxy = self._proxy(target) if self._proxies else None
-        context = self._client.post(target, headers=headers, data=body, allow_redirects=False, proxy=proxy)
-        return Exchange(context, url, self._open)
+        ...
 
     async def get(self, url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
         """A quick GET (a list of models, say): its status and body."""
-        timeout = aiohttp.ClientTimeout(total=seconds)
-        try:
-            async with self._client.get(
-                _parsed(url), headers=headers, timeout=timeout, allow_redirects=False, proxy=self._proxy(_parsed(url))
-            ) as response:
-                return response.status, await response.read()
-        except (aiohttp.ClientError, OSError) as error:
-            raise _connect_error(error, url) from error
+        ...
 
     def sockets(self) -> int:
         """How many connections are taken by a request, now."""
-        return len(self._open)
+        ...
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.close()
-        # aiohttp closes sockets in callbacks; give them the tick they need, so that none outlives the session.
-        await sleep(0)
-
-    def _proxy(self, url: URL) -> str | None:
-        # What is meant for this machine stays on it, also where nobody set NO_PROXY.
-        if url.host is None or is_loopback(url.host) or proxy_bypass(url.host):
-            return None
-        return self._proxies.get(url.scheme)
+        ...
 
 
-@functools.lru_cache(maxsize=256)
-def _parsed(url: str) -> URL:
-    return URL(url, encoded=True)
+def chosen(name: str | None = None) -> TransportName:
+    """The transport that is meant: this one, else FANFOLD_TRANSPORT of the environment, else aiohttp.
+
+    Raises `UsageError` for a name that is none, and for one that is not installed.
+    """
+    wanted = name or os.environ.get("FANFOLD_TRANSPORT") or DEFAULT
+    if wanted not in get_args(TransportName):
+        names = " or ".join(map(repr, get_args(TransportName)))
+        raise UsageError(f"there is no transport {wanted!r}: write {names} (transport=, or FANFOLD_TRANSPORT)")
+    found = cast("TransportName", wanted)
+    if found != DEFAULT:
+        load(found)
+    return found
 
 
-def _connect_error(error: BaseException, url: str) -> ConnectError:
-    host = _parsed(url).origin()
-    if isinstance(error, aiohttp.ClientConnectorError):
-        why = error.strerror or error
-        unreached = ConnectError(f"no server answers at {host} ({why}); is it running, is the URL right?")
-        unreached.reached = False
-        return unreached
-    reason = str(error) or type(error).__name__
+def load(name: TransportName) -> ModuleType:
+    """The module of a transport, which alone imports its library; raises `UsageError` where that is missing."""
+    try:
+        return import_module(f"fanfold.models.{name}_transport")
+    except ImportError as error:
+        raise UsageError(f"transport={name!r} needs {name} ({error}): pip install 'fanfold[{name}]'") from error
+
+
+def open_transport(name: TransportName) -> Transport:
+    """New connections of that kind, none of which is made before it is needed."""
+    opened: Transport = load(name).open_transport()
+    return opened
+
+
+def unreached(host: object, why: object) -> ConnectError:
+    """The error where nobody answers at `host`."""
+    error = ConnectError(f"no server answers at {host} ({why}); is it running, is the URL right?")
+    error.reached = False
+    return error
+
+
+def broken(host: object, reason: object) -> ConnectError:
+    """The error where a connection to `host` broke off."""
     return ConnectError(f"the connection to {host} broke before the reply was whole ({reason})")

@@ -260,6 +260,7 @@ def _session(order: Order, journal: FarJournal | None) -> Session:
         base_url=settings.base_url,
         providers=settings.providers,
         allow_http=settings.allow_http,
+        transport=settings.transport,
         max_in_flight=order.slots,
         rate_limits=order.rate_limits,
         patience=order.patience,
