@@ -35,6 +35,13 @@ def _nobodys_keys() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(params=["aiohttp", "wreq"])
+def either_transport(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What does the HTTP of the sessions in a test: each of the transports in turn."""
+    monkeypatch.setenv("FANFOLD_TRANSPORT", request.param)
+    return str(request.param)
+
+
 @pytest.fixture(scope="session")
 def outside() -> Iterator[list[str]]:
     """Close the way out of this machine; gives the list of what was tried.

@@ -52,6 +52,7 @@ def test_a_server_that_fails_each_call_once_is_not_given_up(fault, at_once, seed
 
 
 @pytest.mark.timing
+@pytest.mark.usefixtures("either_transport")
 def test_a_real_server_that_fails_each_call_once_is_not_given_up():
     """The same over sockets: 20 calls, eight at once, all answered within seconds."""
 

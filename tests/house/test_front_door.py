@@ -13,7 +13,7 @@ from tests.house.tree import FRONT_DOOR, ROOT, public, source
 pytestmark = pytest.mark.skipif(not FRONT_DOOR.exists(), reason="there is no front door yet")
 
 HEAVY = ("aiohttp", "anthropic", "genai_prices", "openai", "opentelemetry", "pydantic", "rich", "typer")
-HEAVY += ("langchain_core", "langchain_openai", "langgraph", "pydantic_ai", "ray")
+HEAVY += ("langchain_core", "langchain_openai", "langgraph", "pydantic_ai", "ray", "wreq")
 
 
 def _python(code: str) -> str:

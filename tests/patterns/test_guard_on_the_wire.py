@@ -10,6 +10,8 @@ from fanfold.steps.guard import REFUSAL
 from fanfold.testing import FakeModel, ModelServer, no_leaks
 from tests.patterns.hearing import MARK, ask, asked
 
+pytestmark = pytest.mark.usefixtures("either_transport")
+
 
 @pytest.mark.timing
 def test_the_server_sees_the_disconnect_of_a_refused_answer_at_once() -> None:

@@ -67,6 +67,7 @@ async def fetched(url, body=None, **headers):
         return response.status, response.headers, await response.read()
 
 
+@pytest.mark.usefixtures("either_transport")
 class TestFaultsOnTheWire:
     """Broken connections are broken for real."""
 

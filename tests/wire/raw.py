@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,35 +44,52 @@ class Raw:
 Say = Callable[[asyncio.StreamWriter, Heard], Awaitable[None]]
 
 
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 @contextlib.asynccontextmanager
-async def raw_server(say: Say | bytes) -> AsyncIterator[Raw]:
-    """Serve on loopback: `say` answers each request, and then the connection is closed."""
+async def listening(talk: Talk, tls: ssl.SSLContext | None = None) -> AsyncIterator[Raw]:
+    """Let `talk` have each connection to a place on loopback; it is closed when that returns, or the block ends."""
     talks: set[asyncio.Task[None]] = set()
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def have(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         talks.add(asyncio.current_task())
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            heard = await _read(reader)
-            raw.heard.append(heard)
-            if isinstance(say, bytes):
-                writer.write(say)
-                await writer.drain()
-            else:
-                await say(writer, heard)
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await talk(reader, writer)
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            return
         with contextlib.suppress(ConnectionError):
             writer.close()
             await writer.wait_closed()
 
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
-    raw = Raw(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    server = await asyncio.start_server(have, "127.0.0.1", 0, ssl=tls)
     try:
-        yield raw
+        yield Raw(f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     finally:
         server.close()
         for task in talks:
             task.cancel()
         await asyncio.gather(*talks, return_exceptions=True)
         await server.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def raw_server(say: Say | bytes, tls: ssl.SSLContext | None = None) -> AsyncIterator[Raw]:
+    """Serve on loopback: `say` answers each request, and then the connection is closed."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard = await _read(reader)
+        raw.heard.append(heard)
+        if isinstance(say, bytes):
+            writer.write(say)
+            await writer.drain()
+        else:
+            await say(writer, heard)
+
+    async with listening(talk, tls) as raw:
+        yield raw
 
 
 async def _read(reader: asyncio.StreamReader) -> Heard:

@@ -20,6 +20,8 @@ from fanfold.testing.server import Seen
 from tests.wire import raw
 from tests.wire.test_calls import Colour, Verdict
 
+pytestmark = pytest.mark.usefixtures("either_transport")
+
 T = TypeVar("T")
 
 QUESTION = recordings("samples")[0]

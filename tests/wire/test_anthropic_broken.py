@@ -29,6 +29,8 @@ from tests.wire.test_anthropic import START, STOP, delta, end, message, said
 from tests.wire.test_broken_servers import aborting, closing, read
 from tests.wire.test_keys_and_hosts import everything_written
 
+pytestmark = pytest.mark.usefixtures("either_transport")
+
 ASK = prompt("{input}")
 KEY = "sk-ant-planted-secret-0123456789"
 

@@ -21,6 +21,8 @@ from fanfold.errors import (
 from fanfold.testing import no_leaks
 from tests.wire import raw
 
+pytestmark = pytest.mark.usefixtures("either_transport")
+
 ASK = prompt("{input}")
 TEXTS = ("Grüße ", "aus 東京 ", "und 🐙.")
 TEXT = "".join(TEXTS)
@@ -254,9 +256,9 @@ def test_a_server_that_is_not_there_is_named():
 
 
 def test_a_host_that_is_not_known_is_named():
-    """A name that does not resolve is a ConnectError that names the host."""
-    with pytest.raises(ConnectError, match=r"no-such-host\.invalid"):
-        asyncio.run(call("https://no-such-host.invalid/v1"))
+    """A name that does not resolve is a ConnectError that names the host; this one is refused without a query."""
+    with pytest.raises(ConnectError, match=r"no server answers at https://no-such\.\.host\.invalid"):
+        asyncio.run(call("https://no-such..host.invalid/v1"))
 
 
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200", raw.whole(raw.reply())[:-9], b"220 smtp ready\r\n\r\n"])

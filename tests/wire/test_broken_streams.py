@@ -13,6 +13,8 @@ from tests.wire import raw
 from tests.wire.test_anthropic import START, STOP, delta, end
 from tests.wire.test_broken_servers import read
 
+pytestmark = pytest.mark.usefixtures("either_transport")
+
 ASK = prompt("{input}")
 TEXTS = ("Grüße ", "aus 東京 ", "und 🐙.")
 WHOLE = "".join(TEXTS)

@@ -17,6 +17,8 @@ from fanfold.testing import FakeModel, ModelServer, no_leaks
 from fanfold.testing.server import Seen
 from tests.wire import raw
 
+pytestmark = pytest.mark.usefixtures("either_transport")
+
 T = TypeVar("T")
 
 QUESTION = recordings("samples")[0]

@@ -16,6 +16,8 @@ from fanfold.models.wire import Wire
 from fanfold.testing import FakeModel, ModelServer, no_leaks
 from tests.wire import raw
 
+pytestmark = pytest.mark.usefixtures("either_transport")
+
 ASK = prompt("Is it so? {input}", returns=bool)
 TELL = prompt("Tell me: {input}")
 

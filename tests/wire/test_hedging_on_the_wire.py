@@ -8,6 +8,8 @@ from fanfold import Hedge, OpenAI, Session, prompt
 from fanfold.calls.hedging import ENOUGH
 from tests.wire import raw
 
+pytestmark = pytest.mark.usefixtures("either_transport")
+
 ASK = prompt("{input}")
 
 GONE = 0.05

@@ -102,12 +102,14 @@ def test_a_budget_that_is_spent_begins_nothing(here: Here) -> None:
 
 
 def test_a_worker_s_session_is_like_the_driver_s(here: Here) -> None:
-    """What a session was told goes along: its model, limits, patience, policy."""
+    """What a session was told goes along: its model, limits, patience, policy, transport."""
     cluster = here(1)
 
     async def run() -> None:
         hedge = Hedge()
-        session = Session("fake:9", max_in_flight=7, patience=9, timeout=8, idle_timeout=4, attempts=2, hedge=hedge)
+        session = Session(
+            "fake:9", max_in_flight=7, patience=9, timeout=8, idle_timeout=4, attempts=2, hedge=hedge, transport="wreq"
+        )
         async with session, prompt("{text}").map([{"text": "a"}], session=session, engine="ray") as rows:
             async for _ in rows:
                 theirs = cluster.lives[0].worker.session

@@ -135,4 +135,6 @@ def _connect_error(error: BaseException, url: str) -> ConnectError:
         return unreached(host, error.strerror or error)
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return unreached(host, "no connection in time")
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return unreached(host, f"the proxy answered {error.status}")  # its own words hold the proxy's password
     return broken(host, str(error) or type(error).__name__)
