@@ -6,10 +6,13 @@ import re
 import socket
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from blockbuster import BlockBuster
 from hypothesis import settings
+
+from fanfold.models.wreq_transport import WreqTransport
 
 # A failure must be the same on every machine and every day; a slow machine is no failure.
 settings.register_profile("house", derandomize=True, deadline=None, database=None)
@@ -72,10 +75,19 @@ def outside() -> Iterator[list[str]]:
             refuse(name)
         return real(host, *args, **options)
 
+    def way(self: WreqTransport, url: str) -> dict[str, Any]:
+        host = urlsplit(url).hostname or ""
+        options = towards(self, url)
+        if not options and not host.endswith(".invalid") and not _is_loopback(host):
+            refuse(host)
+        return options
+
+    towards = WreqTransport._way  # its sockets are not Python's
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
         patch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
         patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        patch.setattr(WreqTransport, "_way", way)
         yield tried
 
 

@@ -7,6 +7,7 @@ import socket
 import pytest
 from blockbuster import BlockingError
 
+from fanfold.models.transport import open_transport
 from tests.house.tree import PACKAGE
 
 ELSEWHERE = "192.0.2.1"  # set aside for documentation: nobody is there
@@ -18,7 +19,9 @@ def test_no_test_reaches_another_machine(outside: list[str]) -> None:
         sock.connect((ELSEWHERE, 80))
     with pytest.raises(pytest.fail.Exception, match="only loopback"):
         socket.getaddrinfo("example.org", 443)
-    assert outside == [ELSEWHERE, "example.org"]
+    with pytest.raises(pytest.fail.Exception, match="only loopback"):
+        open_transport("wreq").post(f"https://{ELSEWHERE}/v1", {}, b"")
+    assert outside == [ELSEWHERE, "example.org", ELSEWHERE]
     outside.clear()
 
 

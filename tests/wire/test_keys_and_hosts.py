@@ -3,11 +3,14 @@
 import asyncio
 import io
 import logging
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import example, given
+import wreq
+import wreq.exceptions
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from yarl import URL
@@ -318,6 +321,7 @@ def test_secrets_do_not_belong_in_a_base_url(base_url):
     assert "pass-word" not in f"{caught.value}{OpenAI(name='m', base_url=base_url)}"
 
 
+FORMS = ("https://{}/v1", "http://{}", "https://api.openai.com{}", "http://127.0.0.1{}", "http://localhost{}/v1")
 URLISH = st.text(alphabet="htps:/\\@.#?%[]: \t\nap.openi.comevil127.0.0.1localhost①", max_size=40)
 
 
@@ -340,6 +344,58 @@ def test_the_host_that_is_checked_is_the_host_that_is_asked(base_url):
     assert keyed(target) == (asked.origin() == URL("https://api.openai.com"))
     assert asked.scheme == "https" or is_loopback(asked.host or "")
     assert target.loopback == is_loopback(asked.host or "")
+
+
+def test_wreq_asks_no_other_host_than_the_one_that_was_checked():
+    """For any base URL: refused, or whoever wreq asks may have the key, and is this machine where that was said.
+
+    A proxy that refuses hears whom it asks, and whether by TLS.
+    """
+    asked: list[tuple[bool, str]] = []
+
+    async def proxy(reader, writer):
+        method, target, _ = (await reader.readuntil(b"\r\n\r\n")).decode().split(" ", 2)
+        tunnel = method == "CONNECT"
+        asked.append((tunnel, urlsplit(f"//{target}" if tunnel else target).hostname or ""))
+        writer.write(raw.whole(b"", "502 Bad Gateway"))
+
+    async def opened(stack):
+        server = await stack.enter_async_context(raw.listening(proxy))
+        return wreq.Client(http1_only=True, proxies=[wreq.Proxy.all(server.origin)])
+
+    with asyncio.Runner() as runner:
+        stack = AsyncExitStack()
+        client = runner.run(opened(stack))
+
+        async def ask(url):
+            with suppress(wreq.exceptions.ProxyConnectionError, wreq.exceptions.BuilderError):
+                await (await client.post(url, body=b"")).bytes()
+
+        @settings(max_examples=60)
+        @given(base_url=st.one_of(URLISH, *(st.builds(form.format, URLISH) for form in FORMS)))
+        @example(base_url="https://api.openai.com@evil.example/v1")
+        @example(base_url="https://api.openai.com%2eevil.example/v1")
+        @example(base_url="https://api.openai.com%00.evil.example/v1")
+        @example(base_url="http://localhost%2eevil.example/v1")
+        @example(base_url="https://api.openai.com/v1")
+        @example(base_url="http://127.0.0.1:9/v1")
+        def check(base_url):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("OPENAI_API_KEY", KEY)
+                try:
+                    target = endpoint("openai", "m", base_url=base_url)
+                except ModelError:
+                    return
+            asked.clear()
+            runner.run(ask(target.url))
+            for tls, host in asked:
+                assert host == "api.openai.com" or not keyed(target)
+                assert tls or is_loopback(host)
+                assert is_loopback(host) or not target.loopback
+
+        check()
+        assert asked  # the last example went out
+        runner.run(stack.aclose())
 
 
 # -- headers -------------------------------------------------------------------------------------------------------
