@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fanfold import OpenAI, Session, prompt, sections, vote
+from fanfold import OpenAI, Session, prompt, sections, step, vote
 from fanfold.core.clock import now
 from fanfold.errors import BranchError, StatusError, StepTimeout
 from fanfold.models.wire import Wire
@@ -175,9 +175,14 @@ async def left_text(session: Session) -> None:
 
 async def failed_sibling(session: Session) -> None:
     """Let another branch fail."""
-    refused = prompt("{input}", model=FakeModel(lambda _: StatusError("no", status=400), latency=0.05))
+
+    @step
+    async def fails(_given: str) -> str:
+        await asyncio.sleep(0.05)
+        raise ValueError("no")
+
     with pytest.raises(BranchError):
-        await sections({"slow": TELL, "fails": refused}).run("x", session=session)
+        await sections({"slow": TELL, "fails": fails}).run("x", session=session)
 
 
 @pytest.mark.timing
