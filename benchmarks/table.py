@@ -37,6 +37,7 @@ def environment(name: str) -> str:
 
 BESIDE = {
     "fanfold": ("by_fanfold", sys.executable),
+    "fanfold by wreq": ("by_fanfold_wreq", sys.executable),
     "gather and a file": ("by_gather", sys.executable),
     "async-batch-llm": ("by_async_batch_llm", environment(".venv-peers")),
     "bespokelabs-curator": ("by_curator", environment(".venv-curator")),
@@ -163,10 +164,10 @@ def beside(bench: Bench, rows: int, in_flight: int, rounds: int) -> None:
     middle = {name: sorted(found, key=lambda one: one.wall)[len(found) // 2] for name, found in taken.items()}
     for name, one in middle.items():
         show(name, one)
-    for name, one in middle.items():
-        if name != "fanfold":
-            over = middle["fanfold"].rate / one.rate
-            ratio(f"rows a second of fanfold over {name}", over, "at least 1", kept=over >= 1)
+    for ours in ("fanfold", "fanfold by wreq"):
+        for name in middle.keys() - {"fanfold", "fanfold by wreq"}:
+            over = middle[ours].rate / middle[name].rate
+            ratio(f"rows a second of {ours} over {name}", over, "at least 1", kept=over >= 1)
     for name in BESIDE.keys() - middle.keys():
         print(f"  {name} is not here: `make bench-table` installs it")
 

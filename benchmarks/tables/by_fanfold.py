@@ -8,10 +8,12 @@ from pathlib import Path
 
 from fanfold import OpenAI, Session, prompt
 from fanfold.data.table import Plan, Table
+from fanfold.models.transport import TransportName, load
 from tables.timing import run
 
 # What a session loads when it opens: what others take to load is not timed either.
-for name in ("fanfold.models.transport", "fanfold.journal.journal", "genai_prices"):
+load("aiohttp")
+for name in ("fanfold.journal.journal", "genai_prices"):
     importlib.import_module(name)
 
 
@@ -20,11 +22,13 @@ def client(source: Path, out: Path, url: str, in_flight: int) -> None:
     make(source, out, url, in_flight, journal=True)
 
 
-def make(source: Path, out: Path, url: str, in_flight: int, *, journal: bool) -> None:
+def make(
+    source: Path, out: Path, url: str, in_flight: int, *, journal: bool, transport: TransportName = "aiohttp"
+) -> None:
     """Make the table."""
     model = OpenAI(name="m", base_url=url, api_key="none")
     plan = Plan(prompt("{text}", max_tokens=300), source, out, journal=journal)
-    table = Table(plan, lambda path: Session(model, max_in_flight=in_flight, journal=path))
+    table = Table(plan, lambda path: Session(model, max_in_flight=in_flight, journal=path, transport=transport))
     asyncio.run(table.make())
 
 
