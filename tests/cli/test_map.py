@@ -115,7 +115,7 @@ def test_a_failed_row_fails_it(table: Path) -> None:
     assert kept == f"1 rows are kept in {table.parent / 'out.jsonl.partial'}; the same command goes on from there"
     assert spent.startswith("0 calls, ")
     again = mapped(table, "picky", "--on-error", "skip")
-    failed = table.parent / "out.failed.jsonl"
+    failed = table.parent / "out.jsonl.failed.jsonl"
     assert again.code == 0
     assert again.err.startswith(f"{table.parent / 'out.jsonl'}: 4 rows, 2 failed rows in {failed}, 1 of them before\n")
     assert column(read(failed), "key") == ["1", "3"]
@@ -205,7 +205,7 @@ def test_the_input_is_never_written_over(table: Path, options: tuple[str, ...]) 
         done = mapped(table, "shout", *options, out=out)
         assert done.code == 2
         assert "is the input and would be written over: give another output" in done.told
-    failed = table.rename(table.with_name("out.failed.jsonl"))
+    failed = table.rename(table.with_name("out.jsonl.failed.jsonl"))
     assert "would be written over" in mapped(failed, "shout", *options).told
     assert failed.read_bytes() == before
 

@@ -117,7 +117,7 @@ def test_failed_rows_have_a_file(tmp_path: Path) -> None:
     standing = make(picky, source, out, on_error="skip", columns=Columns(key="id", keep="none"))
     assert (standing.done, standing.failed) == (17, 3)
     assert column(read(out), "id") == [f"k{at}" for at in range(20) if at not in {3, 11, 12}]
-    failed = read(tmp_path / "out.failed.jsonl")
+    failed = read(tmp_path / "out.csv.failed.jsonl")
     assert failed[0] == {
         "row": 3,
         "key": "k3",
@@ -125,7 +125,7 @@ def test_failed_rows_have_a_file(tmp_path: Path) -> None:
         "input": {"id": "k3", "text": "row 3"},
     }
     assert column(failed, "row") == [3, 11, 12]
-    assert names(tmp_path) == ["in.jsonl", "out.csv", "out.csv.state.json", "out.failed.jsonl"]
+    assert names(tmp_path) == ["in.jsonl", "out.csv", "out.csv.failed.jsonl", "out.csv.state.json"]
 
 
 def test_a_failed_row_ends_it_and_it_goes_on(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_too_many_failures_end_it(tmp_path: Path) -> None:
         make(picky, source, out, in_flight=1, max_failures=1)
     standing = make(picky, source, out, in_flight=1, max_failures=3)
     assert (standing.done, standing.failed) == (17, 3)
-    assert column(read(tmp_path / "out.failed.jsonl"), "row") == [3, 11, 12]
+    assert column(read(tmp_path / "out.jsonl.failed.jsonl"), "row") == [3, 11, 12]
 
 
 @pytest.mark.parametrize("as_finished", [False, True])
@@ -261,7 +261,7 @@ def test_a_restart_leaves_nothing_old(tmp_path: Path) -> None:
     """The failed rows of the table before go with it."""
     source, out = numbered(tmp_path / "in.jsonl", 20), tmp_path / "out.jsonl"
     make(picky, source, out, on_error="skip")
-    assert (tmp_path / "out.failed.jsonl").exists()
+    assert (tmp_path / "out.jsonl.failed.jsonl").exists()
     make(shout, source, out, restart=True)
     assert names(tmp_path) == ["in.jsonl", "out.jsonl", "out.jsonl.state.json"]
 
@@ -284,7 +284,7 @@ def test_a_crash_while_the_files_are_put_in_place(tmp_path: Path) -> None:
         assert (standing.done, standing.failed, tables.RAN) == (17, 3, [])
         assert out.read_bytes() == made
         assert places.failed.read_bytes() == failed
-        assert names(tmp_path) == ["in.jsonl", "out.csv", "out.csv.state.json", "out.failed.jsonl"]
+        assert names(tmp_path) == ["in.jsonl", "out.csv", "out.csv.failed.jsonl", "out.csv.state.json"]
     assert settle(places, state).phase == "done"
 
 

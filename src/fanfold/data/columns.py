@@ -38,7 +38,9 @@ class Columns(msgspec.Struct, frozen=True):
     numbered: bool = False
 
     def given(self, item: Item) -> Any:
-        """The step's input; raises `UsageError` where the row lacks it."""
+        """The step's input; raises `UsageError` where the row lacks it, or what is to be kept of it."""
+        if self.numbered or not isinstance(self.keep, str):
+            self.kept(item)  # now, and not when the row was paid for
         return item.row if self.input is None else _column(item, self.input, "--input")
 
     def key_of(self, item: Item) -> str:
@@ -51,7 +53,7 @@ class Columns(msgspec.Struct, frozen=True):
         if self.key is not None:
             kept[self.key] = item.row[self.key]
         names = item.row if self.keep == "all" else () if self.keep == "none" else self.keep
-        if self.numbered and ROW in names:
+        if self.numbered and (ROW in names or self.key == ROW):
             raise UsageError(f"the input has a column {ROW!r}, as has the output; leave it out of --keep")
         if self.keep == "all":
             kept.update(item.row)  # at once, for most tables have it so

@@ -16,6 +16,7 @@ from fanfold.data.formats import publish, replace
 from fanfold.data.jsonl import JsonLines, line_of
 from fanfold.data.logs import Log
 from fanfold.data.state import Phase, Spent, State, most_of, write_state
+from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,7 +40,7 @@ class Places(msgspec.Struct, frozen=True):
     @property
     def failed(self) -> Path:
         """The rows that failed, with their errors."""
-        return self.out.with_name(f"{self.out.stem}.failed.jsonl")
+        return self.out.with_name(f"{self.out.name}.failed.jsonl")
 
     @property
     def failed_log(self) -> Path:
@@ -79,6 +80,7 @@ class Files:
             self.log.close()
             raise
         self.next = 0
+        self.stopped = False
         self.synced = now()
 
     def clear(self) -> None:
@@ -99,19 +101,27 @@ class Files:
     def write(self, rows: Sequence[Row[Any]]) -> None:
         """Append rows; where their order counts, only those that follow without a gap.
 
-        The others were paid for all the same, unless a journal keeps their calls for when they are run again.
+        The others were paid for all the same, unless a journal keeps their calls for when they are run again. Once a
+        row could not be written none is any more, for it would take its place; raises why it could not.
         """
+        if not self.journaled:
+            self.charge(rows)
+        if self.stopped:
+            return
+        self.stopped = True
         following = [row for row in rows if self._follows(row)]
-        self.charge(following if self.journaled else rows)
-        rows = following
-        failed = [row for row in rows if row.error is not None]
-        well = [line_of(self.columns.row(row.input, row.output)) for row in rows if row.error is None]
+        failed, well, wrong = self._lines(following)
         if failed:
-            self.failed_log.append([line_of(_failure(row)) for row in failed])
+            self.failed_log.append(failed)
             self.failed_log.sync()
         self.log.append(well)
-        made = self.state.rows + len(well)
-        self.state = msgspec.structs.replace(self.state, rows=made, failed=self.state.failed + len(failed))
+        made, lost = self.state.rows + len(well), self.state.failed + len(failed)
+        self.state = msgspec.structs.replace(self.state, rows=made, failed=lost)
+        if self.journaled:
+            self.charge(following[: len(well) + len(failed)])
+        if wrong is not None:
+            raise wrong
+        self.stopped = False
         if now() - self.synced >= EVERY:
             self.sync()
 
@@ -154,6 +164,22 @@ class Files:
         """Give the files free for others."""
         self.log.close()
         self.failed_log.close()
+
+    def _lines(self, rows: Sequence[Row[Any]]) -> tuple[list[bytes], list[bytes], UsageError | None]:
+        """The lines of the failed rows and of those that came out well, up to one that cannot be written."""
+        failed, well = list[bytes](), list[bytes]()
+        for row in rows:
+            try:
+                if row.error is None:
+                    well.append(line_of(self.columns.row(row.input, row.output)))
+                else:
+                    failed.append(line_of(_failure(row)))
+            except UsageError as error:
+                return failed, well, error
+            except RecursionError as error:
+                what = f"row {row.input.number}: the step's output cannot be written ({error}): let it give plain data"
+                return failed, well, UsageError(what)
+        return failed, well, None
 
     def _follows(self, row: Row[Any]) -> bool:
         if self.columns.numbered:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,6 +12,9 @@ from fanfold.steps.templates import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+HALF = re.compile("[\ud800-\udfff]")
+"""Half a surrogate pair, which no UTF-8 can hold; whole ones are one character of Python's."""
 
 
 class JsonLines(LineReader):
@@ -33,9 +36,18 @@ class JsonLines(LineReader):
 
 
 def line_of(row: Mapping[str, Any]) -> bytes:
-    """A row as one line; what JSON cannot say is given by its text."""
+    """A row as one line; what JSON cannot say is given by its text. Raises RecursionError for what has no end."""
     try:
         return msgspec.json.encode(row, enc_hook=plain) + b"\n"
-    except (TypeError, ValueError, RecursionError):
-        # Half a surrogate pair, say, that no UTF-8 can hold: as an escape JSON can.
-        return json.dumps(dict(row), default=str, skipkeys=True).encode() + b"\n"
+    except UnicodeEncodeError:
+        spelled = _spelled(msgspec.to_builtins(dict(row), enc_hook=plain))
+        return msgspec.json.encode(spelled, enc_hook=plain) + b"\n"
+
+
+def _spelled(value: Any) -> Any:
+    """A value with its half pairs spelled out, as Python shows them: few can read them as escapes of JSON."""
+    if isinstance(value, str):
+        return HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", value)
+    if isinstance(value, dict):
+        return {_spelled(name): _spelled(one) for name, one in value.items()}
+    return [_spelled(one) for one in value] if isinstance(value, list) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 import msgspec
@@ -35,10 +36,16 @@ class Log:
         self._cut()
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Add whole lines at the end."""
+        """Add whole lines at the end; what a full disk leaves of them is taken back."""
         left = memoryview(b"".join(lines))
-        while left:
-            left = left[self.file.write(left) :]
+        end = self.file.seek(0, os.SEEK_END)
+        try:
+            while left:
+                left = left[self.file.write(left) :]
+        except OSError:
+            with suppress(OSError):  # then the next opening does it
+                self.file.truncate(end)
+            raise
 
     def sync(self) -> None:
         """Let what was appended reach the disk."""

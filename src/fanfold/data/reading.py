@@ -76,8 +76,13 @@ class LineReader(Reader):
 
 
 def opened(path: Path) -> IO[bytes]:
-    """The file, open for reading; raises `UsageError` where it cannot be."""
+    """The file, open for reading; raises `UsageError` where it cannot be.
+
+    A table is read more than once: to know it again, to count its rows for a sample, and to go on.
+    """
     try:
+        if path.is_fifo() or path.is_char_device():
+            raise UsageError(f"{path} is no file that can be read again: write what it gives into one")
         return path.open("rb")
     except OSError as error:
         raise UsageError(f"the table {path} cannot be read: {error.strerror}") from None

@@ -16,8 +16,8 @@ from fanfold.errors import UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENDS = 1 << 16
-"""Bytes at either end of the input that are compared."""
+PIECE = 1 << 20
+"""Bytes of the input that are read at once, to tell it from another."""
 
 VERSION = 1
 
@@ -123,11 +123,10 @@ def write_state(path: Path, state: State) -> None:
 
 
 def identity(path: Path) -> str:
-    """What a file is, without reading all of it: its size, and a digest of its beginning and its end."""
+    """What a file is: its size, and a digest of all of it, which takes less than to read its rows."""
+    size, digest = 0, blake2b(digest_size=16)
     with opened(path) as file:
-        size = file.seek(0, os.SEEK_END)
-        digest = blake2b(digest_size=16)
-        for start in (0, max(0, size - ENDS)):
-            file.seek(start)
-            digest.update(file.read(ENDS))
+        while piece := file.read(PIECE):
+            size += len(piece)
+            digest.update(piece)
     return f"{size} bytes, {digest.hexdigest()}"

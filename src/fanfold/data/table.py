@@ -284,6 +284,7 @@ class Table:
         if found is not None and found.phase != "running":
             self.state = found if found.phase == "done" else settle(places, found)
             self.before = found.rows + found.failed
+            self._check_there()
             return False
         self._reader = open_rows(self.plan.source)
         begun = found or State(made, map=chance().randbytes(8).hex())
@@ -299,11 +300,13 @@ class Table:
 
     def _found(self, made: Made) -> State | None:
         """What is there of this table; raises `UsageError` where it is not of this."""
-        if self.plan.restart or self.plan.reuse:
+        if self.plan.restart:
             return None
         found, out = read_state(self.places.state), self.plan.out
         if found is None and out.exists():
             raise UsageError(f"{out} is there, and not known as this command's: give another, or use --restart")
+        if self.plan.reuse:
+            return None
         changes = [] if found is None else found.made.changes(made)
         if found is not None and changes and self._is_empty(found):
             return State(made, spent=found.spent)
@@ -313,6 +316,13 @@ class Table:
                 "make it anew and ask only what changed, --restart to ask all of it, or give another output"
             )
         return found
+
+    def _check_there(self) -> None:
+        """Raise `UsageError` where a table that is done was taken away."""
+        out, kept = self.plan.out, self.plan.journal and self.places.journal.exists()
+        if not out.exists():
+            how = "--reuse-unchanged makes it anew from its journal" if kept else "--restart makes it anew"
+            raise UsageError(f"{out} was made, and is gone: {how}")
 
     def _is_empty(self, found: State) -> bool:
         """Whether no row has come of it yet, so that nothing is lost by another beginning."""
