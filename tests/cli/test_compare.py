@@ -31,6 +31,12 @@ async def broken(row):
     raise ValueError("no")
 
 @step
+async def twice(row):
+    if row["n"] in (3, 5):
+        raise ValueError(f"not {row['n']}")
+    return "A"
+
+@step
 async def sees(row):
     return "A" if set(row) == {"n", "input"} else str(row)
 """
@@ -91,9 +97,15 @@ def test_as_text(gold: Path) -> None:
 
 
 def test_a_failed_row_is_wrong(gold: Path) -> None:
-    """And said to have failed."""
+    """And said to have failed, with the reason; a step of which every row failed was not compared: exit code 1."""
     done = compared(gold, "@best", "@broken")
-    assert "8 rows of broken failed, and count as wrong." in done.out
+    assert done.code == 1
+    assert "8 rows of broken failed, and count as wrong; the first, row 0: ValueError: no" in done.out
+    document = compared(gold, "@best", "@broken", options=("--json",)).document
+    assert [way["first_failure"] for way in document["steps"]] == [None, "row 0: ValueError: no"]
+    some = compared(gold, "@twice")
+    assert some.code == 0
+    assert "2 rows of twice failed, and count as wrong; the first, row 3: ValueError: not 3" in some.out
     assert "broken: 8 right answers fewer than best, " in done.out
 
 
@@ -110,6 +122,7 @@ def test_no_step_sees_the_answer(gold: Path) -> None:
         (["@one"], ["--answer", "letter"], "row 0 has no 'letter', the column of --answer"),
         (["@one"], ["--gold", "no.csv"], "no.csv cannot be read"),
         (["@one"], ["--input", "body"], "row 0 has no column 'body'"),
+        (["@one"], ["--show", "-1"], "Invalid value for '--show'"),
     ],
 )
 def test_wrong_options(gold: Path, steps: list[str], options: list[str], message: str) -> None:

@@ -95,6 +95,11 @@ def test_a_journal_is_moved_checked_and_forgotten(tmp_path: Path) -> None:
         (("journal", "import", "j.db", "README"), 1, "JournalCorrupt: line 1 is not an exported entry"),
         (("show", "7", "--journal", "j.db"), 2, "holds no run 7"),
         (("journal", "forget", "j.db"), 2, "say what to forget"),
+        (("journal", "prune", "j.db", "--days", "-1"), 2, "--days -1: it is a number of days, 0 or more"),
+        (("journal", "prune", "j.db", "--days", "nan"), 2, "--days nan: it is a number of days"),
+        (("journal", "export", "j.db", "-o", "nowhere/lines.jsonl"), 2, "nowhere/lines.jsonl cannot be written: No such"),
+        (("journal", "export", "j.db", "-o", "j.db"), 2, "j.db is the journal itself: give another file"),
+        (("runs", "--journal", "j.db", "--key", "row 7"), 0, "no run in j.db has the key 'row 7'"),
         (("mock", "--port", "0", "--recording", "nowhere.db"), 2, "--recording nowhere.db"),
     ],
 )
@@ -106,8 +111,10 @@ def test_what_cannot_be_is_one_line(
     recorded(Path("j.db"), "x")
     Path("README").write_text("not lines\n")
     done = fanfold(*arguments)
-    assert done.code == code
+    assert (done.code, done.out) == (code, "")
     assert words in done.told
+    assert {path.name for path in tmp_path.iterdir()} - {"j.db", "j.db.lock", "README"} <= {"j.db-wal", "j.db-shm"}
+    assert fanfold("journal", "verify", "j.db").code == 0
 
 
 def test_damage_is_an_exit_code(tmp_path: Path) -> None:

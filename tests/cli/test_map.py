@@ -117,8 +117,37 @@ def test_a_failed_row_fails_it(table: Path) -> None:
     again = mapped(table, "picky", "--on-error", "skip")
     failed = table.parent / "out.jsonl.failed.jsonl"
     assert again.code == 0
-    assert again.err.startswith(f"{table.parent / 'out.jsonl'}: 4 rows, 2 failed rows in {failed}, 1 of them before\n")
+    rows = f"{table.parent / 'out.jsonl'}: 4 rows, 2 failed rows in {failed}, 1 of them before"
+    assert again.err.startswith(f"{rows}; --reuse-unchanged asks the failed rows again\n")
     assert column(read(failed), "key") == ["1", "3"]
+
+
+def test_failed_rows_of_a_table_that_is_done(table: Path) -> None:
+    """It says how they are asked again: all of it need not be, unless nothing was kept of it."""
+    assert mapped(table, "picky", "--on-error", "skip").code == 0
+    again = mapped(table, "picky", "--on-error", "skip")
+    assert again.told.endswith("; --reuse-unchanged asks the failed rows again, --restart all")
+    assert mapped(table, "picky", "--on-error", "skip", "--no-journal").told.endswith("; --restart makes it anew")
+
+
+def test_a_table_of_failures_is_a_failure(table: Path) -> None:
+    """Exit code 1 where every row failed, now and when the command is given again; a table without rows is done."""
+    asked = ("shout", "--input", "text", "--on-error", "skip")  # {text} is no field of a text
+    done = mapped(table, *asked)
+    assert (done.code, done.err.count("0 rows, 6 failed rows in ")) == (1, 1)
+    assert mapped(table, *asked).code == 1
+    table.write_text("")
+    done = mapped(table, "shout", out="b.jsonl")
+    assert (done.code, done.err.splitlines()[0]) == (0, f"{table.parent / 'b.jsonl'}: 0 rows")
+
+
+def test_going_on_without_forgetting(table: Path) -> None:
+    """A command that began anew is not to be given again as it was: that would forget what it did."""
+    done = mapped(table, "picky", *ONE_BY_ONE, "--restart")
+    kept = f"1 rows are kept in {table.parent / 'out.jsonl.partial'}"
+    assert done.err.splitlines()[1] == (
+        f"{kept}; the same command without --restart, which would forget them, goes on from there"
+    )
 
 
 def test_too_many_failures(table: Path) -> None:
@@ -130,6 +159,8 @@ def test_too_many_failures(table: Path) -> None:
         "message": "row 3 (key 'k3') failed: more than max_failures=1 rows failed; the last: not k3",
     }
     assert (done.document["rows"], done.document["failed"]) == (2, 2)
+    told = mapped(table, "picky", "--max-failures", "1", "--key", "id").err.splitlines()[0]
+    assert told.endswith("more than --max-failures 1: allow more, or let --reuse-unchanged ask them again")
     assert mapped(table, "picky", "--max-failures", "2", "--key", "id").code == 0
 
 
@@ -301,7 +332,8 @@ def test_a_budget_is_for_all_of_the_table(table: Path) -> None:
         assert ended.document["cost"]["usd"] == pytest.approx(spent)
         assert spent <= 0.06
         again = fanfold(*command, "--budget", "0.06")
-        assert again.code in {1, 2}
+        assert again.code == 1
+        assert f"(of --budget 0.06 earlier runs may have cost ${spent:.6f})" in again.document["error"]["message"]
         assert server.bill.usd <= 0.06
         done = fanfold(*command, "--budget", "5")
         assert done.code == 0

@@ -87,12 +87,12 @@ def test_a_long_field(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 0: the file is empty"),
+        (b"", r"a\.csv is empty, and has to begin with the names of its columns"),
         (b"a,b,a\n", "line 1: two columns are called 'a'"),
         (b"a,b\n1,2\n3\n", "line 3: the row has 1 values, the header 2"),
         (b"a,b\n1,2,3\n", "line 2: the row has 3 values"),
         (b'a,b\n1,"2"3\n', "line 2: this is not CSV"),
-        (b'a,b\n1,"2\n3\n', "line 3: this is not CSV"),
+        (b'a,b\n1,"2\n3\n', r"line 3: this is not CSV \(.*; its row begins in line 2: is a quote missing\?\)"),
         (b"a,b\n1,\xe4\n", r"line 2: this is not UTF-8 text \(byte 2\)"),
     ],
 )

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fanfold.cli import reports
-from fanfold.cli.ending import DONE, StepThreads
+from fanfold.cli.ending import DONE, FAILED, StepThreads
 from fanfold.cli.figures import Gain
 from fanfold.cli.running import limited
 from fanfold.cli.tables import cell, print_gains, print_reading, table
@@ -40,13 +40,14 @@ def show_comparison(
     json: bool,
     quiet: bool,
 ) -> int:
-    """Compare, and print what came of it; gives the exit code."""
+    """Compare, and print what came of it; gives the exit code: a step of which every row failed is a failure."""
     progress = _Progress(quiet=quiet or json)
     with redirect_stdout(sys.stderr):
         found = asyncio.run(_compare(*build(), Session(**limited(**options)), progress.tell))
+    code = FAILED if any(way.failed == len(found.items) for way in found.ways) else DONE
     if json:
         sys.stdout.buffer.write(reports.encoded(_document(found, show)))
-        return DONE
+        return code
     told = sys.stdout.isatty() or "COLUMNS" in os.environ
     console = Console(highlight=False, width=None if told else WIDTH)
     _print_ways(console, found)
@@ -55,7 +56,7 @@ def show_comparison(
     _print_disagreements(console, found, show)
     if not quiet:
         _print_reading(console)
-    return DONE
+    return code
 
 
 async def _compare(
@@ -95,8 +96,14 @@ def _print_ways(console: Console, found: Comparison) -> None:
         )
     console.print(made)
     for way in found.ways:
-        if way.failed:
-            console.print(Text(f"{way.failed:,} rows of {way.name} failed, and count as wrong."))
+        if (why := _first_failure(found, way)) is not None:
+            console.print(Text(f"{way.failed:,} rows of {way.name} failed, and count as wrong; the first, {why}"))
+
+
+def _first_failure(found: Comparison, way: Way) -> str | None:
+    """The first row of a step that failed, and why."""
+    at = way.first_failed
+    return None if at is None else f"row {found.items[at].number}: {_short(way.said[at])}"
 
 
 def _money(way: Way, usd: float | None, digits: int = 4) -> str:
@@ -157,7 +164,7 @@ def _document(found: Comparison, show: int) -> dict[str, Any]:
     shown = found.disagreements()
     return {
         "rows": len(found.items),
-        "steps": [_way(way) for way in found.ways],
+        "steps": [{**_way(way), "first_failure": _first_failure(found, way)} for way in found.ways],
         "against_first": found.against(),
         "disagreements": len(shown),
         "shown": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ def show_runs(path: str, *, last: int, key: str | None, as_json: bool) -> int:
         sys.stderr.write(f"fanfold: {found.before:,} earlier runs are not shown; --last 0 shows all\n")
     for info in found.runs:
         sys.stdout.write(_line(info) + "\n")
+    if key is not None and not found.runs:
+        say(f"no run in {path} has the key {key!r}; that of a row is STEP/KEY, as `fanfold runs` shows it")
     return DONE
 
 
@@ -69,9 +72,19 @@ def export(path: str, out: str | None) -> int:
         for line in lines:
             sys.stdout.buffer.write(line)
         return DONE
-    whole = b"".join(lines)
-    Path(out).write_bytes(whole)
-    count = len(whole.splitlines())
+    target = Path(out)
+    if target.exists() and target.samefile(path):
+        raise UsageError(f"{out} is the journal itself: give another file to write")
+    making = target.with_name(f"{target.name}.making")
+    try:
+        with making.open("wb") as file:
+            count = sum(bool(file.write(line)) for line in lines)
+        making.replace(target)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}") from None
+    finally:
+        with suppress(OSError):
+            making.unlink(missing_ok=True)
     say(f"wrote {count} lines to {out}")
     return DONE
 
@@ -105,6 +118,8 @@ def forget(path: str, *, run: int | None, key: str | None) -> int:
 
 def prune(path: str, days: float) -> int:
     """Forget what is old."""
+    if not days >= 0:
+        raise UsageError(f"--days {days:g}: it is a number of days, 0 or more")
     gone = forgetting.prune(_there(path), days * DAY)
     say(f"forgot {gone} runs in which nothing happened for {days:g} days")
     return DONE

@@ -22,8 +22,8 @@ from fanfold.session import Session
 def make_table(build: Callable[[], Plan], options: Mapping[str, Any], *, dry_run: bool, json: bool, quiet: bool) -> int:
     """Make the table of the plan and say what came of it; gives the exit code.
 
-    With `dry_run` nothing is sent, and what it would take is printed. Raises `UsageError` where it comes to nothing
-    before anything is made.
+    A table in which every row failed is a failure. With `dry_run` nothing is sent, and what it would take is printed.
+    Raises `UsageError` where it comes to nothing before anything is made.
     """
     options = limited(**options)
     if dry_run:
@@ -40,7 +40,7 @@ def make_table(build: Callable[[], Plan], options: Mapping[str, Any], *, dry_run
             raise
         return job.failed(job.table, error)
     job.done(standing)
-    return DONE
+    return FAILED if standing.failed and not standing.done else DONE
 
 
 def _foretell(build: Callable[[], Plan], options: Mapping[str, Any], *, json: bool) -> int:
@@ -98,7 +98,7 @@ class _Job:
     def failed(self, table: Table, error: BaseException) -> int:
         """Say what went wrong, what was done before, and how it goes on; gives the exit code."""
         standing = table.standing()
-        told = _why(error)
+        told = _why(error) + _earlier(table, error)
         if self.json:
             document = _document(table, standing)
             document["error"] = {"type": type(error).__name__, "message": told}
@@ -106,10 +106,8 @@ class _Job:
         say(told)
         rows = standing.done + standing.failed
         if not self.json and not self.quiet and (rows or standing.spent.calls):
-            more = " with a larger --budget" if isinstance(error, BudgetError) else ""
-            sys.stderr.write(
-                f"{rows:,} rows are kept in {table.places.log}; the same command{more} goes on from there\n"
-            )
+            kept = f"{rows:,} rows are kept in {table.places.log}"
+            sys.stderr.write(f"{kept}; the same command{_but(table.plan, error)} goes on from there\n")
             sys.stderr.write(f"{_summary(standing)}\n")
         if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED
@@ -128,12 +126,29 @@ def _why(error: BaseException) -> str:
     return reports.reason(error)
 
 
+def _earlier(table: Table, error: BaseException) -> str:
+    """What a budget was before earlier runs took of it: its error knows only what they left."""
+    budget, before = table.plan.budget, 0.0 if table.files is None else table.files.earlier_tab
+    if not isinstance(error, BudgetError) or budget is None or budget.usd is None or not before:
+        return ""
+    return f" (of --budget {budget.usd:g} earlier runs may have cost ${before:.6f})"
+
+
+def _but(plan: Plan, error: BaseException) -> str:
+    """How the command that goes on differs from this one."""
+    parts = [" without --restart, which would forget them,"] if plan.restart else []
+    parts += [" with a larger --budget"] if isinstance(error, BudgetError) else []
+    return "".join(parts)
+
+
 def _told(table: Table, standing: Standing) -> list[str]:
-    rows = standing.done + standing.failed
-    if rows == standing.before:
-        return [f"{table.plan.out} is done: {_rows(table, standing)}; --restart makes it anew"]
+    again = "--reuse-unchanged asks the failed rows again" if standing.failed and table.plan.journal else ""
+    if table.files is None:
+        anew = f"{again}, --restart all" if again else "--restart makes it anew"
+        return [f"{table.plan.out} is done: {_rows(table, standing)}; {anew}"]
     before = f", {standing.before:,} of them before" if standing.before else ""
-    return [f"{table.plan.out}: {_rows(table, standing)}{before}", _summary(standing)]
+    ended = f"; {again}" if again else ""
+    return [f"{table.plan.out}: {_rows(table, standing)}{before}{ended}", _summary(standing)]
 
 
 def _rows(table: Table, standing: Standing) -> str:

@@ -92,7 +92,7 @@ AnswerColumn = Annotated[
         "that name is compared.",
     ),
 ]
-Show = Annotated[int, typer.Option(metavar="N", help="List N rows that some steps got right and others wrong.")]
+Show = Annotated[int, typer.Option(min=0, metavar="N", help="List N rows that some steps got right and others wrong.")]
 
 
 @spelled_out

@@ -60,7 +60,10 @@ class Gold(msgspec.Struct, frozen=True):
 
 
 class Way(msgspec.Struct, frozen=True):
-    """One step on all rows: which it got right, what it said, and what it took in `wall` seconds."""
+    """One step on all rows: which it got right, what it said, and what it took in `wall` seconds.
+
+    `failed` counts the rows that failed, and `first_failed` is the place of the first of them.
+    """
 
     name: str
     right: tuple[bool, ...]
@@ -68,6 +71,7 @@ class Way(msgspec.Struct, frozen=True):
     failed: int
     spent: Spent
     wall: float
+    first_failed: int | None = None
 
     @property
     def count(self) -> int:
@@ -137,15 +141,16 @@ async def _way(
 ) -> Way:
     began = now()
     terms = Terms(on_error="skip", timeout=gold.timeout, given=gold.given)
-    right, said, spent, failed = [], [], Spent(), 0
+    right, said, spent, failed = [], [], Spent(), list[int]()
     async with Rows(step, items, session, terms) as rows:
         async for row in rows:
             right.append(gold.right(row))
             said.append(render(row.output) if row.error is None else f"{type(row.error).__name__}: {row.error}")
             spent += spent_on(row)
-            failed += row.error is not None
+            failed += [] if row.error is None else [row.number]
             tell(name, len(right), len(items))
-    return Way(name, tuple(right), tuple(said), failed, spent, now() - began)
+    first = failed[0] if failed else None
+    return Way(name, tuple(right), tuple(said), len(failed), spent, now() - began, first)
 
 
 def answer_of(output: Any, name: str) -> Any:

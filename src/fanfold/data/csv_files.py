@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fanfold.data.reading import LineReader
+from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ class CsvRows(LineReader):
         rows = self._rows()
         header = next(rows, None)
         if header is None:
-            raise self.wrong("the file is empty, and has to begin with the names of its columns")
+            raise UsageError(f"{self.path} is empty, and has to begin with the names of its columns")
         if len(set(header)) < len(header):
             twice = sorted({name for name in header if header.count(name) > 1})
             raise self.wrong(f"two columns are called {twice[0]!r}: give each a name of its own")
@@ -39,12 +40,14 @@ class CsvRows(LineReader):
         """Every row that is not an empty line."""
         reader = csv.reader(self._text(), strict=True)
         while True:
+            began = self.line + 1
             try:
                 row = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                raise self.wrong(f"this is not CSV ({error})") from None
+                where = f"; its row begins in line {began}: is a quote missing?" if began < self.line else ""
+                raise self.wrong(f"this is not CSV ({error}{where})") from None
             if row:
                 yield row
 

@@ -97,7 +97,8 @@ class Plan(msgspec.Struct, frozen=True):
             return terms
         most, failed = self.max_failures, state.failed
         if failed > most:
-            raise UsageError(f"{failed} rows have failed, more than --max-failures {most}: allow more, or --restart")
+            again = "let --reuse-unchanged ask them again" if self.journal else "--restart"
+            raise UsageError(f"{failed} rows have failed, more than --max-failures {most}: allow more, or {again}")
         return msgspec.structs.replace(terms, max_failures=most - failed)
 
     def _left(self, state: State) -> Budget | None:
