@@ -159,6 +159,26 @@ def test_a_column_to_keep_is_looked_for_before_a_row_is_run(tmp_path: Path) -> N
     assert ran == []
 
 
+def test_a_row_without_its_columns_fails_by_itself(tmp_path: Path) -> None:
+    """With "skip" one row that lacks what is its input, its key or to be kept does not end a table."""
+    rows = [{"id": "a", "text": "x"}, {"id": "b"}, {"text": "z"}, {"id": "d", "text": "w"}]
+    source, out = write_rows(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+
+    @step
+    async def says(text: str) -> str:
+        return text.upper()
+
+    columns = Columns("text", "id", ("text",))
+    with pytest.raises(UsageError, match="row 1 has no column 'text', which --keep names"):
+        make(says, source, out, columns=columns)
+    standing = make(says, source, out, columns=columns, on_error="skip")
+    assert (standing.done, standing.failed, standing.before) == (2, 2, 1)
+    assert read(out) == [{"id": "a", "text": "x", "output": "X"}, {"id": "d", "text": "w", "output": "W"}]
+    failed = read(Places(out).failed)
+    assert (column(failed, "row"), column(failed, "key")) == ([1, 2], ["b", "2"])
+    assert "row 2 has no column 'id', which --key names" in failed[1]["error"]["message"]
+
+
 def test_what_has_no_end_is_no_output(tmp_path: Path) -> None:
     """An output that holds itself cannot be written, and its row is named."""
 

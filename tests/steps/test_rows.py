@@ -11,6 +11,7 @@ import pytest
 from fanfold import Budget, Request, Session, prompt, step, vote
 from fanfold.core.clock import now, sleep
 from fanfold.errors import AccessError, BudgetError, CallError, LoopError, RowError, StatusError, UsageError
+from fanfold.steps.engines import Here
 from fanfold.steps.row import AHEAD, Row
 from fanfold.steps.rows import Rows
 from fanfold.testing import FakeModel, no_leaks, run_virtual
@@ -213,6 +214,46 @@ def test_a_row_without_its_key_ends_the_map() -> None:
         with pytest.raises(UsageError, match=r"row 1 has no 'id', which is to be its key \(it has: input, text\)"):
             async for _ in prompt("{text}", model="fake:").map([{"id": 1, "text": ""}, {"text": ""}], key="id"):
                 pass
+
+    run_virtual(main())
+
+
+def test_or_fails_by_itself() -> None:
+    """With "skip", and with `max_failures`, one row that lacks its key is a failed row, and nothing was asked."""
+
+    async def main() -> None:
+        model = FakeModel(["fine"])
+        given = [{"id": 1, "text": ""}, {"text": ""}, {"id": 3, "text": ""}]
+        for options in ({"on_error": "skip"}, {"max_failures": 1}):
+            rows = [row async for row in prompt("{text}", model=model).map(given, key="id", **options)]
+            assert [(row.key, row.output, row.calls) for row in rows] == [
+                ("1", "fine", 1),
+                ("1", None, 0),
+                ("3", "fine", 1),
+            ]
+            assert "row 1 has no 'id'" in str(rows[1].error)
+        function = [row async for row in picky.map([1, 2], key=lambda row: {1: "a"}[row], on_error="skip")]
+        assert [type(row.error) for row in function] == [type(None), KeyError]
+        with pytest.raises(RowError, match="more than max_failures=0 rows failed"):
+            async for _ in prompt("{text}", model=model).map(given, key="id", max_failures=0):
+                pass
+
+    run_virtual(main())
+
+
+def test_what_a_runner_raises_ends_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error beside the row's own would leave its place empty, and its reader waiting."""
+
+    async def breaks(*_: Any) -> Any:
+        raise TypeError("no outcome")
+
+    monkeypatch.setattr(Here, "run", breaks)
+
+    async def main() -> None:
+        async with asyncio.timeout(60):
+            with pytest.raises(TypeError, match="no outcome"):
+                async for _ in picky.map([1, 2, 3]):
+                    pass
 
     run_virtual(main())
 

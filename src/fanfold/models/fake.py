@@ -9,6 +9,7 @@ import msgspec
 
 from fanfold.core.clock import Chance, seeded_source, sleep
 from fanfold.core.records import Rate, Reply, Request, Usage, Watch
+from fanfold.models.wished import wished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,8 +41,9 @@ LARGEST = 10_000
 class FakeModel:
     """A model without a model: for tests, demos and trying things out.
 
-    `answers` is what it says: None for seeded made-up text (of the type asked for), a list of texts taken in
-    turn by the draw's ordinal, or a function from the `Request` to a text (or to an exception, which is raised).
+    `answers` is what it says: None for seeded made-up text (of the type asked for, by schema or in words), a list of
+    texts taken in turn by the draw's ordinal, or a function from the `Request` to a text (or to an exception, which is
+    raised).
     `latency` is seconds until the reply, or a function from the request to seconds. `structured=False` makes it
     answer typed prompts in words, as a model without structured output does. A streamed reply comes a word at a time.
     """
@@ -95,9 +97,13 @@ class FakeModel:
         if self.answers is not None:
             return self.answers[ordinal % len(self.answers)]
         source = seeded_source(f"{self.seed}|{ordinal}|{request.key().hex()}")
-        if request.schema is None:
+        if request.schema is not None:
+            return msgspec.json.encode(instance(request.schema, source)).decode()
+        schema = wished(request)
+        if schema is None:
             return made_up_text(source)
-        return msgspec.json.encode(instance(request.schema, source)).decode()
+        value = instance(schema, source)
+        return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def made_up_text(source: Chance) -> str:

@@ -271,9 +271,17 @@ class _Work(Generic[Out]):
             await self._room
 
     def _launch(self, row: Any) -> None:
-        number = self.read
-        key = key_of(row, number, self.terms.key)
-        given = row if self.terms.given is None else self.terms.given(row)
+        number, terms = self.read, self.terms
+        key = str(number)
+        try:
+            key = key_of(row, number, terms.key)
+            given = row if terms.given is None else terms.given(row)
+        except Exception as error:
+            if terms.on_error == "fail" and terms.max_failures is None:
+                raise
+            self.read += 1
+            self._finish(Row(number, key, row, error=error))  # it lacks what names it, or its input
+            return
         self.read += 1
         self.running[number] = asyncio.create_task(self._fly(number, key, row, given))
 
@@ -283,6 +291,9 @@ class _Work(Generic[Out]):
             raise AssertionError("it has begun")
         try:
             outcome = await self.runner.run(number, self._run_key(number, key, row), given)
+        except Exception as broken:  # noqa: BLE001  # the runner's own, whatever it is: a map without the row would wait
+            self._end(broken)
+            return
         finally:
             del self.running[number]
             _set(self._room)
