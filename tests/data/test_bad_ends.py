@@ -12,11 +12,12 @@ import pytest
 
 from fanfold import step
 from fanfold.core.clock import sleep
+from fanfold.data.choosing import Choice
 from fanfold.data.columns import Columns
 from fanfold.data.files import Files, Places
 from fanfold.data.logs import Log
 from fanfold.data.table import Table
-from fanfold.errors import UsageError
+from fanfold.errors import RowError, UsageError
 from tests.data.tables import column, make, names, numbered, read, table, write_rows
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -177,6 +178,18 @@ def test_a_row_without_its_columns_fails_by_itself(tmp_path: Path) -> None:
     failed = read(Places(out).failed)
     assert (column(failed, "row"), column(failed, "key")) == ([1, 2], ["b", "2"])
     assert "row 2 has no column 'id', which --key names" in failed[1]["error"]["message"]
+
+
+@pytest.mark.parametrize("choice", [Choice(), Choice(sample=30, seed=2)])
+def test_a_failed_row_has_its_own_number(tmp_path: Path, choice: Choice) -> None:
+    """Also in a later sitting, and among those that were chosen: it is the number that it has in the file."""
+    source, out = numbered(tmp_path / "in.jsonl", 40), tmp_path / "out.jsonl"
+    for _ in range(2):
+        with pytest.raises(RowError, match=r"^row \d*3 failed: ValueError: three$") as found:
+            make(of_threes, source, out, choice=choice)
+        assert found.value.row.input.row["id"] == f"k{found.value.row.number}"
+    with pytest.raises(RowError, match=r"row \d*3 failed: more than max_failures=1"):
+        make(of_threes, source, out, choice=choice, max_failures=1)
 
 
 def test_what_has_no_end_is_no_output(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ class _Work(Generic[Out]):
 
     def _launch(self, row: Any) -> None:
         number, terms = self.read, self.terms
-        key = str(number)
+        key = str(self._told(number, row))
         try:
             key = key_of(row, number, terms.key)
             given = row if terms.given is None else terms.given(row)
@@ -309,8 +309,11 @@ class _Work(Generic[Out]):
         """What the journal knows the row's run by; without a key of its own it is known by its input, as any run."""
         if self.terms.key is None:
             return None
-        told = self.terms.number
-        return RowKey(self.step.name, key, number if told is None else told(row), self.map)
+        return RowKey(self.step.name, key, self._told(number, row), self.map)
+
+    def _told(self, number: int, row: Any) -> int:
+        """A row's number among all, where rows before it were left out."""
+        return number if self.terms.number is None else self.terms.number(row)
 
     def _finish(self, row: Row[Out]) -> bool:
         """Whether a row is handed over: one that fails may end the map, and is told by its error."""
@@ -321,12 +324,15 @@ class _Work(Generic[Out]):
         ):
             return self._end(error)  # a wrong key, say; or what is meant for the interpreter, as SystemExit
         if error is not None and most is None and self.terms.on_error == "fail":
-            return self._end(RowError(row, f"{type(error).__name__}: {error}"))
+            return self._end(self._failed(row, f"{type(error).__name__}: {error}"))
         self.done[row.number] = row
         if error is not None and most is not None and self.failed > most:
-            self._end(RowError(row, f"more than max_failures={most} rows failed; the last: {error}"))
+            self._end(self._failed(row, f"more than max_failures={most} rows failed; the last: {error}"))
         _set(self._changed)
         return True
+
+    def _failed(self, row: Row[Out], why: str) -> RowError:
+        return RowError(msgspec.structs.replace(row, number=self._told(row.number, row.input)), why)
 
     def _end(self, error: BaseException) -> bool:
         """A row ends the map, and all that runs; the first that does."""
