@@ -352,6 +352,20 @@ def test_types_that_come_late(tmp_path: Path) -> None:
     assert found[-1] == {"a": "x", "b": 1}
 
 
+@pytest.mark.parametrize("last", [2.5, {"deep": 1.5}])
+def test_a_long_number_is_not_rounded(tmp_path: Path, last: Any) -> None:
+    """Numbers with a fraction that come after 10,000 rows make no double of a whole number that is too long for one."""
+    pytest.importorskip("pyarrow")
+    long: Any = {"deep": 2**53 + 1} if isinstance(last, dict) else 2**53 + 1
+    rows = [{"a": long, "b": n} for n in range(10_000)] + [{"a": last, "b": 0.5}]
+    found = read(published(tmp_path, "a.parquet", rows))
+    texts = [
+        value if isinstance(last, float) else json.loads(value)["deep"] for value in (found[0]["a"], found[-1]["a"])
+    ]
+    assert [float(texts[1]), int(texts[0])] == [last if isinstance(last, float) else 1.5, 2**53 + 1]
+    assert (found[1]["b"], found[-1]["b"], len(found)) == (1.0, 0.5, 10_001)
+
+
 def test_parquet_without_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the extra."""
     import fanfold.data

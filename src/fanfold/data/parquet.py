@@ -58,13 +58,29 @@ class ParquetRows(Reader):
 def write_parquet(columns: Sequence[str], rows: Callable[[], Iterable[Mapping[str, Any]]], file: IO[bytes]) -> None:
     """The rows as row groups of 10,000; `rows` gives them once to find the columns' types, and once to write them.
 
-    A column whose values have no type in common holds them as texts.
+    A column whose values have no type in common holds them as texts, and so does one with whole numbers that the type
+    in common cannot hold: there are others with a fraction, say, and a double would round what is longer than 2**53.
     """
-    schema = pa.schema(list(_types(columns, rows()).items()))
+    types = _types(columns, rows())
+    while (unfit := _written(types, rows(), file)) is not None:
+        types[unfit] = pa.string()
+        file.seek(0)
+        file.truncate()
+
+
+def _written(types: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> str | None:
+    """Write the rows; gives the name of a column whose values its type cannot hold, where there is one."""
+    schema = pa.schema(list(types.items()))
     with pq.ParquetWriter(file, schema) as writer:
-        for group in _groups(rows()):
-            arrays = [_array(group, field.name, field.type) for field in schema]
+        for group in _groups(rows):
+            arrays = []
+            for name, kind in types.items():
+                try:
+                    arrays.append(_array(group, name, kind))
+                except (pa.ArrowException, OverflowError):
+                    return name
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+    return None
 
 
 def _groups(rows: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
