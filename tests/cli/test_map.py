@@ -1,5 +1,6 @@
 """`fanfold map`: its options, what it says, its exit codes."""
 
+import errno
 import json
 import signal
 import time
@@ -11,6 +12,7 @@ import pytest
 from fanfold.calls.levels import LaneStatistics, LimitStatistics
 from fanfold.cli.map_screen import MapLines, MapLive, MapScreen, duration, figures, map_screen
 from fanfold.core.records import Cost
+from fanfold.data.logs import Log
 from fanfold.data.state import Spent
 from fanfold.data.table import Standing
 from fanfold.session import Session
@@ -148,6 +150,28 @@ def test_going_on_without_forgetting(table: Path) -> None:
     assert done.err.splitlines()[1] == (
         f"{kept}; the same command without --restart, which would forget them, goes on from there"
     )
+
+
+def test_a_full_disk_is_named(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the file that was to be written, whether a row does not fit or the table that is made of all rows."""
+    full = OSError(errno.ENOSPC, "No space left on device")
+    words = f"fanfold: {table.parent / 'out.csv'} and the files beside it cannot be written: No space left on device"
+
+    def write(*_: object) -> None:
+        raise full
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Log, "append", write)
+        done = mapped(table, "shout", out="out.csv")
+        assert (done.code, done.err.splitlines()[0]) == (1, words)
+    with monkeypatch.context() as patch:
+        patch.setattr("fanfold.data.formats.write_csv", write)
+        done = mapped(table, "shout", out="out.csv")
+        assert (done.code, done.err.splitlines()[0]) == (1, words)
+        again = mapped(table, "shout", out="out.csv")
+        assert (again.code, again.told) == (2, words)
+    assert mapped(table, "shout", out="out.csv").code == 0
+    assert len(read(table.parent / "out.csv")) == 6
 
 
 def test_too_many_failures(table: Path) -> None:

@@ -15,7 +15,7 @@ from fanfold.cli.running import limited
 from fanfold.core.clock import sleep
 from fanfold.data.projecting import project
 from fanfold.data.table import Plan, Standing, Table
-from fanfold.errors import BudgetError, RowError, UsageError
+from fanfold.errors import BudgetError, FanfoldError, RowError, UsageError
 from fanfold.session import Session
 
 
@@ -35,8 +35,8 @@ def make_table(build: Callable[[], Plan], options: Mapping[str, Any], *, dry_run
             standing = asyncio.run(job.make(build()))
     except (Exception, KeyboardInterrupt) as error:
         if job.table is None or job.table.files is None:
-            if isinstance(error, OSError):  # a place that cannot be written to
-                raise UsageError(str(error)) from error
+            if job.table is not None and _is_disk(error):
+                raise UsageError(_why(error, job.table)) from error
             raise
         return job.failed(job.table, error)
     job.done(standing)
@@ -98,7 +98,7 @@ class _Job:
     def failed(self, table: Table, error: BaseException) -> int:
         """Say what went wrong, what was done before, and how it goes on; gives the exit code."""
         standing = table.standing()
-        told = _why(error) + _earlier(table, error)
+        told = _why(error, table) + _earlier(table, error)
         if self.json:
             document = _document(table, standing)
             document["error"] = {"type": type(error).__name__, "message": told}
@@ -120,7 +120,16 @@ class _Job:
         return self.table
 
 
-def _why(error: BaseException) -> str:
+def _is_disk(error: BaseException) -> bool:
+    """Whether a file could not be written; an error of the library's own is never that."""
+    return isinstance(error, OSError) and not isinstance(error, FanfoldError)
+
+
+def _why(error: BaseException, table: Table) -> str:
+    if _is_disk(error):
+        return (
+            f"{table.plan.out} and the files beside it cannot be written: {getattr(error, 'strerror', None) or error}"
+        )
     if isinstance(error, RowError):
         return f"{error} (--on-error skip would leave it out)" if "max_failures" not in str(error) else str(error)
     return reports.reason(error)
