@@ -291,9 +291,9 @@ class _Work(Generic[Out]):
             raise AssertionError("it has begun")
         try:
             outcome = await self.runner.run(number, self._run_key(number, key, row), given)
-        except Exception as broken:  # noqa: BLE001  # the runner's own, whatever it is: a map without the row would wait
+        except Exception as broken:  # the runner's own, not the row's: a map without the row would wait for ever
             self._end(broken)
-            return
+            raise
         finally:
             del self.running[number]
             _set(self._room)
