@@ -17,6 +17,9 @@ from tests.cli.calling import Outcome, fanfold, file
 from tests.data.tables import write_rows
 
 STEPS = """
+import asyncio, os, signal
+from fanfold.errors import AccessError
+
 def said(request):
     number = int(str(request.messages[-1].content).split()[-1])
     return "B" if number in (2, 5) or request.draw.ordinal else "A"
@@ -35,6 +38,15 @@ async def twice(row):
     if row["n"] in (3, 5):
         raise ValueError(f"not {row['n']}")
     return "A"
+
+@step
+async def denied(row):
+    raise AccessError("the key was withdrawn")
+
+@step
+async def interrupted(row):
+    os.kill(os.getpid(), signal.SIGINT)
+    await asyncio.sleep(30)
 
 @step
 async def sees(row):
@@ -107,6 +119,19 @@ def test_a_failed_row_is_wrong(gold: Path) -> None:
     assert some.code == 0
     assert "2 rows of twice failed, and count as wrong; the first, row 3: ValueError: not 3" in some.out
     assert "broken: 8 right answers fewer than best, " in done.out
+
+
+@pytest.mark.parametrize(("stops", "code"), [("denied", 1), ("interrupted", 130)])
+def test_what_ends_it_is_one_line(gold: Path, stops: str, code: int) -> None:
+    """A wrong key, say, or Ctrl-C: why, what the steps had come to that were done, and the exit code; no traceback."""
+    done = compared(gold, "@best", f"@{stops}")
+    assert (done.code, done.out) == (code, "")
+    why = "AccessError: the key was withdrawn" if code == 1 else "interrupted"
+    assert done.err.splitlines()[1:] == [f"fanfold: {why}", "best was done: 100.0% right, 8 calls, cost made up"]
+    done = compared(gold, "@best", f"@{stops}", options=("--json",))
+    assert (done.code, done.told) == (code, f"fanfold: {why}")
+    assert [way["right"] for way in done.document["steps"]] == [8]
+    assert done.document["error"]["message"] == why
 
 
 def test_no_step_sees_the_answer(gold: Path) -> None:

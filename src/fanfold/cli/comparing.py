@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.text import Text
 
 from fanfold.cli import reports
-from fanfold.cli.ending import DONE, FAILED, StepThreads
+from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, StepThreads, say
 from fanfold.cli.figures import Gain
 from fanfold.cli.running import limited
 from fanfold.cli.tables import cell, print_gains, print_reading, table
 from fanfold.core.clock import now
 from fanfold.data.compare import Comparison, Gold, Way, compare
+from fanfold.errors import FanfoldError, UsageError
 from fanfold.session import Session
 from fanfold.steps.step import Step
 
@@ -41,9 +42,14 @@ def show_comparison(
     quiet: bool,
 ) -> int:
     """Compare, and print what came of it; gives the exit code: a step of which every row failed is a failure."""
-    progress = _Progress(quiet=quiet or json)
-    with redirect_stdout(sys.stderr):
-        found = asyncio.run(_compare(*build(), Session(**limited(**options)), progress.tell))
+    progress, ways = _Progress(quiet=quiet or json), list[Way]()
+    try:
+        with redirect_stdout(sys.stderr):
+            found = asyncio.run(_compare(*build(), Session(**limited(**options)), progress.tell, ways))
+    except UsageError:
+        raise
+    except (FanfoldError, KeyboardInterrupt) as error:
+        return _broken_off(error, ways, json=json, quiet=quiet)
     code = FAILED if any(way.failed == len(found.items) for way in found.ways) else DONE
     if json:
         sys.stdout.buffer.write(reports.encoded(_document(found, show)))
@@ -60,11 +66,28 @@ def show_comparison(
 
 
 async def _compare(
-    steps: Mapping[str, Step[Any, Any]], gold: Gold, session: Session, tell: Callable[[str, int, int], None]
+    steps: Mapping[str, Step[Any, Any]],
+    gold: Gold,
+    session: Session,
+    tell: Callable[[str, int, int], None],
+    ways: list[Way],
 ) -> Comparison:
     asyncio.get_running_loop().set_default_executor(StepThreads())
     async with session:
-        return await compare(steps, gold, session, tell)
+        return await compare(steps, gold, session, tell, ways)
+
+
+def _broken_off(error: BaseException, ways: Sequence[Way], *, json: bool, quiet: bool) -> int:
+    """Say what ended it, and what the steps that were done by then had come to; gives the exit code."""
+    told = reports.reason(error)
+    if json:
+        failed = {"type": type(error).__name__, "message": told}
+        sys.stdout.buffer.write(reports.encoded({"steps": [_way(way) for way in ways], "error": failed}))
+    say(told)
+    for way in () if json or quiet else ways:
+        cost = _money(way, way.spent.cost.usd)
+        sys.stderr.write(f"{way.name} was done: {way.accuracy:.1%} right, {way.spent.calls:,} calls, cost {cost}\n")
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
 
 
 class _Progress:

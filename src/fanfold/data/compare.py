@@ -37,13 +37,14 @@ class Gold(msgspec.Struct, frozen=True):
     timeout: float | None = None
 
     def items(self) -> list[Item]:
-        """The rows, all of them; it blocks. Raises `UsageError` where one has no answer."""
+        """The rows, all of them; it blocks. Raises `UsageError` where one has no answer, or not the input."""
         with open_rows(self.source) as rows:
             items = list(self.choice.items(rows))
         for item in items:
             answer = item.row.get(self.answer)
             if answer is None or answer == "":
                 raise UsageError(f"{self.source}: row {item.number} has no {self.answer!r}, the column of --answer")
+            self.given(item)
         if not items:
             raise UsageError(f"{self.source} has no rows")
         return items
@@ -120,14 +121,21 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 async def compare(
-    steps: Mapping[str, Step[Any, Any]], gold: Gold, session: Session, tell: Callable[[str, int, int], None]
+    steps: Mapping[str, Step[Any, Any]],
+    gold: Gold,
+    session: Session,
+    tell: Callable[[str, int, int], None],
+    ways: list[Way] | None = None,
 ) -> Comparison:
     """Run every step on all rows, one step after the other, so that each has the session for itself.
 
     `tell` hears the step's name, how many rows are done, and how many there are. A row that fails was not got right.
+    Steps that are done are added to `ways`, for whoever wants them where another one ends it all.
     """
     items = await asyncio.to_thread(gold.items)
-    ways = [await _way(name, step, items, gold, session, tell) for name, step in steps.items()]
+    ways = [] if ways is None else ways
+    for name, step in steps.items():
+        ways.append(await _way(name, step, items, gold, session, tell))
     return Comparison(items, ways)
 
 
