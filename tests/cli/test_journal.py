@@ -99,6 +99,7 @@ def test_a_journal_is_moved_checked_and_forgotten(tmp_path: Path) -> None:
         (("journal", "prune", "j.db", "--days", "nan"), 2, "--days nan: it is a number of days"),
         (("journal", "export", "j.db", "-o", "nowhere/lines.jsonl"), 2, "nowhere/lines.jsonl cannot be written"),
         (("journal", "export", "j.db", "-o", "j.db"), 2, "j.db is the journal itself: give another file"),
+        (("journal", "export", "j.db", "-o", "/dev/null"), 2, "/dev/null is no file: leave -o out for standard output"),
         (("runs", "--journal", "j.db", "--key", "row 7"), 0, "no run in j.db has the key 'row 7'"),
         (("mock", "--port", "0", "--recording", "nowhere.db"), 2, "--recording nowhere.db"),
     ],

@@ -270,6 +270,11 @@ def test_an_output_that_cannot_be_made(table: Path) -> None:
     done = mapped(table, "shout", out="no/where/out.csv")
     assert done.code == 2
     assert done.told.endswith("no/where: make it, or give another output")
+    (table.parent / "folder.csv").mkdir()
+    for options in ((), ("--restart",), ("--dry-run",)):
+        done = mapped(table, "shout", *options, out="folder.csv")
+        assert done.told.endswith("folder.csv is a directory: give the name of a file for the output")
+        assert done.code == 2
     (table.parent / "out.csv.partial").mkdir()
     done = mapped(table, "shout", out="out.csv")
     assert done.code == 2

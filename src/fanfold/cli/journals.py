@@ -72,9 +72,11 @@ def export(path: str, out: str | None) -> int:
         for line in lines:
             sys.stdout.buffer.write(line)
         return DONE
-    target = Path(out)
+    target = Path(out).resolve()
     if target.exists() and target.samefile(path):
         raise UsageError(f"{out} is the journal itself: give another file to write")
+    if Path(out).exists() and not target.is_file():
+        raise UsageError(f"{out} is no file: leave -o out for standard output, or give one")
     making = target.with_name(f"{target.name}.making")
     try:
         with making.open("wb") as file:
