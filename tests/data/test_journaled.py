@@ -266,7 +266,9 @@ def test_cost_is_counted_once(tmp_path: Path) -> None:
     source, out = numbered(tmp_path / "in.jsonl", 20), tmp_path / "out.jsonl"
     whole = make(vote(prompt("{text}", model=Asked()), 3, stop=None), source, tmp_path / "whole.jsonl")
     with pytest.raises(AccessError):
-        make(vote(prompt("{text}", model=Asked(33)), 3, stop=None), source, out, journal=True, in_flight=4)
+        make(
+            vote(prompt("{text}", model=Asked(32)), 3, stop=None), source, out, journal=True, in_flight=4
+        )  # ten rows and two
     standing = make(vote(prompt("{text}", model=Asked()), 3, stop=None), source, out, journal=True)
     assert standing.spent.replayed > 0
     together = standing.spent + standing.spent_before
