@@ -265,10 +265,10 @@ def test_cost_is_counted_once(tmp_path: Path) -> None:
     """Of calls that were answered before a failure and found again after it, the table's tokens hold each once."""
     source, out = numbered(tmp_path / "in.jsonl", 20), tmp_path / "out.jsonl"
     whole = make(vote(prompt("{text}", model=Asked()), 3, stop=None), source, tmp_path / "whole.jsonl")
+    broken = Asked(32)  # three calls a row: it breaks off within one
+    broken.latency = 0.0  # and what was said has been heard by then
     with pytest.raises(AccessError):
-        make(
-            vote(prompt("{text}", model=Asked(32)), 3, stop=None), source, out, journal=True, in_flight=4
-        )  # ten rows and two
+        make(vote(prompt("{text}", model=broken), 3, stop=None), source, out, journal=True, in_flight=4)
     standing = make(vote(prompt("{text}", model=Asked()), 3, stop=None), source, out, journal=True)
     assert standing.spent.replayed > 0
     together = standing.spent + standing.spent_before
