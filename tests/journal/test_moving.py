@@ -148,6 +148,7 @@ def test_verify_names_what_is_damaged(tmp_path: Path) -> None:
     found = moving.verify(path)
     assert (found.entries, len(found.damaged)) == (4, 1)
     assert found.damaged[0].startswith("entry 3: an entry of the journal is damaged")
+    assert "verify" not in found.damaged[0]
 
 
 def test_runs_are_told_in_short(tmp_path: Path) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from fanfold.errors import JournalError, JournalLocked, UsageError
+from fanfold.errors import ConnectError, JournalError, JournalLocked, UsageError
 from fanfold.journal import Journal
 from fanfold.journal import store as stores
+from fanfold.journal.book import found_in
 from fanfold.journal.entries import Entry, digest_of
 from fanfold.journal.journal import NEWEST, SITTING
 from fanfold.journal.known import Known
-from tests.journal.books import answered, begun, entries, found, recorded, replied, request, with_journal
+from tests.journal.books import answered, begun, call, entries, found, recorded, replied, request, with_journal
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -301,6 +302,36 @@ def test_options_that_cannot_be_are_refused(options: dict[str, object], words: s
     """A mode that gives nothing back, and what is no option, is a UsageError that says the fix."""
     with pytest.raises(UsageError, match=words):
         Journal("j.db", **options)
+
+
+def test_the_words_of_an_error_may_be_no_text(tmp_path: Path) -> None:
+    """A file name with a wrong byte in it does not stop the journal; the words are kept as Python shows them."""
+    path, wrong = tmp_path / "j.db", "no file 'caf\udce9'"
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        digest = book.digest("fake:", request().key())
+        book.note(digest, request().key(), call(state="error", error=wrong), ConnectError(wrong))
+        await answered(book, "one", nth=1)
+        book.end(ConnectError(wrong))
+
+    with_journal(path, work)
+    kinds = {entry.kind: entry.body for entry in entries(path) if "caf" in entry.body}
+    assert set(kinds) == {"call", "end"}
+    assert all(r"no file 'caf\\udce9'" in body for body in kinds.values())
+    (kept,) = (found_in(entry) for entry in entries(path, "kind = 'call' AND nth = 0"))
+    assert str(kept.error) == r"no file 'caf\udce9'"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"), [(b"", "is empty, and no journal yet: record one first"), (b"x" * 9000, "is not a SQLite file")]
+)
+def test_what_is_no_journal_is_told_as_that(tmp_path: Path, data: bytes, words: str) -> None:
+    """An empty file and one of another kind are not read, and the error says what they are."""
+    path = tmp_path / "j.db"
+    path.write_bytes(data)
+    with pytest.raises(JournalError, match=words):
+        stores.open_to_read(path)
 
 
 def test_people_can_read_it(tmp_path: Path) -> None:

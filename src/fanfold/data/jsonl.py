@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanfold.core.halves import spelled
 from fanfold.data.reading import LineReader
 from fanfold.steps.templates import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-HALF = re.compile("[\ud800-\udfff]")
-"""Half a surrogate pair, which no UTF-8 can hold; whole ones are one character of Python's."""
 
 
 class JsonLines(LineReader):
@@ -40,14 +37,5 @@ def line_of(row: Mapping[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(row, enc_hook=plain) + b"\n"
     except UnicodeEncodeError:
-        spelled = _spelled(msgspec.to_builtins(dict(row), enc_hook=plain))
-        return msgspec.json.encode(spelled, enc_hook=plain) + b"\n"
-
-
-def _spelled(value: Any) -> Any:
-    """A value with its half pairs spelled out, as Python shows them: few can read them as escapes of JSON."""
-    if isinstance(value, str):
-        return HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", value)
-    if isinstance(value, dict):
-        return {_spelled(name): _spelled(one) for name, one in value.items()}
-    return [_spelled(one) for one in value] if isinstance(value, list) else value
+        written = spelled(msgspec.to_builtins(dict(row), enc_hook=plain))
+        return msgspec.json.encode(written, enc_hook=plain) + b"\n"

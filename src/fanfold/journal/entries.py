@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from fanfold.core.halves import spelled
 from fanfold.core.records import Call, Reply
 from fanfold.errors import JournalCorrupt
 
@@ -17,6 +18,9 @@ Kind = Literal["run", "again", "end", "call", "bill", "fan", "value", "row"]
 
 Content = Literal["full", "hash"]
 """Whether prompts and replies are kept, or their digests only."""
+
+
+ADVICE = ": what it says cannot be trusted; restore the file, or let `fanfold journal verify` say what is left"
 
 
 class Entry(NamedTuple):
@@ -40,8 +44,7 @@ class Entry(NamedTuple):
         """Itself; raises `JournalCorrupt` where it is not what was written."""
         if self.checksum != _checksum(self[:-1]):
             raise JournalCorrupt(
-                f"an entry of the journal is damaged ({self.kind} of run {self.run} at {self.place!r}): what it says "
-                "cannot be trusted; restore the file, or let `fanfold journal verify` say what is left"
+                f"an entry of the journal is damaged ({self.kind} of run {self.run} at {self.place!r}){ADVICE}"
             )
         return self
 
@@ -136,8 +139,17 @@ class Value(msgspec.Struct, frozen=True):
 
 
 def body_of(content: Any) -> str:
-    """The JSON of an entry's content."""
-    return _json(content).decode()
+    """The JSON of an entry's content; an error's words may be no text, and are spelled out."""
+    try:
+        return _json(content).decode()
+    except UnicodeEncodeError:
+        return _json(spelled(msgspec.to_builtins(content, enc_hook=_plain))).decode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, msgspec.Raw):
+        return msgspec.json.decode(value)
+    raise NotImplementedError(type(value).__name__)
 
 
 def digest_of(*parts: bytes) -> bytes:

@@ -10,7 +10,7 @@ import msgspec
 
 from fanfold.errors import JournalCorrupt, JournalError
 from fanfold.journal import store as stores
-from fanfold.journal.entries import Entry
+from fanfold.journal.entries import ADVICE, Entry
 from fanfold.journal.lock import OwnerLock
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def verify(path: str | os.PathLike[str]) -> Verified:
                     whole += 1
                     runs.add(entry.run)
             except JournalCorrupt as error:
-                damaged.append(f"entry {number}: {error}")
+                damaged.append(f"entry {number}: {str(error).removesuffix(ADVICE)}")
     return Verified(whole, len(runs), tuple(damaged))
 
 

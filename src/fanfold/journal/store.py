@@ -126,6 +126,8 @@ def _migrate(store: sqlite3.Connection, path: Path, *, write: bool) -> None:
         raise JournalError(f"{path} was written by a newer fanfold (schema {version}): update this one")
     if version == len(scripts):
         return
+    if not write and not version:
+        raise JournalError(f"{path} is empty, and no journal yet: record one first")
     if not write:
         raise JournalError(f"{path} has schema {version}, this fanfold reads {len(scripts)}: open it to write once")
     for number, script in enumerate(scripts[version:], version + 1):
@@ -168,7 +170,9 @@ def told(error: sqlite3.Error | UnicodeDecodeError, path: Path) -> JournalError:
     """What went wrong with the file, as an error of the tree."""
     name = getattr(error, "sqlite_errorname", "")
     unnamed = not name and isinstance(error, sqlite3.DatabaseError | UnicodeDecodeError)
-    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or unnamed:
+    if name == "SQLITE_NOTADB":
+        return JournalCorrupt(f"{path} is no journal, or one whose beginning is damaged: it is not a SQLite file")
+    if name.startswith("SQLITE_CORRUPT") or unnamed:
         return JournalCorrupt(f"the journal {path} is damaged: {error}")
     why = {"SQLITE_FULL": "the disk is full", "SQLITE_BUSY": "another program holds it"}.get(name, str(error))
     return JournalError(f"the journal {path} cannot be used: {why} ({name or type(error).__name__})")
