@@ -578,3 +578,27 @@ def test_no_tasks_are_left_by_a_wide_fan() -> None:
             return len(asyncio.all_tasks())
 
     assert run_virtual(work()) == 1
+
+
+def test_a_branch_that_cannot_begin_has_failed() -> None:
+    """What goes wrong before a branch's own work is its error, too: the fan does not wait for it."""
+    fold = Script()
+    fanned([branch("fine"), branch(5)], fold)  # type: ignore[arg-type]  # a name that makes no place
+    assert [type(arrival.error) for arrival in fold.arrivals] == [type(None), TypeError]
+
+
+def test_what_is_meant_for_the_interpreter_is_raised_even_when_late() -> None:
+    """A branch that calls sys.exit() on being cancelled ends the program, not only itself; a late error is dropped."""
+
+    async def leaves(how: BaseException) -> None:
+        try:
+            await sleep(9)
+        except asyncio.CancelledError:
+            raise how from None
+
+    def decided(how: BaseException) -> Any:
+        branches = [branch("first", 1), Branch("leaving", partial(leaves, how))]
+        return fanned(branches, Script(on={"first": ENOUGH}))[0]
+
+    assert decided(ValueError("late")) == ["first"]
+    assert isinstance(decided(SystemExit(3)), SystemExit)

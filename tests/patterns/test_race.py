@@ -143,3 +143,10 @@ def test_a_start_brought_forward_by_a_failure_moves_the_next_one() -> None:
         "b": pytest.approx(0.2, abs=1e-3),
         "c": pytest.approx(1.2, abs=1e-3),
     }
+
+
+def test_a_fallback_that_was_not_needed_saves_nothing() -> None:
+    """The next is asked only when one fails, so no call was planned that was spared; in a race it was."""
+    fake = saying({"first": (0.1, "f"), "second": (0.1, "s")})
+    assert ran(fallback(ask("first"), ask("second")), model=fake).saved.calls == 0
+    assert ran(race(ask("first"), ask("second"), stagger=1.0), model=fake).saved.unsent == 1

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -143,3 +143,12 @@ def test_one_chain_serves_many_runs_at_once() -> None:
 
     assert ran(many, "abc").output == [f"two one {letter}" for letter in "abc"]
     assert ran(line, model=FakeModel(["x"])).output == "x"
+
+
+def test_a_chain_declares_what_its_last_link_does() -> None:
+    """Choices, as types, are those of what comes out: a vote on chains breaks its ties by them."""
+    choices = prompt("{input}", returns=Literal["b", "a"])
+    assert chain(ONE, choices).choices == ("b", "a")
+    assert chain(choices, ONE).choices is None
+    run = ran(vote([ONE | choices, TWO | choices], ties="declared"), model=Asked(["a"]))
+    assert run.detail.winner == "a"

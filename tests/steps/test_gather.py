@@ -8,7 +8,7 @@ import pytest
 
 from fanfold import gather, prompt, sections, step, vote
 from fanfold.core.clock import now, sleep
-from fanfold.errors import AccessError, BranchError, ConnectError
+from fanfold.errors import AccessError, BranchError, ConnectError, UsageError
 from fanfold.testing import FakeModel, no_leaks, run_virtual
 from tests.steps.running import failed, ran, taking
 
@@ -173,5 +173,31 @@ def test_the_same_awaitable_twice_is_an_error() -> None:
         one = giving(1, 1)
         with pytest.raises(RuntimeError, match="already"):
             await gather(one, one)
+
+    run_virtual(main())
+
+
+def test_an_error_keeps_its_own_cause() -> None:
+    """What a branch raised says why, as it does where it is awaited alone."""
+
+    async def fails(_: str) -> str:
+        raise LookupError("the reason")
+
+    @step
+    async def asks(given: str) -> str:
+        await gather(sections({"bad": fails})(given))
+        return "never"
+
+    error = failed(asks, BranchError)
+    assert error.branch == "bad"
+    assert isinstance(error.__cause__, LookupError)
+
+
+def test_a_step_that_was_not_called_is_named() -> None:
+    """What cannot be awaited is the program's mistake; the others are closed, so that none of them warns."""
+
+    async def main() -> None:
+        with pytest.raises(UsageError, match=r"call a step with its input"):
+            await gather(sleep(1), ASK)  # type: ignore[arg-type]  # the mistake
 
     run_virtual(main())

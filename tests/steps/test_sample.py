@@ -122,3 +122,23 @@ def test_at_most_no_calls_is_refused() -> None:
     """A bound of 0 is a bound, and less than n."""
     with pytest.raises(UsageError, match="at_most=0"):
         sample(prompt("{input}"), 3, at_most=0)
+
+
+def test_draws_that_nobody_needed_are_not_saved_ones() -> None:
+    """What may be asked again in place of a repeated answer was never planned, so nothing was saved by its lack."""
+    run = ran(sample(IDEA, 2, distinct=True), model=ideas("a", "b"))
+    assert run.saved.calls == 0
+    assert "saved" not in run.summary()
+
+
+def test_a_sample_that_ran_out_of_time_says_so() -> None:
+    """Where too few came in time, the error names the draws that were still out."""
+    error = failed(sample(IDEA, 2, timeout=1.0), QuorumError, model=ideas("a", latency=2.0))
+    assert error.missing == {"0": "no answer within the timeout", "1": "no answer within the timeout"}
+    assert "no answer within the timeout" in str(error)
+
+
+def test_a_key_that_tells_nothing_apart_is_named() -> None:
+    """A list is no key: the error says which function gave it, and what to give."""
+    error = failed(sample(IDEA, 2, distinct=lambda text: [text]), UsageError, model=ideas("a", "b"))
+    assert str(error) == "distinct= gave ['a'], which is no key: give a text, a number or a tuple"

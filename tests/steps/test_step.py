@@ -322,3 +322,15 @@ def test_a_thread_that_is_cancelled_is_left_to_itself() -> None:
         return now() - began
 
     assert asyncio.run(main()) < 2
+
+
+def test_a_stop_iteration_in_a_thread_is_an_error() -> None:
+    """`next()` of nothing in a function that runs in a thread: an error, and not a wait without an end."""
+
+    @step
+    def first(_: str) -> str:
+        return next(iter(()))
+
+    error = failed(first, RuntimeError)
+    assert str(error) == "first raised StopIteration"
+    assert isinstance(error.__cause__, StopIteration)

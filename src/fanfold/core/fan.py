@@ -214,18 +214,11 @@ class Fan(Generic[T, R]):
         branch = self.branches[index]
         started = self.loop.time()
         self.begun += 1
-        arm = None
-        if self.scope is not None:
-            arm = self.arms[index] = self.scope.arm(branch)
-            arm.until(self.deadline)
-            arm.settled = arm.settled or self.settled
-            if index in self.released:
-                self._release(index)
-            scopes.enter(arm)
-            arm.emit("branch.started", at=started)
         value: T | None = None
         error: BaseException | None = None
         try:
+            if self.scope is not None:
+                self._enter(index, self.scope.arm(branch), started)
             value = await branch.start()
         except BaseException as failed:
             # Only the fan cancels its branches. Cancelled by anybody else, a branch has failed; and whatever
@@ -234,11 +227,21 @@ class Fan(Generic[T, R]):
                 raise
             error = failed
         finally:
-            if arm is not None:
-                arm.ended = True
+            if index in self.arms:
+                self.arms[index].ended = True
         del self.tasks[index]
         self.arrived.append(Arrival(index, branch.name, value, error, started, self.loop.time()))
         self._rouse()
+
+    def _enter(self, index: int, arm: scopes.Scope, started: float) -> None:
+        """Put the running task under the scope of its branch."""
+        self.arms[index] = arm
+        arm.until(self.deadline)
+        arm.settled = arm.settled or self.settled
+        if index in self.released:
+            self._release(index)
+        scopes.enter(arm)
+        arm.emit("branch.started", at=started)
 
     # -- ending ---------------------------------------------------------------------------------------------
 
@@ -257,6 +260,9 @@ class Fan(Generic[T, R]):
                 self._say_cancelled(index)
         for arrival in self.arrived:
             self._say("branch.late", arrival)
+            # A decision makes the others' errors unimportant, but not what is meant for the interpreter.
+            if arrival.error is not None and _is_for_all(arrival.error):
+                raise arrival.error
         if interrupted is not None:
             raise interrupted
 
@@ -285,7 +291,7 @@ class Fan(Generic[T, R]):
                 "folded": self.folded,
                 "late": late,
                 "launched": self.begun,
-                "branches": len(self.branches),
+                "branches": max(self.begun, sum(not branch.spare for branch in self.branches)),
             }
             self.scope.emit("fan.ended", fanned)
 
@@ -301,8 +307,13 @@ class Fan(Generic[T, R]):
 
 
 def _is_fatal(error: BaseException) -> bool:
-    """Whether no fold gets to see it: a `FatalError`, or what is meant for the interpreter, as SystemExit."""
-    return isinstance(error, FatalError) or not isinstance(error, Exception | asyncio.CancelledError)
+    """Whether no fold gets to see it."""
+    return isinstance(error, FatalError) or _is_for_all(error)
+
+
+def _is_for_all(error: BaseException) -> bool:
+    """Whether it is meant for the interpreter, as SystemExit."""
+    return not isinstance(error, Exception | asyncio.CancelledError)
 
 
 async def gone(

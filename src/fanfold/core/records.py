@@ -31,7 +31,8 @@ class Branch(msgspec.Struct, Generic[T], frozen=True):
     """One arm of a pattern: a name, and how to start it.
 
     `held` keeps its content inside until the fold releases it; `tail` makes its text the pattern's text.
-    `ordinal` of `repeats` says which repetition of one and the same task this is (see `Draw`).
+    `ordinal` of `repeats` says which repetition of one and the same task this is (see `Draw`). A `spare` one is
+    launched only in place of another, so leaving it out saves nothing.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Branch(msgspec.Struct, Generic[T], frozen=True):
     tail: bool = False
     ordinal: int = 0
     repeats: int = 1
+    spare: bool = False
 
 
 class Arrival(msgspec.Struct, Generic[T], frozen=True):

@@ -8,6 +8,7 @@ import msgspec
 
 from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
 from fanfold.errors import BranchError, NotStarted, QuorumError, StepTimeout, UsageError
+from fanfold.folds.counting import is_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -90,7 +91,7 @@ class Collect(Generic[T]):
     def _missing(self, why: Why) -> dict[str, str]:
         reasons = {index: f"{type(error).__name__}: {error}" for index, error in self.errors.items()}
         reasons |= {index: str(error) for index, error in self.unstarted.items()}
-        pending = "no answer within the timeout" if why == "timeout" else "cancelled before it answered"
+        pending = _pending(why)
         return {name: reasons.get(index, pending) for index, name in enumerate(self.names) if index not in self.values}
 
 
@@ -117,7 +118,7 @@ class Samples(Generic[T]):
         self.launched = 0
         self.kept: dict[Hashable, tuple[int, T]] = {}
         self.errors: dict[int, BaseException] = {}
-        self.repeated = 0
+        self.answered: set[int] = set()
 
     def begin(self, names: Sequence[str]) -> Go:
         """Launch the first n."""
@@ -133,13 +134,13 @@ class Samples(Generic[T]):
             self.errors[arrival.index] = arrival.error
             return WAIT if self.skips or isinstance(arrival.error, NotStarted) else ENOUGH
         value: T = arrival.value  # type: ignore[assignment]  # a value where no error is
-        key: Hashable = arrival.index if self.key is None else self.key(value)
+        self.answered.add(arrival.index)
+        key = arrival.index if self.key is None else _hashable(self.key(value))
         known = self.kept.get(key)
         if known is None or arrival.index < known[0]:
             self.kept[key] = (arrival.index, value)
         if known is None:
             return ENOUGH if len(self.kept) == self.n else WAIT
-        self.repeated += 1
         if self.launched == len(self.names):
             return WAIT
         self.launched += 1
@@ -147,9 +148,7 @@ class Samples(Generic[T]):
 
     def end(self, why: Why) -> list[T]:
         """The answers kept, by branch order."""
-        del why
         values = {self.names[index]: value for index, value in sorted(self.kept.values(), key=lambda kept: kept[0])}
-        reasons = {self.names[index]: _told(error) for index, error in self.errors.items()}
         failed = [(index, error) for index, error in self.errors.items() if not isinstance(error, NotStarted)]
         if failed and not self.skips:
             index, error = failed[0]
@@ -157,6 +156,7 @@ class Samples(Generic[T]):
         if self.errors and not failed and not values:
             raise next(error.refused for error in self.errors.values() if isinstance(error, NotStarted))
         if len(values) < self.quorum:
+            reasons = self._missing(why)
             raise QuorumError(
                 f"{len(values)} of {self.n} samples succeeded and quorum={self.quorum}: "
                 + "; ".join(f"{name}: {reason}" for name, reason in reasons.items()),
@@ -164,6 +164,25 @@ class Samples(Generic[T]):
                 missing=reasons,
             )
         return list(values.values())
+
+    def _missing(self, why: Why) -> dict[str, str]:
+        """Why those that were asked and gave no answer did not."""
+        out = set(range(self.launched)) - self.answered - set(self.errors)
+        reasons = {index: _told(error) for index, error in self.errors.items()} | dict.fromkeys(out, _pending(why))
+        return {self.names[index]: reasons[index] for index in sorted(reasons)}
+
+
+def _pending(why: Why) -> str:
+    return "no answer within the timeout" if why == "timeout" else "cancelled before it answered"
+
+
+def _hashable(key: Hashable) -> Hashable:
+    """The key; raises where answers cannot be told apart by it."""
+    try:
+        hash(key)
+    except TypeError:
+        raise UsageError(f"distinct= gave {key!r:.60}, which is no key: give a text, a number or a tuple") from None
+    return key
 
 
 def _told(error: BaseException) -> str:
@@ -174,8 +193,8 @@ def check_policy(on_error: str, quorum: int | None) -> bool:
     """Whether failures are skipped: said so, or implied by a quorum. Refuses what is no policy."""
     if on_error not in {"fail", "skip"}:
         raise UsageError(f"on_error={on_error!r}: it is 'fail' or 'skip'")
-    if quorum is not None and quorum < 1:
-        raise UsageError(f"quorum={quorum}: at least 1 branch has to succeed")
+    if quorum is not None and not is_count(quorum):
+        raise UsageError(f"quorum={quorum!r}: it is how many branches have to succeed, a whole number from 1 up")
     return on_error == "skip" or quorum is not None
 
 

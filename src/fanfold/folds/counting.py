@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Generic, Literal, TypeVar
+from numbers import Integral
+from typing import Any, Generic, Literal, TypeGuard, TypeVar
 
 import msgspec
 
@@ -140,9 +141,9 @@ class MayElect(Rule[Any, Any]):
     """A rule whose winner is of the ballots' own type or None: a `Rule[T, T | None]` for every T."""
 
 
-def is_count(given: object) -> bool:
-    """Whether what a user gave as a number of voters is one: a whole number from 1 up, and no bool."""
-    return isinstance(given, int) and not isinstance(given, bool) and given >= 1
+def is_count(given: object, least: int = 1) -> TypeGuard[int]:
+    """Whether what a user gave as a number of things is one: a whole number from `least` up, and no bool."""
+    return not isinstance(given, bool) and isinstance(given, Integral) and int(given) >= least
 
 
 def listed(values: Sequence[Any]) -> str:

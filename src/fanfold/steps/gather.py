@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
-from fanfold.errors import BranchError
+from fanfold.errors import BranchError, UsageError
 from fanfold.folds.collect import Collect
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterable
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -40,18 +40,22 @@ async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
     """Await all at the same time and give their values, in order.
 
     The first error cancels the others, waits until they are gone, and is raised as it is. None outlives the
-    call, however it ends.
+    call, however it ends. Raises `UsageError` for what cannot be awaited, as a step that was not called.
     """
+    given: tuple[object, ...] = awaitables
+    wrong = [one for one in given if not inspect.isawaitable(one)]
+    if wrong:
+        _close(awaitables)
+        raise UsageError(f"gather() takes what is awaited, not {wrong[0]!r}: call a step with its input, as step(x)")
     branches = [Branch(str(at), _Given(awaitable)) for at, awaitable in enumerate(awaitables)]
     try:
-        collected = await fan(branches, Collect[Any]())
-    except BaseException as failed:
-        for awaitable in awaitables:
-            _close_unstarted(awaitable)
-        if not isinstance(failed, BranchError) or failed.__cause__ is None:
-            raise
-        raise failed.__cause__ from None
-    return tuple(collected.values.values())
+        return tuple((await fan(branches, Collect[Any]())).values.values())
+    except BranchError as failed:
+        error = failed.__cause__ or failed
+    finally:
+        _close(awaitables)
+    # Not where the other is handled: "from None" would take from it the cause and the context that it has.
+    raise error
 
 
 class _Given:
@@ -66,7 +70,8 @@ class _Given:
         return self._awaitable
 
 
-def _close_unstarted(awaitable: Awaitable[Any]) -> None:
+def _close(awaitables: Iterable[Awaitable[Any]]) -> None:
     """A coroutine that was cancelled before it began would warn that it was never awaited."""
-    if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED:
-        awaitable.close()
+    for awaitable in awaitables:
+        if inspect.iscoroutine(awaitable) and inspect.getcoroutinestate(awaitable) == inspect.CORO_CREATED:
+            awaitable.close()

@@ -55,7 +55,10 @@ class RaceStep(Step[In, Out]):
 
     async def execute(self, given: In) -> Out:
         """Launch them, hold back what each says, release the winner's."""
-        branches = [Branch(name, partial(step.timed, given), held=True, tail=True) for name, step in self.steps.items()]
+        branches = [
+            Branch(name, partial(step.timed, given), held=True, tail=True, spare=self.together is not None and at > 0)
+            for at, (name, step) in enumerate(self.steps.items())
+        ]
         fold = First[Out](self.together, self.timeout)
         sizes = [(step, given) for step in self.steps.values() if self.together is None]
         async with affording(self, sizes, self.timeout) as money:
@@ -89,7 +92,7 @@ def race(
 
     Raises `QuorumError` when all have failed, `StepTimeout` when none succeeded in time.
     """
-    check_seconds(stagger)
+    check_seconds(stagger, "stagger")
     return limited(RaceStep(_several(steps, "race"), stagger, name, timeout), budget, if_unaffordable)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fanfold.calls.budget import purse_of
@@ -15,7 +16,7 @@ from fanfold.session import Session, session_for
 from fanfold.steps.keys import open_book
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
     from fanfold.calls.amounts import Budget
     from fanfold.calls.budget import Till
@@ -131,6 +132,21 @@ async def _in_scope(
         if tail:
             outer.detail = scope.detail
     return value
+
+
+async def in_thread(function: Callable[[In], Out], given: In) -> Out:
+    """What a function gives, in a thread; who raises StopIteration there gets a RuntimeError, as in a coroutine.
+
+    No future can hold a StopIteration: who waits for one would wait for ever.
+    """
+
+    def called() -> Out:
+        try:
+            return function(given)
+        except StopIteration as error:
+            raise RuntimeError(f"{getattr(function, '__name__', function)!s} raised StopIteration") from error
+
+    return await asyncio.to_thread(called)
 
 
 def _attach(error: BaseException, run: Run[Any]) -> None:

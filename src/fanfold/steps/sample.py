@@ -11,6 +11,7 @@ from fanfold.core.timeouts import Total
 from fanfold.errors import UsageError
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.collect import OnError, Samples, check_policy, check_quorum
+from fanfold.folds.counting import is_count
 from fanfold.steps.affording import Limits, affording, limited
 from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.step import Step, as_step
@@ -64,8 +65,10 @@ class SampleStep(Step[In, Any]):
     async def execute(self, given: In) -> Any:
         """Launch n, and one more for every answer that was there already."""
         run = partial(self.step.timed, given)
-        branches = [Branch(str(at), run, ordinal=at, repeats=self.at_most) for at in range(self.at_most)]
         fold = self.make_fold()
+        branches = [
+            Branch(str(at), run, ordinal=at, repeats=self.at_most, spare=at >= fold.n) for at in range(self.at_most)
+        ]
         total = self.total()
         sizes = [(self.step, given)] * self.at_most
         async with affording(self, sizes, total.begin(), shrinks="in order") as money:
@@ -124,12 +127,12 @@ def sample(
     With `merge` (a step or a function, as in `sections`) the output is what it makes of the answers.
     `budget` and `if_unaffordable` are as in `map_over`: a sample that shrinks has fewer answers.
     """
-    if n < 1:
-        raise UsageError(f"n={n}: at least one sample has to be drawn")
+    if not is_count(n):
+        raise UsageError(f"n={n!r}: at least one sample has to be drawn")
     key: Callable[[Any], Hashable] | None = ballot_key if distinct is True else distinct or None
     most = (AGAIN * n if key else n) if at_most is None else at_most
-    if most < n:
-        raise UsageError(f"at_most={most} is less than n={n}")
+    if not is_count(most) or most < n:
+        raise UsageError(f"at_most={most!r} is less than n={n}, or no number of calls")
     check_policy(on_error, quorum)
     check_quorum(quorum, n)
     make_fold = partial(Samples, n, key=key, on_error=on_error, quorum=quorum)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from types import BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, overload
@@ -19,7 +18,7 @@ from fanfold.steps.listening import Events, Text, Updates
 from fanfold.steps.noting import given_back
 from fanfold.steps.row import Terms
 from fanfold.steps.rows import Rows
-from fanfold.steps.running import follow, new_state, run_alone, run_within
+from fanfold.steps.running import follow, in_thread, new_state, run_alone, run_within
 from fanfold.steps.start import Handle, abandon, finish, start
 
 if TYPE_CHECKING:
@@ -278,7 +277,7 @@ class Chain(Step[In_contra, Out_co]):
     def __init__(self, links: Sequence[Step[Any, Any]], name: str = "chain", timeout: float | None = None) -> None:
         super().__init__(name, timeout)
         self.links = _joined(links)
-        self.returns = self.links[-1].returns
+        self.returns, self.choices = self.links[-1].returns, self.links[-1].choices
 
     async def execute(self, given: In_contra) -> Out_co:
         value: Any = given
@@ -330,7 +329,7 @@ class Function(Step[In_contra, Out_co]):
         return NO_CALLS if calls_nothing(self.function) else NOT_KNOWN
 
     async def _call(self, given: In_contra) -> Out_co:
-        value: Any = await asyncio.to_thread(self.function, given) if self.thread else self.function(given)
+        value: Any = await in_thread(self.function, given) if self.thread else self.function(given)
         if inspect.isawaitable(value):
             value = await value
         result: Out_co = value
