@@ -1,5 +1,6 @@
 """Guardrails beside the answer: what gets out, and when."""
 
+import asyncio
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -366,13 +367,14 @@ def test_a_reader_that_fails_and_may_holds_nothing_up() -> None:
 
 
 def test_a_watched_answer_that_fails_ends_its_readers() -> None:
-    """Where the answer fails, the checks on its stream end with it, and its error is the guard's."""
+    """Where the answer fails, the checks on its stream end with it, and the guard names the kind of its error."""
 
     async def breaks(_: str) -> str:
         await sleep(1)
         raise RuntimeError("broken")
 
-    failed(guard(step(breaks), {"bad": windows("never", [])}), RuntimeError, model=model())
+    error = failed(guard(step(breaks), {"bad": windows("never", [])}), FanfoldError, model=model())
+    assert str(error).startswith("the answer failed: RuntimeError (")
 
 
 # -- the buffer ---------------------------------------------------------------------------------------------------
@@ -437,3 +439,71 @@ def test_usage_passes_a_guard() -> None:
     assert ended[0].at == pytest.approx(0.5, abs=1e-2)
     assert isinstance(ended[0].call.usage, Usage)
     assert MARK not in found.everything()
+
+
+@pytest.mark.parametrize(("on_error", "output"), [("trip", REFUSAL), ("pass", WORDS)])
+def test_a_check_on_the_stream_that_says_nothing_has_failed(on_error: Any, output: str) -> None:
+    """None is no verdict on a window, as it is none on the input: a check that forgets to return lets nothing pass."""
+    silent = check(lambda _: None, on="stream", on_error=on_error)
+    found = heard(guard(ANSWER, {"silent": silent}), "text", model(answer=(1.0, WORDS)))
+    assert found.run.output == output
+    assert found.run.detail.checks["silent"].error
+
+
+def test_an_answer_without_text_needs_no_verdict() -> None:
+    """Where nothing was said, a check on the stream has nothing to judge, and passes."""
+    seen: list[str] = []
+    run = ran(guard(taking(1, outcome=""), {"bad": windows("never", seen)}))
+    assert (run.output, run.detail.tripped, seen) == ("", None, [])
+
+
+@pytest.mark.parametrize("on", ["answer", "stream"])
+@pytest.mark.parametrize("way", WAYS)
+def test_the_answers_own_error_quotes_nothing_that_its_checks_have_not_seen(on: Any, way: str) -> None:
+    """What an answer that cannot be read said stays inside: a check on it would have tripped."""
+    bad = check(lambda text: MARK in text, on=on)
+    reply = model(answer=(1.0, f"{MARK} is no number"))
+    found = heard(guard(ask("answer", returns=int), {"bad": bad}), way, reply)
+    assert type(found.error) is FanfoldError
+    assert "ParseError" in str(found.error)
+    assert MARK not in found.everything()
+
+
+@pytest.mark.parametrize("error", [ConnectError("down"), StepTimeout(f"late: {MARK}", seconds=1.0)])
+def test_an_answer_that_was_never_given_keeps_the_kind_of_its_error(error: Any) -> None:
+    """A failed call, and a time that is over, are what they are under checks on the answer, too."""
+    pattern = guard(taking(1, outcome=error), {"bad": check(lambda _: True, on="answer")})
+    found = heard(pattern, "run", model())
+    assert isinstance(found.error, type(error))
+    assert MARK not in found.everything()
+
+
+@pytest.mark.parametrize("otherwise", [taking(1, outcome="no"), lambda _: "no", ask("refuse", returns=Literal["no"])])
+def test_a_refusal_that_does_not_stream_follows_what_was_heard(otherwise: Any) -> None:
+    """A function or a typed prompt as `otherwise`: its value is text behind the part of the answer that was heard."""
+    pattern = guard(ANSWER, {"bad": windows("w050", [])}, otherwise=otherwise)
+    fake = saying({"answer": (20.0, WORDS), "refuse": (0.1, "no")}, structured=False)
+    found = heard(pattern, "text", fake)
+    assert found.run.output == "no"
+    assert found.text == WORDS[:200] + "\n\nno"
+
+
+def test_a_refusal_that_streams_is_set_off_from_what_was_heard() -> None:
+    """A prompt as `otherwise` streams its text, once, behind an empty line."""
+    pattern = guard(ANSWER, {"bad": windows("w050", [])}, otherwise=ask("refuse"))
+    found = heard(pattern, "text", model(answer=(20.0, WORDS)))
+    assert found.text == WORDS[:200] + "\n\nNo, my friend, no."
+
+
+def test_a_check_that_ends_itself_leaves_nothing_inside() -> None:
+    """A check on the stream that is cancelled by something of its own, and passes so: all of the text is heard."""
+    windows_left = [WORDS[:100]]
+
+    async def gives_up(_: str) -> bool:
+        if not windows_left:
+            raise asyncio.CancelledError
+        return not windows_left.pop()
+
+    pattern = guard(ANSWER, {"odd": check(gives_up, on="stream", every=100, on_error="pass")})
+    found = heard(pattern, "text", model(answer=(20.0, WORDS)))
+    assert found.text == WORDS

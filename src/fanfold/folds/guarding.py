@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
-from fanfold.errors import BranchError, FanfoldError, StepTimeout, UsageError
+from fanfold.errors import BranchError, CallError, FanfoldError, LoopError, StepTimeout, TemplateError, UsageError
 from fanfold.folds.ballots import Said
 from fanfold.folds.canonical import ballot_key
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
 OnCheckError = Literal["trip", "pass", "fail"]
 On = Literal["input", "answer", "stream"]
+
+
+UNJUDGED: Said[Any] = Said(None)
+"""What a check on the stream brings where the answer said nothing, so that nothing had to be judged."""
+
+TELLABLE = (CallError, TemplateError, LoopError)
+"""Errors that quote no answer."""
+
+
+class Outgrown(FanfoldError):
+    """The answer is longer than the guard's buffer; its text is told to nobody."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -50,7 +61,8 @@ class Guarding:
     """Branch 0 is the answer; the others are checks, those that need the whole answer last.
 
     The answer's held text is released when every check on the input has passed (with checks on the whole answer, when
-    these have, too). An error of the answer waits for the checks, so that a refusal tells nothing of it.
+    these have, too). An error of the answer waits for the checks, so that a refusal tells nothing of it; where checks
+    are on the answer, which they have not seen then, it is raised without its text, which may quote that.
     """
 
     def __init__(self, terms: Sequence[Terms], timeout: float | None = None) -> None:
@@ -90,18 +102,25 @@ class Guarding:
                 seconds = self.timeout or 0.0
                 raise StepTimeout(f"the guard had no safe answer within {seconds:g} s", seconds=seconds)
             if self.answer is not None and self.answer.error is not None:
-                raise self.answer.error
+                raise self._untold(self.answer.error)
         answer, took = None, None
         if self.answer is not None:
             answer, took = self.answer.value, self.answer.ended - self.answer.started
         return Outcome(self.tripped, self.checks, None if self.tripped else answer, took)
+
+    def _untold(self, error: BaseException) -> BaseException:
+        """The answer's own error; without what it may quote, where the checks on the answer cannot have judged that."""
+        if isinstance(error, (*TELLABLE, Outgrown)) or all(one.on == "input" for one in self.terms):
+            return error
+        told = f"the answer failed: {type(error).__name__} (its text is held back: no check on the answer has seen it)"
+        return StepTimeout(told, seconds=error.seconds) if isinstance(error, StepTimeout) else FanfoldError(told)
 
     def _check(self, arrival: Arrival[Any], terms: Terms) -> None:
         said = arrival.value if isinstance(arrival.value, Said) else Said(arrival.value)
         error = arrival.error
         tripped = False
         self.pending -= terms.on == "input"
-        if error is None:
+        if error is None and said is not UNJUDGED:
             try:
                 tripped = trips(terms, said.value)
             except UsageError as no_verdict:
@@ -129,8 +148,6 @@ class Guarding:
 
 def trips(terms: Terms, value: Any) -> bool:
     """Whether this is the value that a check trips on; raises where it is no verdict at all."""
-    if value is None and terms.on == "stream":
-        return False  # nothing was said, so nothing had to be judged
     if value is None or (isinstance(terms.trips_on, bool) and not isinstance(value, bool)):
         raise UsageError(f"a check that trips on {terms.trips_on!r} gave {value!r}, which is no verdict")
     return ballot_key(value) == ballot_key(terms.trips_on)

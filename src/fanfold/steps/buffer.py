@@ -7,12 +7,28 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from fanfold.core.scope import Hold
-from fanfold.errors import FanfoldError
+from fanfold.folds.guarding import Outgrown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from fanfold.core.scope import Scope
+
+
+class Ear(Hold):
+    """Holds nothing back, and knows whether any text was heard."""
+
+    __slots__ = ("heard",)
+
+    def __init__(self, around: Scope) -> None:
+        super().__init__(around.run, around.hold)
+        self.open = True
+        self.heard = False
+
+    def keep(self, event: tuple[Any, ...]) -> None:
+        """Pass one event outwards."""
+        self.heard = self.heard or event[1] == "call.text"
+        super().keep(event)
 
 
 class Buffer(Hold):
@@ -22,7 +38,7 @@ class Buffer(Hold):
     passed (`release`) and every reader has passed it (`passed`); all else, as outputs, when every reader is through.
     """
 
-    __slots__ = ("allowed", "ended", "heard", "limit", "mute", "out", "pieces", "read", "unheard", "waiting")
+    __slots__ = ("allowed", "ended", "failed", "heard", "limit", "mute", "out", "pieces", "read", "unheard", "waiting")
 
     def __init__(self, around: Scope, limit: int, readers: Iterable[str]) -> None:
         super().__init__(around.run, around.hold)
@@ -35,6 +51,7 @@ class Buffer(Hold):
         self.pieces: list[str] = []
         self.unheard: str | None = None
         self.ended = False
+        self.failed = False
         self.waiting: set[asyncio.Future[None]] = set()
 
     @property
@@ -67,13 +84,23 @@ class Buffer(Hold):
                 self.kept.append(event)
 
     def passed(self, reader: str, upto: float) -> None:
-        """A reader has nothing against the text up to there."""
-        self.read[reader] = upto
+        """A reader has nothing against the text up to there; of an answer that failed it has seen the text only."""
+        self.read[reader] = min(upto, self.heard) if self.failed else upto
         if self.allowed:
             self.release()
 
+    def settle(self) -> None:
+        """The answer stands: nothing of it stays inside, whatever a reader has left unread."""
+        self.read.clear()
+        self.release()
+
+    def fail(self) -> None:
+        """No text follows, for the answer failed: what its error may quote stays inside."""
+        self.failed = True
+        self.end(None)
+
     def end(self, output: str | None) -> None:
-        """No text follows. What the output holds that was not streamed (None: it failed) is still to be read."""
+        """No text follows. What the output holds that was not streamed (None: nothing) is still to be read."""
         self.ended = True
         if output is not None and output != self.text():
             self.unheard = output
@@ -101,7 +128,7 @@ class Buffer(Hold):
             self.pieces.append(piece)
             self._wake()
         if not self.open and self.heard - self.out > self.limit:
-            raise FanfoldError(
+            raise Outgrown(
                 f"the answer outgrew the guard's buffer of {self.limit} characters before its checks had passed; "
                 "give quicker checks, or a larger buffer="
             )

@@ -17,9 +17,10 @@ from fanfold.core.timeouts import Total
 from fanfold.errors import LoopError, UsageError
 from fanfold.folds.ballots import Said
 from fanfold.folds.canonical import ballot_key
-from fanfold.folds.guarding import Checked, Guarding, On, OnCheckError, Outcome, Terms, trips
+from fanfold.folds.counting import is_count
+from fanfold.folds.guarding import UNJUDGED, Checked, Guarding, On, OnCheckError, Outcome, Terms, trips
 from fanfold.steps.affording import Size, affording, limited
-from fanfold.steps.buffer import Buffer
+from fanfold.steps.buffer import Buffer, Ear
 from fanfold.steps.noting import noted
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
@@ -35,6 +36,9 @@ Out = TypeVar("Out")
 
 ANSWER = "answer"
 REFUSAL = "I can't help with that request."
+
+PAUSE = "\n\n"
+"""What stands between a part of the answer that has been heard and the refusal."""
 
 OVERLAP = 4
 """A window begins with this part of `every` characters of the one before, so that no phrase falls between two."""
@@ -116,7 +120,9 @@ class GuardStep(Step[In, Any]):
         async with affording(self, self._sizes(given), total.begin()) as money:
             outcome = await fan(money.paid(branches), fold, timeout=money.seconds)
         output: Any = outcome.answer
-        if outcome.tripped is not None:
+        if outcome.tripped is None:
+            watch.buffer.settle()
+        else:
             with total.remaining():
                 output = await self._refusal(given, scope, watch.buffer)
         scope.detail = _detail(outcome, terms, _answer_cost(scope) if outcome.tripped is not None else Cost())
@@ -133,11 +139,19 @@ class GuardStep(Step[In, Any]):
 
     async def _refusal(self, given: In, scope: Scope, buffer: Buffer) -> Any:
         """The refusal; where a part of the answer has been heard, it follows that as text."""
+        cut = buffer.out > 0 and scope.tail
+        if cut:
+            scope.emit("call.text", PAUSE)
         output: Any = self.otherwise
+        ear, outside = Ear(scope), scope.hold
         if isinstance(self.otherwise, Step):
-            output = await follow(self.otherwise, given, name="otherwise", tail=True)
-        elif buffer.out and scope.tail:
-            scope.emit("call.text", f"\n\n{self.otherwise}")
+            scope.hold = ear
+            try:
+                output = await follow(self.otherwise, given, name="otherwise", tail=True)
+            finally:
+                scope.hold = outside
+        if cut and not ear.heard:
+            scope.emit("call.text", render(output))
         return output
 
 
@@ -158,7 +172,7 @@ class _Watch:
         try:
             self.value = await step.timed(self.given)
         except BaseException:
-            self.buffer.end(None)
+            self.buffer.fail()
             raise
         self.buffer.end(render(self.value) if self.buffer.watched else None)
         return self.value
@@ -185,7 +199,7 @@ class _Watch:
             raise
 
     async def _windows(self, name: str, one: Check) -> Said[Any]:
-        said: Said[Any] = Said(None)
+        said = UNJUDGED
         read, every = 0, one.terms.every
         while len((heard := await self._heard(read + every))[0]) > read:
             text = heard[0]
@@ -196,7 +210,7 @@ class _Watch:
             self.buffer.passed(name, read)
         if (unheard := heard[1]) is not None:
             said = await self._judge(one, unheard, unheard)
-        if not trips(one.terms, said.value):
+        if said is UNJUDGED or not trips(one.terms, said.value):
             self.buffer.passed(name, math.inf)
         return said
 
@@ -254,8 +268,8 @@ def check(
         raise UsageError(f"on_error={on_error!r}: of a check it is 'trip', 'pass' or 'fail'")
     if on not in {"input", "answer", "stream"}:
         raise UsageError(f"on={on!r}: a check is on the 'input', on the 'answer', or on its 'stream'")
-    if every < 1:
-        raise UsageError(f"every={every}: a window has at least one character")
+    if not is_count(every):
+        raise UsageError(f"every={every!r}: a window has at least one character")
     judge = as_step(step)
     _check_can_trip(judge, trips_on)
     return Check(judge, Terms(trips_on, on_error, on, every))
@@ -274,7 +288,7 @@ def guard(
     step: Step[In, Out] | Callable[[In], Any],
     checks: Mapping[str, Check | Step[In, Any] | Callable[[In], Any]],
     *,
-    otherwise: Step[In, Any] | str = REFUSAL,
+    otherwise: Step[In, Any] | Callable[[In], Any] | str = REFUSAL,
     buffer: int = 1_000_000,
     name: str = "guard",
     timeout: float | None = None,
@@ -286,16 +300,28 @@ def guard(
     A check is a step that trips on True; `check(...)` gives it other terms. When one trips, the answer and the other
     checks are cancelled at once. Nothing of the answer gets out before every check has passed: its text, updates,
     events and error are held back, then flushed, and live from there. With a check on the stream, text gets out as
-    far as that has read it. At most `buffer` characters of text wait; an answer that outgrows them fails. Side
-    effects of plain functions cannot be held back: they happen. `otherwise` is a text, or a step on the same input.
-    `run.detail` is the `Guarded`. `budget` and `if_unaffordable` are as in `sections`.
+    far as that has read it. Where the answer itself fails, checks on it cannot judge what its error quotes: then only
+    the kind of that error is told. At most `buffer` characters of text wait; an answer that outgrows them fails. Side
+    effects of plain functions cannot be held back: they happen. `otherwise` is a text, or a step on the same input,
+    whose text follows what has been heard of the answer. `run.detail` is the `Guarded`. `budget` and `if_unaffordable`
+    are as in `sections`.
     """
     if not checks:
         raise UsageError("a guard without checks guards nothing: give checks={name: step}")
+    _check_names(checks)
     if ANSWER in checks:
         raise UsageError(f"a check cannot be called {ANSWER!r}: that is what it guards")
-    if buffer < 1:
-        raise UsageError(f"buffer={buffer}: it is how many characters of the answer may wait, at least 1")
+    if not is_count(buffer):
+        raise UsageError(f"buffer={buffer!r}: it is how many characters of the answer may wait, at least 1")
     named = {name: one if isinstance(one, Check) else check(one) for name, one in checks.items()}
-    made = GuardStep(as_step(step), named, otherwise, buffer=buffer, name=name, timeout=timeout)
+    refusal = otherwise if isinstance(otherwise, str) else as_step(otherwise)
+    made = GuardStep(as_step(step), named, refusal, buffer=buffer, name=name, timeout=timeout)
     return limited(made, budget, if_unaffordable)
+
+
+def _check_names(checks: Any) -> None:
+    if not isinstance(checks, Mapping):
+        raise UsageError(f"checks is a mapping of name to check, not {type(checks).__name__}: checks={{name: step}}")
+    wrong = [name for name in checks if not isinstance(name, str) or not name]
+    if wrong:
+        raise UsageError(f"a check's name is a text, not {wrong[0]!r}")
