@@ -1,6 +1,6 @@
 """Gates: what does not pass goes no further; and retrying what raises."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -237,3 +237,19 @@ def test_a_retrys_timeout_covers_all_tries() -> None:
     error = failed(retry(slow, retries=5, timeout=1), StepTimeout)
     assert error.run.wall == pytest.approx(1.0, abs=1e-2)
     assert ran(chain(retry(taking(0.1, "ok"), timeout=1), str.upper)).output == "OK"
+
+
+@pytest.mark.parametrize("kind", [BaseException, KeyboardInterrupt, "ValueError", [ValueError]])
+def test_a_retry_catches_exceptions_only(kind: Any) -> None:
+    """One that caught cancellations would outlive the fan that cancels it."""
+    with pytest.raises(UsageError, match="a kind of Exception"):
+        retry(WRITE, on=kind)
+
+
+def test_what_the_other_way_gives_may_win() -> None:
+    """Behind a gate with another way, the choices of the step before it bind nobody."""
+    choosing = ask("pick", returns=Literal["a", "b"])
+    assert (choosing | gate(lambda _: False)).choices == ("a", "b")
+    other = choosing | gate(lambda _: False, otherwise=lambda _: "neither")
+    run = ran(vote(other, 3), model=saying({"pick": (0.0, "a")}, structured=False))
+    assert (run.output, run.detail.abstained) == ("neither", 0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold import chain, map_over, prompt, split
+from fanfold import Budget, chain, map_over, prompt, sections, split
 from fanfold.errors import BranchError, ConnectError, QuorumError, StepTimeout, UsageError
 from fanfold.steps.map_over import grouped
 from fanfold.steps.splitting import estimated_tokens
@@ -208,3 +208,18 @@ def test_a_long_text_is_split_in_linear_time() -> None:
     parts = split(50_000)(text)
     assert "".join(parts) == text
     assert len(parts) == 4
+
+
+@pytest.mark.parametrize("items", [None, "parts"])
+def test_what_can_be_read_once_is_read_by_the_run(items: str | None) -> None:
+    """A budget asks beforehand what a branch will take; an iterator is not used up by that."""
+    numbers = (str(at) for at in range(3))
+    pattern = sections({"all": map_over(ITEM, items=items)}, budget=Budget(calls=9))
+    run = ran(pattern, {"parts": numbers} if items else numbers, Asked(asked))
+    assert run.output == {"all": ["item 0", "item 1", "item 2"]}
+
+
+def test_no_items_are_fewer_than_a_quorum() -> None:
+    """A floor of two is not kept by none; without a floor an empty list gives an empty list."""
+    assert "quorum=2 cannot be reached by 0" in str(failed(map_over(ITEM, quorum=2), UsageError, []))
+    assert ran(map_over(ITEM, on_error="skip"), []).output == []

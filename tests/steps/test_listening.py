@@ -381,3 +381,30 @@ def test_errors_of_a_view_are_fanfolds() -> None:
                 await anext(updates)
 
     run_virtual(main())
+
+
+def test_a_view_that_was_left_early_has_no_record() -> None:
+    """Its `.run` says so; it does not raise a cancellation, which would end the reader's task."""
+
+    async def main() -> None:
+        async with Session(FakeModel(echo, latency=1.0)):
+            view = ASK.text("q")
+            async with view:
+                pass
+            await sleep(0)
+            with pytest.raises(UsageError, match="cancelled before it was over"):
+                _ = view.run
+
+    run_virtual(main())
+
+
+def test_a_view_is_of_one_run() -> None:
+    """Entered again it would go on where the first reading ended, in another run."""
+
+    async def main() -> None:
+        async with Session(FakeModel(echo)) as session, no_leaks(session), ASK.events("q") as events:
+            assert [event async for event in events]
+            with pytest.raises(UsageError, match="entered before"):
+                await events.__aenter__()
+
+    run_virtual(main())

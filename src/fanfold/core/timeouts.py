@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 def check_seconds(seconds: float | None, name: str = "timeout") -> None:
     """Refuse a timeout that is not a positive number of seconds; `name` is how the user calls it."""
-    if seconds is not None and not seconds > 0:
+    try:
+        fits = seconds is None or seconds > 0
+    except TypeError:
+        fits = False
+    if not fits:
         raise UsageError(f"{name}={seconds!r}: give a positive number of seconds, or None for no timeout")
 
 

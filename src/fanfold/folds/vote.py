@@ -58,6 +58,7 @@ class VoteFold(Generic[R]):
         wave: int | None = None,
         key: Key = ballot_key,
     ) -> None:
+        _check_kinds(rule, stop)
         _check_word("ties", ties, Ties)
         _check_word("on_error", on_error, OnError)
         _check_wave(wave, rule)
@@ -231,6 +232,14 @@ def _counts(poll: Poll[Any]) -> str:
         "not in": poll.outstanding,
     }
     return ", ".join(f"{count} {kind}" for kind, count in found.items() if count)
+
+
+def _check_kinds(rule: object, stop: object) -> None:
+    """Refuse what is no rule or no stop, most of all the function that makes one."""
+    if not isinstance(rule, Rule):
+        raise UsageError(f"rule={rule!r} is none: give one of fanfold.rules, called, as rules.majority()")
+    if stop is not None and (isinstance(stop, type) or not hasattr(stop, "fires")):
+        raise UsageError(f"stop={stop!r} is none: give rules.decided(), called, or None to wait for all voters")
 
 
 def _check_word(option: str, given: object, words: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -14,6 +14,7 @@ from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import FatalError, LoopError, QuorumError, UsageError
 from fanfold.folds.collect import Collect, Collected, OnError, check_quorum
+from fanfold.folds.counting import is_count
 from fanfold.folds.picking import Choice, Pick, by_matches, by_orders, by_points
 from fanfold.steps.affording import limited
 from fanfold.steps.collecting import CollectingStep, Policy
@@ -297,14 +298,20 @@ def _foresee_judges(models: Sequence[Any], how: str, candidates: int, outlook: O
 
 def _branches(candidates: Any, n: int | None) -> list[tuple[str, Step[Any, Any], int, int]]:
     if isinstance(candidates, Step) or callable(candidates):
-        if n is None or n < 1:
-            raise UsageError(f"n={n}: say how many candidates to draw, at least one")
+        if not is_count(n):
+            raise UsageError(f"n={n!r}: say how many candidates to draw, at least one")
         return [(str(at), as_step(candidates), at, n) for at in range(n)]
     if n is not None:
         raise UsageError("n= is for one step; a list or mapping of steps has its own number")
+    if isinstance(candidates, str) or not isinstance(candidates, Iterable):
+        raise UsageError(
+            f"candidates are a step, a list of steps, or a mapping of name to step, not {candidates!r:.60}"
+        )
     named = candidates if isinstance(candidates, Mapping) else named_apart([as_step(one) for one in candidates])
     if not named:
         raise UsageError("best_of needs at least one candidate")
+    if len({str(key) for key in named}) < len(named):
+        raise UsageError(f"two candidates have the same name: {', '.join(map(repr, named))}")
     return [(str(key), as_step(one), 0, 1) for key, one in named.items()]
 
 

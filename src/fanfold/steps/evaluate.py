@@ -253,6 +253,9 @@ def evaluate(
     named = criteria if isinstance(criteria, Mapping) else dict.fromkeys(criteria, "")
     if isinstance(criteria, str) or not named:
         raise UsageError("evaluate needs criteria: a mapping of name to rubric, or a list of names")
+    unnamed = [key for key in named if not isinstance(key, str) or not key]
+    if unnamed:
+        raise UsageError(f"a criterion's name is a text, not {unnamed[0]!r}")
     made = {key: one if isinstance(one, Criterion) else Criterion(one) for key, one in named.items()}
     _check_merge(merge, set(made))
     judges = {key: _judges(key, one, model, scale) for key, one in made.items()}

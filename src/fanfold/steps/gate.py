@@ -9,6 +9,7 @@ import msgspec
 from fanfold.calls.estimates import NO_CALLS, UNSEEN, Estimate, Outlook
 from fanfold.core.scope import current
 from fanfold.errors import GateError, UsageError
+from fanfold.folds.counting import is_count
 from fanfold.steps.affording import limited
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
@@ -105,7 +106,9 @@ class Gatekept(Step[Any, Any]):
         super().__init__(before.name)
         self.before = before
         self.gate = gate
-        self.choices = before.choices
+        # The other way may give anything.
+        self.choices = before.choices if gate.otherwise is None else None
+        self.returns = before.returns if gate.otherwise is None else None
         self.budget = gate.budget
 
     def foresee(self, given: Any, outlook: Outlook) -> Estimate:
@@ -149,8 +152,8 @@ def gate(
     it takes the other way (`otherwise` gets the answer), or raises `GateError`. `run.detail` is the `Gated`. The
     step before it and all of this together spend at most `budget`.
     """
-    if retries < 0:
-        raise UsageError(f"retries={retries}: it is how often to ask again, 0 or more")
+    if not is_count(retries, 0):
+        raise UsageError(f"retries={retries!r}: it is how often to ask again, 0 or more")
     return limited(Gate(as_step(check), None if otherwise is None else as_step(otherwise), retries, name), budget)
 
 

@@ -49,6 +49,8 @@ class Listening(Generic[Item, Out]):
         self._ready: deque[Item] = deque()
 
     async def __aenter__(self) -> Self:
+        if self._task is not None:
+            raise UsageError("this view has been entered before, and is of that one run: ask the step for another")
         self._state = await new_state(self._step, self._session, streaming=self.streaming)
         self._task = asyncio.create_task(run_alone(self._state, self._step, self._given, None))
         return self
@@ -83,10 +85,15 @@ class Listening(Generic[Item, Out]):
 
     @property
     def run(self) -> Run[Out]:
-        """The record of the run, once the iteration is over; raises the run's error if it failed."""
+        """The record of the run, once the iteration is over; raises the run's error if it failed.
+
+        Raises `UsageError` before that, and where its reader left before it was over.
+        """
         task, _ = self._begun()
         if not task.done():
             raise UsageError("the run is not over yet: read .run after the iteration")
+        if task.cancelled():
+            raise UsageError("the run was cancelled before it was over, so it has no record: iterate to the end first")
         return task.result()
 
     def sync(self, what: str) -> SyncListening[Item, Out]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
@@ -11,7 +11,8 @@ from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import UsageError
-from fanfold.folds.collect import Collect, Collected, OnError
+from fanfold.folds.collect import Collect, Collected, OnError, check_quorum
+from fanfold.folds.counting import is_count
 from fanfold.steps.affording import Limits, limited
 from fanfold.steps.collecting import CollectingStep, Policy
 from fanfold.steps.merging import MERGE, Merge, as_merge
@@ -56,9 +57,12 @@ class MapOver(CollectingStep[Any]):
 
     def foresee(self, given: Any, outlook: Outlook) -> Estimate:
         """A branch an item, and the merges: a tree of them has fewer than there are items."""
-        if given is UNSEEN:
+        if given is UNSEEN or isinstance(given, Iterator):
+            return NOT_KNOWN  # what can be read once is left to the run
+        found = _found(given, self.items)
+        if isinstance(found, Iterator) and not callable(self.items):
             return NOT_KNOWN
-        items = _items_of(given, self.items)
+        items = _listed(found)
         branches = total(outlook.foresee(self.step, item) for item in items)
         if self.merge is None:
             return branches
@@ -66,7 +70,8 @@ class MapOver(CollectingStep[Any]):
 
     async def execute(self, given: Any) -> Any:
         """Launch one branch an item, keep what comes in the order of the items, merge it."""
-        items = _items_of(given, self.items)
+        items = _listed(_found(given, self.items))
+        check_quorum(self.policy.quorum, len(items))
         branches = [Branch(str(at), partial(self.step.timed, item)) for at, item in enumerate(items)]
         total = self.total()
         sizes = [(self.step, item) for item in items]
@@ -133,17 +138,19 @@ def grouped(values: Mapping[str, Any], fits: int) -> list[dict[str, Any]]:
     return groups
 
 
-def _items_of(given: Any, items: Items) -> list[Any]:
-    """The list to map over: the input itself, a field of it, or what a function makes of it."""
+def _found(given: Any, items: Items) -> Any:
+    """What to map over: the input itself, a field of it, or what a function makes of it."""
     if callable(items):
-        found = items(given)
-    elif items is None:
-        found = given
-    else:
-        fields = fields_of(given)
-        if items not in fields:
-            raise UsageError(f"items={items!r}: the input has no such field (it has: {', '.join(fields)})")
-        found = fields[items]
+        return items(given)
+    if items is None:
+        return given
+    fields = fields_of(given)
+    if items not in fields:
+        raise UsageError(f"items={items!r}: the input has no such field (it has: {', '.join(fields)})")
+    return fields[items]
+
+
+def _listed(found: Any) -> list[Any]:
     if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
         raise UsageError(
             f"map_over needs a list, not {type(found).__name__}: let items= name the field that holds it, or make it "
@@ -218,7 +225,7 @@ def map_over(
     `Sections`) has every value by its item's number. Raises `BranchError`, `QuorumError`, `StepTimeout`, `UsageError`.
     """
     as_merge(merge)
-    if merge_fits is not None and (merge_fits < 1 or not isinstance(merge, Step)):
+    if merge_fits is not None and (not is_count(merge_fits) or not isinstance(merge, Step)):
         raise UsageError("merge_fits= is a number of tokens, for a merge by a step")
     made = MapOver(
         as_step(step),

@@ -16,6 +16,7 @@ from fanfold.core.records import Message, Reply, Request
 from fanfold.core.scope import Scope, current
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import LoopError, ParseError, TemplateError, UsageError
+from fanfold.folds.counting import is_count
 from fanfold.models.names import Line, ModelLike
 from fanfold.steps.answers import answer
 from fanfold.steps.answers.reading import Answer
@@ -270,10 +271,10 @@ def prompt(
 
     Raises (when run) `ParseError`, `CallError`, `StepTimeout`, `TemplateError`, `ModelError`.
     """
-    if retries < 0:
-        raise UsageError(f"retries={retries}: it is how often to ask again, 0 or more")
-    if max_tokens is not None and max_tokens < 1:
-        raise UsageError(f"max_tokens={max_tokens}: a reply has at least one token")
+    if not is_count(retries, 0):
+        raise UsageError(f"retries={retries!r}: it is how often to ask again, 0 or more")
+    if max_tokens is not None and not is_count(max_tokens):
+        raise UsageError(f"max_tokens={max_tokens!r}: a reply has at least one token")
     check_seconds(timeout)
     check_seconds(idle_timeout, "idle_timeout")
     frames = _frames(template, system, messages, context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fanfold.errors import FatalError, ScopeEnded, UsageError
+from fanfold.folds.counting import is_count
 from fanfold.steps.affording import limited
 from fanfold.steps.running import follow
 from fanfold.steps.step import Step, as_step
@@ -32,6 +33,7 @@ class Retry(Step[In, Out]):
         self.retries = retries
         self.on = on
         self.choices = step.choices
+        self.returns = step.returns
 
     def foresee(self, given: Any, outlook: Outlook) -> Estimate:
         """Once, or as often as it may."""
@@ -63,8 +65,14 @@ def retry(
     `timeout` (seconds, for all tries together, as is `budget`) end it at once. Its text is not streamed, for a try that
     fails must not have been heard.
     """
-    if retries < 0:
-        raise UsageError(f"retries={retries}: it is how often to run again, 0 or more")
+    if not is_count(retries, 0):
+        raise UsageError(f"retries={retries!r}: it is how often to run again, 0 or more")
+    kinds = on if isinstance(on, tuple) else (on,)
+    # Whoever caught a cancellation here would outlive the fan that cancels it.
+    given: tuple[object, ...] = kinds
+    wrong = [kind for kind in given if not (isinstance(kind, type) and issubclass(kind, Exception))]
+    if wrong:
+        raise UsageError(f"on={wrong[0]!r}: it is a kind of Exception, or a tuple of several")
     inner = as_step(step)
-    made = Retry(inner, retries, on if isinstance(on, tuple) else (on,), inner.name, timeout)
+    made = Retry(inner, retries, kinds, inner.name, timeout)
     return limited(made, budget)

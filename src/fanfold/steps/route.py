@@ -16,7 +16,7 @@ from fanfold.steps.step import Step, as_step
 from fanfold.steps.templates import render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Hashable, Mapping
 
     from fanfold.calls.amounts import Budget
 
@@ -99,6 +99,10 @@ def route(
     decider = as_step(by)
     declared = None if decider.choices is None else {label_text(choice) for choice in decider.choices}
     named = {str(label): as_step(path) for label, path in paths.items()}
+    known: dict[Hashable, str] = {}
+    for label in named:
+        if known.setdefault(ballot_key(label), label) != label:
+            raise UsageError(f"the paths {known[ballot_key(label)]!r} and {label!r} cannot be told apart: rename one")
     if declared is not None:
         _check_labels(declared, set(named), whole=otherwise is not None)
     return limited(Route(decider, named, None if otherwise is None else as_step(otherwise), name, timeout), budget)

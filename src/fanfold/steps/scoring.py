@@ -29,9 +29,13 @@ class Score(msgspec.Struct, frozen=True):
 
 def check_scale(scale: Scale) -> Scale:
     """Refuse a scale that does not go upwards."""
-    low, high = scale
-    if not low < high:
-        raise UsageError(f"scale={scale}: give the lowest and the highest score, as (1, 10)")
+    try:
+        low, high = scale
+        upwards = low < high
+    except (TypeError, ValueError):
+        upwards = False
+    if not upwards:
+        raise UsageError(f"scale={scale!r}: give the lowest and the highest score, as (1, 10)")
     return scale
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, get_args, overload
 
 import msgspec
 
@@ -18,6 +18,7 @@ from fanfold.core.timeouts import Total
 from fanfold.errors import TieError, UsageError
 from fanfold.folds.ballots import Said, VoteResult
 from fanfold.folds.canonical import ballot_key
+from fanfold.folds.counting import is_count
 from fanfold.folds.fields import Fields
 from fanfold.folds.shapes import record_in
 from fanfold.folds.spellings import WHICHEVER
@@ -295,11 +296,13 @@ def vote(
     """
     named = _named(voters, n)
     counted = _rule(rule, list(named.values()), whole=merge is not None or same is not None)
-    breaker = ties if isinstance(ties, Step) else None
+    breaker = as_step(ties) if callable(ties) else None
+    if breaker is None and ties not in get_args(Ties):
+        raise UsageError(f"ties={ties!r}: it is 'declared', 'error', 'abstain', or a step that says which wins")
     counting = partial(VoteFold, counted, names=list(named), quorum=quorum, on_error=on_error, wave=wave)
     make_fold = partial(
         counting,
-        ties="step" if isinstance(ties, Step) else ties,
+        ties=ties if breaker is None else "step",
         stop=None if merge is not None else WHICHEVER if same == "meaning" and stop is not None else stop,
         declared=_declared(list(named.values())) if same is None else None,
     )
@@ -327,11 +330,13 @@ def _declared(steps: Sequence[Step[Any, Any]]) -> tuple[Any, ...] | None:
 
 def _named(voters: Any, n: int | None) -> dict[str, Step[Any, Any]]:
     if isinstance(voters, Step) or (callable(voters) and not isinstance(voters, Mapping)):
-        if n is None or n < 1:
-            raise UsageError(f"n={n}: say how often to ask, at least once (an odd number avoids ties of two)")
+        if not is_count(n):
+            raise UsageError(f"n={n!r}: say how often to ask, at least once (an odd number avoids ties of two)")
         return dict.fromkeys(map(str, range(n)), as_step(voters))
     if n is not None:
         raise UsageError("n= is for one step asked several times; a list or mapping of voters has its own number")
+    if isinstance(voters, str) or not isinstance(voters, Iterable):
+        raise UsageError(f"voters are a step, a list of them, or a mapping of voter to step, not {voters!r:.60}")
     named = voters if isinstance(voters, Mapping) else {str(at): step for at, step in enumerate(voters)}
     if not named:
         raise UsageError("a vote needs at least one voter")

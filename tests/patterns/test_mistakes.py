@@ -1,0 +1,71 @@
+"""Mistakes in what a pattern is made of: each is refused where it is written, by its name and with what to give."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fanfold import (
+    best_of,
+    check,
+    evaluate,
+    gate,
+    guard,
+    map_over,
+    prompt,
+    race,
+    retry,
+    route,
+    rules,
+    sample,
+    sections,
+    vote,
+)
+from fanfold.errors import UsageError
+
+ASK = prompt("{input}")
+OTHER = prompt("other {input}")
+
+MISTAKES: dict[str, Any] = {
+    "rule=<function plurality": lambda: vote(ASK, 3, rule=rules.plurality),
+    "rule='majority' is none": lambda: vote(ASK, 3, rule="majority"),
+    "stop=<function decided": lambda: vote(ASK, 3, stop=rules.decided),
+    "ties='step': it is": lambda: vote(ASK, 2, ties="step"),
+    "ties=['a']: it is": lambda: vote(ASK, 2, ties=["a"]),
+    "n='3': say how often": lambda: vote(ASK, "3"),
+    "n=2.5: say how often": lambda: vote(ASK, 2.5),
+    "voters are a step": lambda: vote(None),
+    "voters are a step, a list of them": lambda: vote("yes"),
+    "n='2': at least one": lambda: sample(ASK, "2"),
+    "at_most='9'": lambda: sample(ASK, 2, at_most="9"),
+    "n=True: say how many": lambda: best_of(ASK, True),
+    "candidates are a step": lambda: best_of(5),
+    "two candidates have the same name: 1, '1'": lambda: best_of({1: ASK, "1": OTHER}),
+    "quorum='1'": lambda: sections({"a": ASK}, quorum="1"),
+    "quorum=1.5": lambda: map_over(ASK, quorum=1.5),
+    "merge_fits= is a number of tokens": lambda: map_over(ASK, merge=ASK, merge_fits="9"),
+    "timeout='5': give a positive number of seconds": lambda: sections({"a": ASK}, timeout="5"),
+    "timeout=datetime.timedelta(seconds=5)": lambda: prompt("x", timeout=timedelta(seconds=5)),
+    "stagger='1': give a positive": lambda: race(ASK, stagger="1"),
+    "retries='1'": lambda: prompt("x", retries="1"),
+    "max_tokens=9.5": lambda: prompt("x", max_tokens=9.5),
+    "retries=0.5": lambda: retry(ASK, retries=0.5),
+    "retries=-1": lambda: gate(ASK, retries=-1),
+    "the paths 'Billing' and 'billing'": lambda: route(ASK, {"Billing": ASK, "billing": OTHER}),
+    "checks is a mapping of name to check, not list": lambda: guard(ASK, [OTHER]),
+    "a check's name is a text, not 1": lambda: guard(ASK, {1: len}),
+    "5 is not a step": lambda: guard(ASK, {"a": len}, otherwise=5),
+    "buffer='9'": lambda: guard(ASK, {"a": len}, buffer="9"),
+    "every='9'": lambda: check(len, on="stream", every="9"),
+    "a criterion's name is a text, not 1": lambda: evaluate([1, 2]),
+    "scale=10: give the lowest": lambda: evaluate(["a"], scale=10),
+    "scale=(1, 2, 3): give": lambda: evaluate(["a"], scale=(1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_refused_by_its_name(words: str) -> None:
+    """A wrong kind of value is a `UsageError` that begins with what was given, and no error of Python's own."""
+    with pytest.raises(UsageError, match=f"^{re.escape(words)}"):
+        MISTAKES[words]()
