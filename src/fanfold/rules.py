@@ -10,8 +10,10 @@ How many ballots must be valid is the vote's `quorum=`: 1, if nothing is said, a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fanfold.errors import UsageError
 from fanfold.folds.counting import Elects, MayElect, Rule
 from fanfold.folds.fields import Fields
 from fanfold.folds.numeric import Mean, Median
@@ -20,7 +22,6 @@ from fanfold.folds.stops import DECIDED, Stop
 from fanfold.folds.thresholds import Threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from decimal import Decimal
     from fractions import Fraction
 
@@ -84,6 +85,8 @@ def weighted(weights: Mapping[str, float | Decimal | Fraction]) -> MayElect:
     and counts towards the quorum, but has no say; where only such ballots are valid the winner is None.
     Raises `UsageError` for weights that are negative, not finite or all 0, or do not match the voters.
     """
+    if not isinstance(weights, Mapping):
+        raise UsageError(f"weighted() takes a mapping of voter to weight, not {weights!r:.60}")
     return Weighted(dict(weights))
 
 

@@ -1,7 +1,10 @@
 """What a voter said, as a ballot; and the record of a vote."""
 
 import asyncio
+import math
 import pickle
+from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from fanfold.core.records import Arrival
 from fanfold.errors import ConnectError, ParseError, StepTimeout
 from fanfold.folds.ballots import Ballot, Said, VoteResult, ballot_of
+from fanfold.folds.canonical import ballot_key
 from tests.folds.reference import Case, No, arrival, result
 
 
@@ -111,3 +115,10 @@ def test_a_result_takes_its_fields_by_name_only() -> None:
     by_position = ("spam", 1.0, (1.0, 1.0))
     with pytest.raises(TypeError):
         VoteResult(*by_position)
+
+
+@pytest.mark.parametrize("nan", [Decimal("nan"), Decimal("-nan"), Decimal("snan"), math.nan])
+def test_what_is_no_number_is_one_group(nan: Any) -> None:
+    """Every NaN counts as every other, a decimal's too, though none is equal to itself."""
+    assert ballot_key(nan) == ballot_key(float("nan"))
+    assert hash(ballot_key([nan])) == hash(ballot_key([math.nan]))

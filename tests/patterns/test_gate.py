@@ -253,3 +253,12 @@ def test_what_the_other_way_gives_may_win() -> None:
     other = choosing | gate(lambda _: False, otherwise=lambda _: "neither")
     run = ran(vote(other, 3), model=saying({"pick": (0.0, "a")}, structured=False))
     assert (run.output, run.detail.abstained) == ("neither", 0)
+
+
+def test_no_reason_is_no_reason() -> None:
+    """A check that gives ``(False, None)`` has none to tell: neither the prompt nor the error hears of a "None"."""
+    fake = Asked(drafts("first", "second"))
+    error = failed(WRITE | gate(lambda _: (False, None), retries=1), GateError, model=fake)
+    assert error.reasons == ("", "")
+    assert "no reason given" in str(error)
+    assert fake.texts[-1] == "That was not accepted. Answer again, better."

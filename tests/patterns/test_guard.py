@@ -507,3 +507,9 @@ def test_a_check_that_ends_itself_leaves_nothing_inside() -> None:
     pattern = guard(ANSWER, {"odd": check(gives_up, on="stream", every=100, on_error="pass")})
     found = heard(pattern, "text", model(answer=(20.0, WORDS)))
     assert found.text == WORDS
+
+
+def test_an_answer_that_cannot_be_written_down_has_failed() -> None:
+    """A check on the stream reads an answer as text; one that makes none fails the guard, and nobody waits for more."""
+    pattern = guard(taking(1, outcome={"half": "\ud800"}), {"bad": windows("never", [])})
+    assert "UnicodeEncodeError" in str(failed(pattern, FanfoldError))

@@ -20,6 +20,7 @@ from fanfold import (
     rules,
     sample,
     sections,
+    split,
     vote,
 )
 from fanfold.errors import UsageError
@@ -48,6 +49,8 @@ MISTAKES: dict[str, Any] = {
     "timeout='5': give a positive number of seconds": lambda: sections({"a": ASK}, timeout="5"),
     "timeout=datetime.timedelta(seconds=5)": lambda: prompt("x", timeout=timedelta(seconds=5)),
     "stagger='1': give a positive": lambda: race(ASK, stagger="1"),
+    "weighted() takes a mapping of voter to weight, not [1, 2]": lambda: rules.weighted([1, 2]),
+    "split(at_most='9')": lambda: split("9"),
     "retries='1'": lambda: prompt("x", retries="1"),
     "max_tokens=9.5": lambda: prompt("x", max_tokens=9.5),
     "retries=0.5": lambda: retry(ASK, retries=0.5),

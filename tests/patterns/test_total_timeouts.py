@@ -122,3 +122,19 @@ def test_everything_under_a_timeout_knows_the_earliest_end() -> None:
     assert seen["tight"] == pytest.approx(2, abs=0.01)
     assert seen["merge"] == pytest.approx(10, abs=0.01)
     assert seen["free"] is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "finished"),
+    [
+        (sections({"a": taking(1, "x"), "b": taking(1, "y")}, merge=taking(60)), {"a": "x", "b": "y"}),
+        (map_over(taking(1), items=lambda _: ["x", "y"], merge=taking(60)), {"0": "x", "1": "y"}),
+        (sample(taking(1, "x"), 2, merge=taking(60)), {"0": "x", "1": "x"}),
+        (vote([taking(1, "x"), taking(1, "y")], ties=taking(60), timeout=10), {"0": "x", "1": "y"}),
+        (best_of([taking(1, "x"), taking(1, "y")], judge=taking(60)), {"0": "x", "1": "y"}),
+    ],
+)
+def test_what_follows_the_branches_does_not_lose_them(pattern: Any, finished: dict[str, str]) -> None:
+    """Where the time is over in a merge, a judge or a tie-breaker, the error carries what the branches gave."""
+    pattern.timeout = 10
+    assert failed(pattern, StepTimeout).finished == finished

@@ -334,3 +334,16 @@ def test_a_stop_iteration_in_a_thread_is_an_error() -> None:
     error = failed(first, RuntimeError)
     assert str(error) == "first raised StopIteration"
     assert isinstance(error.__cause__, StopIteration)
+
+
+def test_parts_that_run_at_the_same_time_have_records_of_their_own() -> None:
+    """Two runs of one step at once inside another: each counts its own calls, and has the step's name."""
+
+    @step
+    async def both(_: str) -> list[Run[str]]:
+        return list(await asyncio.gather(ASK.run("a"), ASK.run("b"), ASK.run("c")))
+
+    runs = ran(both, model=FakeModel(echo, latency=1.0)).output
+    assert [run.output for run in runs] == ["a", "b", "c"]
+    assert [len(run.calls) for run in runs] == [1, 1, 1]
+    assert {run.name for run in runs} == {"prompt"}

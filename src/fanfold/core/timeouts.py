@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from fanfold.core.clock import now
 from fanfold.core.scope import Scope, current
 from fanfold.errors import LoopError, StepTimeout, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from fanfold.core.ends import Ends
@@ -55,11 +56,11 @@ class Total:
         self._began = now()
         return None if self._seconds is None else self._seconds - self._rest
 
-    def remaining(self) -> within:
-        """A block for what follows the branches."""
+    def remaining(self, finished: Mapping[str, Any] = {}) -> within:
+        """A block for what follows the branches; those that `finished` are in its `StepTimeout`."""
         if self._seconds is None:
             return within(None, self._what)
-        return within(self._seconds, self._what, until=self._began + self._seconds)
+        return within(self._seconds, self._what, until=self._began + self._seconds, finished=finished)
 
 
 class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
@@ -67,12 +68,14 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
 
     With `later` the time begins with the first `start()`; with `until` (in the loop's time) it has begun before. What
     runs inside finds its end as its scope's `deadline`. Blocks of equal `seconds` may share their timer, in `ends`.
+    The `StepTimeout` carries `finished`.
     """
 
     __slots__ = (
         "_cancelling",
         "_ends",
         "_expired",
+        "_finished",
         "_later",
         "_loop",
         "_outer",
@@ -93,6 +96,7 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
         later: bool = False,
         until: float | None = None,
         ends: Ends | None = None,
+        finished: Mapping[str, Any] = {},
     ) -> None:
         check_seconds(seconds)
         self._seconds = seconds
@@ -100,6 +104,7 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
         self._later = later
         self._until = until
         self._ends = ends
+        self._finished = finished
         self._started = False
         self._timer: asyncio.TimerHandle | None = None
         self._scope: Scope | None = None
@@ -153,7 +158,9 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
             self._scope.deadline = self._outer
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise StepTimeout(
-                f"{self._what} took longer than its timeout of {self._seconds:g} s", seconds=self._seconds or 0.0
+                f"{self._what} took longer than its timeout of {self._seconds:g} s",
+                seconds=self._seconds or 0.0,
+                finished=self._finished,
             ) from None
 
 

@@ -84,7 +84,8 @@ def _scalar_key(value: object) -> Hashable | None:
         return ("bool", value)
     if isinstance(value, (int, float, Decimal, Fraction)):
         # nan is unequal to itself: left as a number, every nan would be a group of its own.
-        return ("number", "nan" if isinstance(value, float) and math.isnan(value) else value)
+        lost = value.is_nan() if isinstance(value, Decimal) else isinstance(value, float) and math.isnan(value)
+        return ("number", "nan" if lost else value)
     return None
 
 

@@ -122,7 +122,7 @@ class BestOf(CollectingStep[In]):
         sizes = [(step, given) for _, step, _, _ in self.branches]
         collected = await self.collect(branches, total, sizes, shrinks="by count", counts=self._fewer())
         distinct, counts = _distinct(collected.values)
-        with total.remaining():
+        with total.remaining(collected.values):
             pick = await self._pick(given, distinct, counts, collected.missing)
         scope = current()
         if scope is not None:

@@ -75,7 +75,7 @@ class Gate(Step[T, T]):
         if scope is not None:
             scope.said = said  # the answer's text stays the step's text, not the check's
         if isinstance(verdict, tuple) and len(verdict) == 2:
-            verdict, reason = verdict[0], str(verdict[1])
+            verdict, reason = verdict[0], "" if verdict[1] is None else str(verdict[1])
         if not isinstance(verdict, bool):
             raise UsageError(
                 f"the check {self.check.name!r} gave {verdict!r}: a gate's check gives a bool, or (False, reason)"

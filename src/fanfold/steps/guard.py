@@ -171,10 +171,11 @@ class _Watch:
             scope.tail = scope.tail or self.buffer.watched
         try:
             self.value = await step.timed(self.given)
+            written = render(self.value) if self.buffer.watched else None
         except BaseException:
             self.buffer.fail()
             raise
-        self.buffer.end(render(self.value) if self.buffer.watched else None)
+        self.buffer.end(written)
         return self.value
 
     async def check(self, name: str, one: Check) -> Said[Any]:

@@ -80,7 +80,7 @@ class MapOver(CollectingStep[Any]):
             collected = await self.collect(branches, total, sizes, shrinks="in order")
         output: Any = list(collected.values.values())
         if self.merge is not None:
-            with total.remaining():
+            with total.remaining(collected.values):
                 output = await self._merged(given, collected.values, collected.missing)
         scope = current()
         if scope is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fanfold.calls.budget import purse_of
 from fanfold.core.clock import now
-from fanfold.core.scope import Scope, current, enter, segment
+from fanfold.core.scope import Scope, current, enter, place_in, segment
 from fanfold.core.timeouts import NO_END, within
 from fanfold.errors import FanfoldError
 from fanfold.runs.run import Run, finished, part
@@ -84,8 +84,9 @@ async def run_within(
     """Run `step` inside the run of `scope`, and give the record of its part."""
     state: RunState = scope.run
     since, began = len(state.events), now()
-    inner = scope.inside(step.name, tail=False)
+    inner = scope.inside(_untaken(state, scope.place, step.name), tail=False)
     inner.purse = purse_of(budget, inner.purse)
+    state.parts.add(inner.place)
     failure: BaseException | None = None
     output: Any = None
     try:
@@ -95,10 +96,21 @@ async def run_within(
         failure = error
         raise
     finally:
-        run = part(state, inner.place, since, wall=now() - began, output=output, detail=inner.detail, error=failure)
+        state.parts.discard(inner.place)
+        wall = now() - began
+        run = part(state, step.name, inner.place, since, wall=wall, output=output, detail=inner.detail, error=failure)
         if failure is not None:
             _attach(failure, run)
     return run
+
+
+def _untaken(state: RunState, place: str, name: str) -> str:
+    """A name for a part whose place is its own, so that of two at once each has its own calls and events."""
+    found, taken = name, 0
+    while place_in(place, found) in state.parts:
+        taken += 1
+        found = f"{name}~{taken}"
+    return found
 
 
 def follow(step: Step[In, Out], given: In, *, name: str | None = None, tail: bool = False) -> Awaitable[Out]:

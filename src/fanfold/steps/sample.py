@@ -76,8 +76,9 @@ class SampleStep(Step[In, Any]):
         if self.merge is None:
             return answers
         failed = {f"draw {index}": f"{type(error).__name__}: {error}" for index, error in fold.errors.items()}
-        with total.remaining():
-            return await self.merge(given, {str(at): answer for at, answer in enumerate(answers)}, failed)
+        kept = {str(at): answer for at, answer in enumerate(answers)}
+        with total.remaining(kept):
+            return await self.merge(given, kept, failed)
 
 
 @overload

@@ -90,7 +90,7 @@ class SectionsStep(CollectingStep[In]):
         collected = await self.collect(branches, total, [(step, given) for step in steps.values()])
         scope = current()
         if self.merge is not None:
-            with total.remaining():
+            with total.remaining(collected.values):
                 output = await self.merge(given, collected.values, collected.missing)
         elif self.record is not None:
             output = self.record.of(collected)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fanfold.errors import UsageError
+from fanfold.folds.counting import is_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +38,9 @@ def split(at_most: int) -> Callable[[str], list[str]]:
     It cuts before headings where it can, else between paragraphs, sentences, words, and only within a word that
     is itself too long. Neighbours are put together while they fit. Nothing is lost: the parts joined are the text.
     """
-    if at_most < 2:
+    if not is_count(at_most, 2):
         raise UsageError(
-            f"split(at_most={at_most}): a part has at least two tokens, for one character may have as many"
+            f"split(at_most={at_most!r}): a part has at least two tokens, for one character may have as many"
         )
     return lambda text: _split(text, at_most, 0)
 

@@ -111,7 +111,7 @@ class VoteStep(Step[In, Any]):
             result = await self.same.counted(given, make_fold, partial(self._ask, given, until, money), total)
         if money.count < len(self.voters):
             result = _shrunk(result, len(self.voters))
-        with total.remaining():
+        with total.remaining({} if self.timeout is None else _valid(result)):
             if result.tied and self.tie_step is not None:
                 result = await self._broken(self.tie_step, given, result)
             output = result.winner if self.merge is None else await self._merged(self.merge, given, result)
@@ -138,7 +138,7 @@ class VoteStep(Step[In, Any]):
 
     async def _merged(self, merge: Merge, given: In, result: VoteResult[Any]) -> Any:
         """One answer of all ballots; a voter without a valid one is missing, and the merge is told why."""
-        values = {ballot.voter: ballot.value for ballot in result.ballots if ballot.kind == "valid"}
+        values = _valid(result)
         reasons = {ballot.voter: ballot.reason or ballot.kind for ballot in result.ballots}
         missing = {voter: reasons.get(voter, "not heard") for voter in self.voters if voter not in values}
         return await merge(given, values, missing)
@@ -153,6 +153,10 @@ class VoteStep(Step[In, Any]):
             )
         why = f"{result.why}; a tie of {len(result.tied)}, broken by {by.name!r}"
         return msgspec.structs.replace(result, winner=chosen[0], why=why)
+
+
+def _valid(result: VoteResult[Any]) -> dict[str, Any]:
+    return {ballot.voter: ballot.value for ballot in result.ballots if ballot.kind == "valid"}
 
 
 def _shrunk(result: VoteResult[Any], voters: int) -> VoteResult[Any]:
