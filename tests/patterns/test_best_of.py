@@ -10,7 +10,7 @@ from fanfold import best_of
 from fanfold.core.records import Request
 from fanfold.errors import AccessError, BranchError, ConnectError, ModelError, QuorumError, UsageError
 from fanfold.steps.fences import LABELS
-from tests.patterns.hearing import ask, asked, saying
+from tests.patterns.hearing import ask, asked, heard, saying
 from tests.steps.running import Asked, failed, ran, taking
 
 DRAFT = ask("draft")
@@ -263,3 +263,9 @@ def test_what_cannot_be_is_refused(case: str) -> None:
     """Options that cannot be met are errors when it is made."""
     with pytest.raises(UsageError):
         WRONG[case]()
+
+
+def test_a_checker_is_not_seen_as_a_candidate() -> None:
+    """Updates name what a checker said of a candidate otherwise than the candidate."""
+    found = heard(best_of([taking(1, "a"), taking(2, "bb")], judge=len), "updates", Asked())
+    assert dict(item for _, item in found.items) == {"0": "a", "1": "bb", "check0": 1, "check1": 2}

@@ -7,9 +7,9 @@ import pytest
 
 from fanfold import criterion, evaluate
 from fanfold.core.records import Request
-from fanfold.errors import BranchError, ConnectError, ParseError, QuorumError, UsageError
+from fanfold.errors import BranchError, ConnectError, ParseError, QuorumError, StepTimeout, UsageError
 from fanfold.steps.scoring import Score, score_answer
-from tests.patterns.hearing import asked
+from tests.patterns.hearing import asked, heard
 from tests.steps.running import Asked, failed, ran
 
 SCORES = {"accuracy": 8, "tone": 4, "clarity": 6}
@@ -164,3 +164,14 @@ def test_failures_are_skipped_or_fail() -> None:
     failed(evaluate(list(SCORES), quorum=3), QuorumError, "x", model=Asked(lossy))
     only = {"tone": 1, "accuracy": 0, "clarity": 0}
     failed(evaluate(list(SCORES), on_error="skip", merge=only), QuorumError, "x", model=Asked(lossy))
+
+
+def test_a_criterion_that_is_in_is_seen_as_its_score() -> None:
+    """Updates, and what an error carries, have the score and explanation of a criterion, of a panel its mean."""
+    pattern = evaluate({"accuracy": criterion(panel=[None, None]), "tone": ""})
+    fake = Asked(judge, latency=lambda request: 9.0 if "tone" in asked(request) else 1.0)
+    found = heard(pattern, "updates", fake)
+    assert [(name, score.score) for _, (name, score) in found.items] == [("accuracy", 8.0), ("tone", 4.0)]
+    pattern.timeout = 5
+    error = failed(pattern, StepTimeout, "a text", fake)
+    assert {name: score.score for name, score in error.finished.items()} == {"accuracy": 8.0}

@@ -207,7 +207,7 @@ async def _score(task: Any, candidate: Any, model: Any, criteria: str, _: Any) -
 async def _checked(checker: Step[Any, Any], task: Any, candidates: Sequence[Any]) -> Choice:
     """A checker instead of a judge: True or the highest number wins, the earlier candidate at a tie."""
     del task
-    names = [str(at) for at in range(len(candidates))]
+    names = [f"check{at}" for at in range(len(candidates))]  # not as the candidates: both are seen in one run
     branches = [Branch(name, partial(_rating, checker, one)) for name, one in zip(names, candidates, strict=True)]
     try:
         found = (await fan(branches, Collect[Any]("skip"))).values
@@ -216,7 +216,7 @@ async def _checked(checker: Step[Any, Any], task: Any, candidates: Sequence[Any]
         return Choice(None, (None,) * len(names), (), f"the checker failed on every candidate ({reason})")
     points = [None if (value := found.get(name)) is None else float(value) for name in names]
     choice = by_points(points, "the checker rates it highest")
-    refused = choice.best is not None and found[str(choice.best)] is False
+    refused = choice.best is not None and found[names[choice.best]] is False
     return Choice(None, choice.scores, (), "no candidate passed the checker") if refused else choice
 
 

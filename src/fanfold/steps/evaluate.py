@@ -128,15 +128,17 @@ class EvaluateStep(CollectingStep[Any]):
 
     async def execute(self, given: Any) -> Any:
         """Ask all judges at once; give the scores, or the one number."""
-        branches = [Branch(name, partial(_panel, panel, given)) for name, panel in self.judges.items()]
+        heard: dict[str, Collected[Score]] = {}
+        branches = [Branch(name, partial(_criterion, name, panel, given, heard)) for name, panel in self.judges.items()]
         sizes = [(Panel(panel), given) for panel in self.judges.values()]
-        collected: Collected[Collected[Score]] = await self.collect(branches, self.total(), sizes)
-        panels = {name: panel.values for name, panel in collected.values.items()}
-        scores = {name: _mean(panel) for name, panel in panels.items()}
+        collected: Collected[Score] = await self.collect(branches, self.total(), sizes)
+        scores = collected.values
+        panels = {name: heard[name] for name in scores}
+        missing = {**collected.missing, **_silent(panels)}
         merged = None if self.merge is None else merged_score(scores, self.merge)
         scope = current()
         if scope is not None:
-            scope.detail = Scorecard(scores, panels, _missing(collected), merged)
+            scope.detail = Scorecard(scores, {name: panel.values for name, panel in panels.items()}, missing, merged)
         return {name: one.score for name, one in scores.items()} if self.merge is None else merged
 
 
@@ -160,12 +162,17 @@ def merged_score(scores: Mapping[str, Score], merge: MergeScores) -> float:
     return fmean(one.score for one in scores.values())
 
 
-def _missing(collected: Collected[Collected[Score]]) -> dict[str, str]:
-    """Why a criterion has no score, and, as ``criterion/judge``, which judges of a panel gave none."""
-    judges = {
-        f"{name}/{judge}": why for name, panel in collected.values.items() for judge, why in panel.missing.items()
-    }
-    return {**collected.missing, **judges}
+def _silent(panels: Mapping[str, Collected[Score]]) -> dict[str, str]:
+    """Which judges of a panel gave no score, as ``criterion/judge``, and why."""
+    return {f"{name}/{judge}": why for name, panel in panels.items() for judge, why in panel.missing.items()}
+
+
+async def _criterion(
+    name: str, panel: Mapping[str, JudgeStep], given: Any, heard: dict[str, Collected[Score]]
+) -> Score:
+    """The score by one criterion; what its judges said each is left in `heard`."""
+    heard[name] = await _panel(panel, given)
+    return _mean(heard[name].values)
 
 
 async def _panel(panel: Mapping[str, JudgeStep], given: Any) -> Collected[Score]:

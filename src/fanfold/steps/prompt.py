@@ -275,6 +275,8 @@ def prompt(
         raise UsageError(f"retries={retries!r}: it is how often to ask again, 0 or more")
     if max_tokens is not None and not is_count(max_tokens):
         raise UsageError(f"max_tokens={max_tokens!r}: a reply has at least one token")
+    if temperature is not None and not isinstance(temperature, int | float):
+        raise UsageError(f"temperature={temperature!r}: it is a number, or None for the model's own")
     check_seconds(timeout)
     check_seconds(idle_timeout, "idle_timeout")
     frames = _frames(template, system, messages, context)
@@ -287,7 +289,7 @@ def prompt(
 def _frames(
     template: str | None,
     system: str | None,
-    messages: Sequence[Mapping[str, Any]] | None,
+    messages: Sequence[Any] | None,
     context: str | None,
 ) -> list[Frame]:
     for text in (template, system, context):
@@ -295,8 +297,8 @@ def _frames(
             raise TemplateError(f"a template is text, not {type(text).__name__}")
     frames = [Frame("system", system)] if system is not None else []
     for message in messages or ():
-        if not {"role", "content"} <= set(message):
-            raise TemplateError(f"a message needs a role and a content: {dict(message)!r}")
+        if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
+            raise TemplateError(f"a message is a mapping, and needs a role and a content: {message!r:.60}")
         frames.append(Frame(message["role"], message["content"]))
     if template is not None:
         asked = Template(template)

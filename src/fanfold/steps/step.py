@@ -64,6 +64,9 @@ class Step(Generic[In_contra, Out_co]):
 
     def __init__(self, name: str, timeout: float | None = None) -> None:
         check_seconds(timeout)
+        called: object = name
+        if not (called and isinstance(called, str)):
+            raise UsageError(f"name={name!r}: a step is named by a text")
         self.name = name
         self.timeout = timeout
 
