@@ -583,7 +583,8 @@ def test_no_tasks_are_left_by_a_wide_fan() -> None:
 def test_a_branch_that_cannot_begin_has_failed() -> None:
     """What goes wrong before a branch's own work is its error, too: the fan does not wait for it."""
     fold = Script()
-    fanned([branch("fine"), branch(5)], fold)  # type: ignore[arg-type]  # a name that makes no place
+    no_name: Any = 5
+    fanned([branch("fine"), branch(no_name)], fold)
     assert [type(arrival.error) for arrival in fold.arrivals] == [type(None), TypeError]
 
 

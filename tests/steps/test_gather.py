@@ -196,8 +196,10 @@ def test_an_error_keeps_its_own_cause() -> None:
 def test_a_step_that_was_not_called_is_named() -> None:
     """What cannot be awaited is the program's mistake; the others are closed, so that none of them warns."""
 
+    not_called: Any = ASK
+
     async def main() -> None:
         with pytest.raises(UsageError, match=r"call a step with its input"):
-            await gather(sleep(1), ASK)  # type: ignore[arg-type]  # the mistake
+            await gather(sleep(1), not_called)
 
     run_virtual(main())

@@ -300,19 +300,26 @@ def vote(
     """
     named = _named(voters, n)
     counted = _rule(rule, list(named.values()), whole=merge is not None or same is not None)
-    breaker = as_step(ties) if callable(ties) else None
-    if breaker is None and ties not in get_args(Ties):
-        raise UsageError(f"ties={ties!r}: it is 'declared', 'error', 'abstain', or a step that says which wins")
+    breaker = _breaker(ties)
     counting = partial(VoteFold, counted, names=list(named), quorum=quorum, on_error=on_error, wave=wave)
     make_fold = partial(
         counting,
-        ties=ties if breaker is None else "step",
+        ties="step" if breaker else ties,
         stop=None if merge is not None else WHICHEVER if same == "meaning" and stop is not None else stop,
         declared=_declared(list(named.values())) if same is None else None,
     )
     alike = as_same(same, judge, counted)
     made = VoteStep(named, make_fold, alike, breaker, as_merge(merge), name=name, timeout=timeout)
     return limited(made, budget, if_unaffordable)
+
+
+def _breaker(ties: Any) -> Step[Any, Any] | None:
+    """The step that breaks a tie, where one does."""
+    if callable(ties):
+        return as_step(ties)
+    if ties not in get_args(Ties):
+        raise UsageError(f"ties={ties!r}: it is 'declared', 'error', 'abstain', or a step that says which wins")
+    return None
 
 
 def _rule(given: Rule[Any, Any] | None, steps: Sequence[Step[Any, Any]], *, whole: bool) -> Rule[Any, Any]:
