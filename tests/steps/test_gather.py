@@ -195,7 +195,6 @@ def test_an_error_keeps_its_own_cause() -> None:
 
 def test_a_step_that_was_not_called_is_named() -> None:
     """What cannot be awaited is the program's mistake; the others are closed, so that none of them warns."""
-
     not_called: Any = ASK
 
     async def main() -> None:
