@@ -223,3 +223,9 @@ def test_no_items_are_fewer_than_a_quorum() -> None:
     """A floor of two is not kept by none; without a floor an empty list gives an empty list."""
     assert "quorum=2 cannot be reached by 0" in str(failed(map_over(ITEM, quorum=2), UsageError, []))
     assert ran(map_over(ITEM, on_error="skip"), []).output == []
+
+
+def test_too_few_branches_have_a_cause() -> None:
+    """Where all fail, the error of the first item is the cause, whoever came first."""
+    error = failed(map_over(lambda item: 1 // item, on_error="skip"), QuorumError, [0, 0])
+    assert isinstance(error.__cause__, ZeroDivisionError)

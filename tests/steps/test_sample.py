@@ -142,3 +142,15 @@ def test_a_key_that_tells_nothing_apart_is_named() -> None:
     """A list is no key: the error says which function gave it, and what to give."""
     error = failed(sample(IDEA, 2, distinct=lambda text: [text]), UsageError, model=ideas("a", "b"))
     assert str(error) == "distinct= gave ['a'], which is no key: give a text, a number or a tuple"
+
+
+def test_a_sample_that_only_repeats_says_so() -> None:
+    """Answers came, and were all the same: the error does not leave that open."""
+    error = failed(sample(IDEA, 2, distinct=True, quorum=2), QuorumError, model=ideas("a"))
+    assert str(error) == "1 of 2 samples succeeded and quorum=2: 5 of 6 answers repeated another"
+
+
+def test_too_few_samples_have_a_cause() -> None:
+    """The error that the first failed draw had is the cause, so that its traceback is seen."""
+    error = failed(sample(IDEA, 2), QuorumError, model=ideas(ConnectError("first"), ConnectError("second")))
+    assert str(error.__cause__) == "first"

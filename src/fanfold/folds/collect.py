@@ -11,7 +11,7 @@ from fanfold.errors import BranchError, NotStarted, QuorumError, StepTimeout, Us
 from fanfold.folds.counting import is_count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -85,7 +85,7 @@ class Collect(Generic[T]):
                 + "; ".join(f"{name}: {reason}" for name, reason in missing.items()),
                 finished=values,
                 missing=missing,
-            )
+            ) from _first(self.errors)
         return Collected(values, missing)
 
     def _missing(self, why: Why) -> dict[str, str]:
@@ -157,12 +157,14 @@ class Samples(Generic[T]):
             raise next(error.refused for error in self.errors.values() if isinstance(error, NotStarted))
         if len(values) < self.quorum:
             reasons = self._missing(why)
+            told = [f"{name}: {reason}" for name, reason in reasons.items()]
+            repeated = len(self.answered) - len(self.kept)
+            told += [f"{repeated} of {len(self.answered)} answers repeated another"] if repeated else []
             raise QuorumError(
-                f"{len(values)} of {self.n} samples succeeded and quorum={self.quorum}: "
-                + "; ".join(f"{name}: {reason}" for name, reason in reasons.items()),
+                f"{len(values)} of {self.n} samples succeeded and quorum={self.quorum}: {'; '.join(told)}",
                 finished=values,
                 missing=reasons,
-            )
+            ) from _first(self.errors)
         return list(values.values())
 
     def _missing(self, why: Why) -> dict[str, str]:
@@ -170,6 +172,11 @@ class Samples(Generic[T]):
         out = set(range(self.launched)) - self.answered - set(self.errors)
         reasons = {index: _told(error) for index, error in self.errors.items()} | dict.fromkeys(out, _pending(why))
         return {self.names[index]: reasons[index] for index in sorted(reasons)}
+
+
+def _first(errors: Mapping[int, BaseException]) -> BaseException | None:
+    """The first error in the order of the branches: like the rest, it must not tell who came first."""
+    return errors[min(errors)] if errors else None
 
 
 def _pending(why: Why) -> str:
