@@ -19,21 +19,25 @@ SERVERS = {
     "fixed, counts refusals": {"kind": "fixed", "count_rejected": True},
     "sliding, counts refusals": {"kind": "sliding", "count_rejected": True},
 }
-FEW = {20: 14, 60: 24}
-"""Refusals of ten minutes, beside the 3 in 100, where so few requests a minute make 3 in 100 a handful."""
+RATES = [20, 60, 200, 600, 2000, 6000]
+FEW = 10
+"""Refusals of ten minutes at 20 a minute, where 3 in 100 are six: each look for more costs at least one."""
 
-PROBES = 6
-"""Refusals, beside the 5 in 100, that finding a new limit may take: the same at every rate."""
+PROBES = 3
+"""Refusals in the minute after a limit of 60 is halved, where 5 in 100 of what comes are one: that there is another
+limit, that a short wait does not mend it, and where it is."""
 
 HALVED, DOUBLED = 0.5, 2.0
 LONG = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
-def grid(*quick: int, least: int = 20) -> Any:
+def grid(*quick: int, least: int = 20, seeds: int = 3) -> Any:
     """Each kind of server, with and without Retry-After, at `least` to 6,000 a minute; a few of them are quick."""
     cases = []
-    for rpm, kind, retry, seed in itertools.product([20, 60, 200, 600, 2000, 6000], SERVERS, [True, False], range(3)):
-        if rpm < least or (rpm >= 2000 and (seed or "counts" in kind or kind == "small bucket")):
+    for rpm, kind, retry, seed in itertools.product(RATES, SERVERS, [True, False], range(seeds)):
+        if rpm < least or (rpm >= 600 and seed >= 3):
+            continue
+        if rpm >= 2000 and (seed or "counts" in kind or kind == "small bucket"):
             continue  # more sends, not other ones
         marks = [] if rpm in quick and seed == 0 and (rpm == 200) == retry else LONG
         name = f"{kind}, {rpm} a minute, {'retry-after' if retry else 'no word'}, seed {seed}"
@@ -60,26 +64,26 @@ def kept_busy(kind: str, rpm: int, retry: bool, seed: int, change: float = 1.0) 
 def test_of_an_unknown_limit_90_in_100_are_used_after_a_minute_with_at_most_3_429s_in_100(
     kind: str, rpm: int, retry: bool, seed: int
 ) -> None:
-    """From the second minute to the tenth; refusals count from the first call on. What was out before the first
-    refusal came is refused whatever one does, so that volley counts only where a hundred fit in it. At 60 a minute
-    24 refusals may be more than 3 in 100, and at 20 a minute 14, and there 85 in 100 are used.
+    """From the second minute to the tenth; refusals count from the first call on. What was out when the first refusal
+    came is refused whatever one does: below 200 a minute, where so few calls are a large share, that volley does not
+    count. At 20 a minute there may be ten beside it, and 87 in 100 are used: there 3 in 100 are six. To find a limit
+    takes about three, and a look whether it was doubled takes one more each: three looks in ten minutes are too few.
     """
     server = kept_busy(kind, rpm, retry, seed)
-    volley = within(server.refused, 0, server.refused[0] + 0.05) - 1
-    assert within(server.accepted, 60, 600) >= (0.9 if rpm >= 60 else 0.85) * rpm * 9
-    few = max(FEW.get(rpm, 0), volley if rpm < 200 else 0)
-    assert len(server.refused) <= max(0.03 * len(server.came), few)
+    volley = within(server.refused, 0, server.refused[0] + 0.05) - 1 if rpm < 200 else 0
+    assert within(server.accepted, 60, 600) >= (0.9 if rpm >= 60 else 0.87) * rpm * 9
+    assert len(server.refused) - volley <= max(0.03 * len(server.came), FEW if rpm == 20 else 0)
 
 
-@grid(60, 200, least=60)
+@grid(60, 200, least=60, seeds=10)
 def test_a_limit_that_is_halved_costs_at_most_5_429s_in_100_in_the_next_minute(
     kind: str, rpm: int, retry: bool, seed: int
 ) -> None:
-    """Or six of them, where a minute has few requests or is nearly over for the server before it may take any. Two
-    minutes later at least four fifths of what is left are used.
+    """At 60 a minute, where 8 to 35 come, up to three: 5 in 100 are one or none, and no server tells of another limit
+    but by refusing. Two minutes later at least four fifths of what is left are used.
     """
     server = kept_busy(kind, rpm, retry, seed, HALVED)
-    assert within(server.refused, 300, 360) <= max(0.05 * within(server.came, 300, 360), PROBES)
+    assert within(server.refused, 300, 360) <= max(0.05 * within(server.came, 300, 360), PROBES if rpm == 60 else 0)
     assert within(server.accepted, 420, 600) >= 0.8 * rpm * HALVED * 3
 
 
@@ -96,7 +100,7 @@ def test_of_a_limit_that_is_doubled_90_in_100_are_used_within_two_minutes(
         assert best >= 0.9 * rpm * DOUBLED / 2
         assert within(server.accepted, 420, 600) >= 0.75 * rpm * DOUBLED * 3
     else:
-        assert within(server.accepted, 540, 600) >= 0.7 * rpm * DOUBLED
+        assert within(server.accepted, 540, 600) >= 0.75 * rpm * DOUBLED
 
 
 # -- the guess itself ---------------------------------------------------------------------------------------------

@@ -222,15 +222,14 @@ class Condition:
         if self.health.failing_since is not None:
             self._answered(turn, at)
         told = error.retry_after
+        news = turn.at > self._refused_at  # no echo of the refusal before
+        self._doubt(turn, at, news=news, told=told is not None)
         pause = self.account.refused(turn.at, told, at, chance().random(), self.guess.patience)
         if told is not None:
             self._overdue = True
             for allowance in self.allowances:
                 allowance.relent(self.account.until)
-        known = any(allowance.buckets for allowance in self.allowances)
-        doubtful = False
-        if turn.at > self._refused_at:  # no echo of the refusal before
-            doubtful = not known or at - self._refused_at < AGAIN
+        if news:
             self._refused_at = at
             for allowance in self.allowances:
                 allowance.calm(at)
@@ -238,10 +237,14 @@ class Condition:
             self.why = f"too many requests (429): all calls with this key paused for {pause:.3g} s, {said}"
         if self.account.refusing_since == at:
             self._missed = self.unsent
-        if doubtful or self.guess.active:
-            self.guess.refused(turn.at, at)
         for lane in self.account.lanes:
             lane.rest(at)
+
+    def _doubt(self, turn: Turn, at: float, *, news: bool, told: bool) -> None:
+        """Guess at a limit where none is known, or what is known is refused twice."""
+        known = any(allowance.buckets for allowance in self.allowances)
+        if self.guess.active or (news and (not known or at - self._refused_at < AGAIN)):
+            self.guess.refused(turn.at, at, told=told)
 
     def rest(self, at: float) -> None:
         """Its key is paused: what waits until then leaves one by one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from fanfold.calls.condition import Condition
@@ -16,6 +16,20 @@ AHEAD = 0.5
 
 LONGEST = 16.0
 """Seconds to which such a pause grows while nothing is accepted in between."""
+
+
+class Patience(NamedTuple):
+    """What a lane knows of how long to wait after a refusal that does not say."""
+
+    first: float = 0.0
+    """Seconds after the first of a row."""
+    row: int | None = None
+    """How many were refused before, with nothing accepted between; None: it does not know."""
+    drained: float = 0.0
+    """Seconds at least."""
+
+
+NONE = Patience()
 
 
 class Account:
@@ -33,8 +47,10 @@ class Account:
         self._silent = False
         self._ahead_until = -inf
 
-    def refused(self, left_at: float, retry_after: float | None, now: float, luck: float, least: float = 0.0) -> float:
-        """A 429 came for what left at `left_at`; gives the seconds of pause that it makes.
+    def refused(
+        self, left_at: float, retry_after: float | None, now: float, luck: float, patience: Patience = NONE
+    ) -> float:
+        """A 429 came for what left at `left_at`; gives the seconds of pause that it makes; `luck` is 0 to 1.
 
         What left before the pause began is refused for the same reason: it makes no longer pause unless it says so.
         """
@@ -45,8 +61,9 @@ class Account:
         elif left_at < self._began:
             return 0.0
         else:
-            pause = min(LONGEST, max(FIRST, least) * 4**self._row) * (0.5 + luck / 2)
-            self._row += 1
+            row = self._row if patience.row is None else patience.row
+            pause = max(patience.drained, min(LONGEST, max(FIRST, patience.first) * 4**row) * (0.5 + luck / 2))
+            self._row = row + 1
             self._silent = True
             if self.refusing_since is None:
                 self.refusing_since = now

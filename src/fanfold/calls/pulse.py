@@ -54,6 +54,17 @@ class Pulse:
         """How many left in the minute before `end`."""
         return self.accepted(max(end - 60.0, self.began or 0.0), end)
 
+    def until(self, level: float, now: float) -> float:
+        """Seconds until no more than `level` left in the minute before, if none leaves meanwhile."""
+        count, gone = self.a_minute(now), now
+        first = max(int(now - 60.0), self._second - SECONDS + 1)
+        for second in range(first, self._second + 1):
+            if count <= level:
+                break
+            count -= self._counts[second % SECONDS]
+            gone = second + 61.0
+        return max(0.0, gone - now)
+
     def usual(self, end: float) -> float | None:
         """Sends a second in the minute before `end`; None where there were too few to say."""
         if self.began is None:
