@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -95,6 +96,8 @@ class Journal:
         self._keys: dict[str | None, RowKey | None] = {}
         self._since = 0
         self._numbers = itertools.count(1)
+        self._seed = b""
+        self._fences = itertools.count()
         self._known = Known()
         self._replayed: dict[bytes, int] = {}
         self._found = 0
@@ -142,6 +145,7 @@ class Journal:
 
     async def _open(self) -> None:
         self._replayed.clear()
+        self._seed = chance().randbytes(32)
         if self.mode == "replay":
             await self._read()
             return
@@ -188,7 +192,7 @@ class Journal:
         if self.mode == "replay":
             return await self._replay(digest, name, step, key)
         writer = self._owned()
-        secret = chance().randbytes(16)
+        secret = self._secret()
         begun = Begun(name, step, given.hex(), secret.hex(), self.mode, *_numbered(row))
         asked = _Asked(digest, begun, key or "", None if key is not None else self._since, self.mode == "resume", row)
         self._claim(key, row)
@@ -288,6 +292,10 @@ class Journal:
     def _book(self, run: int, secret: bytes, history: History | None, key: str | None) -> RunBook:
         self._open_runs.add(run)
         return RunBook(self, run, secret, history, key=key, replays=self.mode == "replay")
+
+    def _secret(self) -> bytes:
+        """What makes a run's fences unguessable; to ask the system for each would give the interpreter's lock away."""
+        return blake2b(next(self._fences).to_bytes(8, "big"), key=self._seed, digest_size=16).digest()
 
     def _claim(self, key: str | None, row: RowKey | None) -> None:
         if key in self._keys:

@@ -36,8 +36,8 @@ logger = logging.getLogger("fanfold")
 BATCH = 512
 """Entries and questions after which no more of them are taken into a transaction."""
 
-TURNS = 4
-"""Turns of the loop that an entry waits at most for others to come along; in a loop that is not busy it is one."""
+GATHER = 0.001
+"""Seconds that an entry waits at most for others to come along; in a loop that is not busy it is one turn of it."""
 
 Item = tuple[Any, asyncio.Future[Any] | None]
 """An entry or a question, and who waits for it."""
@@ -73,7 +73,8 @@ class Worker:
         self.over = False
         self.loop = asyncio.get_running_loop()
         self._coming: list[Item] = []
-        self._counted = self._turns = 0
+        self._counted = 0
+        self._since = 0.0
         self._queue: SimpleQueue[list[Item]] = SimpleQueue()
         self.answered = self.written = self.commits = 0
         self._taken = self._done = 0
@@ -119,13 +120,14 @@ class Worker:
 
     def _put(self, item: Any, waiting: asyncio.Future[Any] | None) -> None:
         if not self._coming:
+            self._since = self.loop.time()
             self.loop.call_soon(self._gather)
         self._coming.append((item, waiting))
 
     def _gather(self) -> None:
         """Hand over what has come, unless this turn brought some of it and the next may bring more."""
-        coming, self._turns = len(self._coming), self._turns + 1
-        if self._turns < TURNS and self._counted < coming < BATCH:
+        coming = len(self._coming)
+        if self._counted < coming < BATCH and self.loop.time() < self._since + GATHER:
             self._counted = coming
             self.loop.call_soon(self._gather)
         else:
@@ -136,7 +138,7 @@ class Worker:
         if self._coming:
             self._queue.put(self._coming)
             self._coming = []
-        self._counted = self._turns = 0
+        self._counted = 0
 
     # -- on the thread --------------------------------------------------------------------------------------
 
