@@ -1,9 +1,8 @@
 """The threads that touch the file, so that the event loop never waits for a disk.
 
-What comes in one turn of the loop is handed over together, and while each turn brings more, that of a few. The writer
-takes whatever has come since it last looked, puts it into one transaction, and tells all who wait with one call into
-the loop: so the busier the loop and the slower the disk, the larger the batches, and a thousand calls a second cost
-few commits.
+What comes in one turn of the loop is handed over together. The writer takes whatever has come since it last looked,
+puts it into one transaction, and tells all who wait with one call into the loop: so the slower the disk, the larger
+the batches, and a thousand calls a second cost few commits.
 """
 
 from __future__ import annotations
@@ -35,9 +34,6 @@ logger = logging.getLogger("fanfold")
 
 BATCH = 512
 """Entries and questions after which no more of them are taken into a transaction."""
-
-GATHER = 0.001
-"""Seconds that an entry waits at most for others to come along; in a loop that is not busy it is one turn of it."""
 
 Item = tuple[Any, asyncio.Future[Any] | None]
 """An entry or a question, and who waits for it."""
@@ -73,8 +69,6 @@ class Worker:
         self.over = False
         self.loop = asyncio.get_running_loop()
         self._coming: list[Item] = []
-        self._counted = 0
-        self._since = 0.0
         self._queue: SimpleQueue[list[Item]] = SimpleQueue()
         self.answered = self.written = self.commits = 0
         self._taken = self._done = 0
@@ -120,25 +114,14 @@ class Worker:
 
     def _put(self, item: Any, waiting: asyncio.Future[Any] | None) -> None:
         if not self._coming:
-            self._since = self.loop.time()
-            self.loop.call_soon(self._gather)
+            self.loop.call_soon(self._hand_over)
         self._coming.append((item, waiting))
 
-    def _gather(self) -> None:
-        """Hand over what has come, unless this turn brought some of it and the next may bring more."""
-        coming = len(self._coming)
-        if self._counted < coming < BATCH and self.loop.time() < self._since + GATHER:
-            self._counted = coming
-            self.loop.call_soon(self._gather)
-        else:
-            self._hand_over()
-
     def _hand_over(self) -> None:
-        """Wake the thread once for all that has come."""
+        """Wake the thread once for all that came in a turn."""
         if self._coming:
             self._queue.put(self._coming)
             self._coming = []
-        self._counted = 0
 
     # -- on the thread --------------------------------------------------------------------------------------
 
