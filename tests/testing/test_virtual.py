@@ -1,11 +1,12 @@
 """Virtual time: the clock jumps, every tick counts, and what would wait for ever ends."""
 
 import asyncio
+import threading
 import time
 
 import pytest
 
-from fanfold.core.clock import chance, now, sleep
+from fanfold.core.clock import chance, now, outside, sleep
 from fanfold.testing import VirtualLoop, run_virtual, virtual
 
 
@@ -131,3 +132,34 @@ def test_the_loop_can_be_had_by_itself() -> None:
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(sleep(60))
         assert runner.get_loop().time() == pytest.approx(60, abs=1e-3)
+
+
+def test_time_stands_still_while_a_thread_works_for_the_loop() -> None:
+    """A timer does not come before what a busy thread brings, however long that takes in the world."""
+
+    class Busy:
+        working = True
+
+        def busy(self) -> bool:
+            return self.working
+
+    worker = Busy()
+    outside.add(worker)
+
+    def work(loop: asyncio.AbstractEventLoop, done: asyncio.Future[str]) -> None:
+        time.sleep(0.02)
+        worker.working = False
+        loop.call_soon_threadsafe(done.set_result, "written")
+
+    async def main() -> str:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[str] = loop.create_future()
+        thread = threading.Thread(target=work, args=(loop, done))
+        thread.start()
+        async with asyncio.timeout(600):
+            found = await done
+        thread.join()
+        assert loop.time() < 1
+        return found
+
+    assert run_virtual(main()) == "written"

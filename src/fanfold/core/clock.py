@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import weakref
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -47,6 +48,18 @@ class _Monotonic:
 
     def time(self) -> float:
         return time.monotonic()
+
+
+class Outside(Protocol):
+    """Something that works for a loop in a thread of its own."""
+
+    def busy(self) -> bool:
+        """Whether it has something to do."""
+        ...
+
+
+outside: weakref.WeakSet[Outside] = weakref.WeakSet()
+"""What there is of that; virtual time stands still while one is busy, for a thread works in real time."""
 
 
 def clock() -> Clock:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
+from fanfold.core.clock import outside
 from fanfold.errors import FanfoldError, JournalError
 from fanfold.journal import store as stores
 from fanfold.journal.entries import Entry
@@ -72,11 +73,14 @@ class Worker:
         self._queue: SimpleQueue[list[Item]] = SimpleQueue()
         self.answered = self.written = self.commits = 0
         self._taken = self._done = 0
+        self._open_or_close = False
+        outside.add(self)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> asyncio.Future[None]:
         """Open the file, on the thread; the future raises what comes of it."""
         ready: asyncio.Future[None] = self.loop.create_future()
+        self._open_or_close = True
         self._queue.put([(None, ready)])
         self._thread.start()
         return ready
@@ -94,9 +98,14 @@ class Worker:
         """Do what was asked so far, close the file, end the thread."""
         if not self.over:
             over: asyncio.Future[None] = self.loop.create_future()
+            self._open_or_close = True
             self._put(_STOP, over)
             self._hand_over()
             await over
+
+    def busy(self) -> bool:
+        """Whether the thread has something to do."""
+        return not self.over and (self._open_or_close or self._taken != self._done)
 
     def statistics(self) -> WorkerStatistics:
         """What it has done so far."""
@@ -135,6 +144,7 @@ class Worker:
             self._tell([(ready, None, self.broken)])
             self._refuse_all()
             return
+        self._open_or_close = False
         self._tell([(ready, None, None)])
         self._turn(store)
 

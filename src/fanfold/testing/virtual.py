@@ -1,7 +1,8 @@
 """Virtual time: an event loop whose clock jumps to the next timer instead of waiting for it.
 
 It also moves by one small step per tick, so that replies do land in the middle of a cancellation, as they do in
-the world. It is for code without sockets: the outside does not hurry along.
+the world. It is for code without sockets: the outside does not hurry along. A journal's threads may: time stands still
+while they work.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import selectors
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fanfold.core.clock import seeded
+from fanfold.core.clock import outside, seeded
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -22,6 +23,10 @@ TICK = 1e-6
 
 PATIENCE = 5.0
 """Real seconds without any event or timer after which a test hangs for good and is ended."""
+
+
+LOOK = 0.001
+"""Real seconds between two looks at a thread that is busy."""
 
 
 class _JumpingSelector(selectors.BaseSelector):
@@ -40,6 +45,10 @@ class _JumpingSelector(selectors.BaseSelector):
                 raise RuntimeError("virtual time: every task waits for something that no timer will bring")
             return ready
         ready = self._real.select(0)
+        looks = 0
+        while timeout > 0 and not ready and looks < PATIENCE / LOOK and any(one.busy() for one in outside):
+            ready = self._real.select(LOOK)
+            looks += 1
         if not ready:
             self.time += timeout
         return ready
