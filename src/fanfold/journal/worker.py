@@ -105,7 +105,7 @@ class Worker:
 
     def busy(self) -> bool:
         """Whether the thread has something to do."""
-        return not self.over and (self._open_or_close or self._taken != self._done)
+        return self._thread.is_alive() and (self._open_or_close or self._taken != self._done)
 
     def statistics(self) -> WorkerStatistics:
         """What it has done so far."""
