@@ -74,6 +74,7 @@ class Worker:
         self.answered = self.written = self.commits = 0
         self._taken = self._done = 0
         self._open_or_close = False
+        """Whether the thread opens its file, or is to close it."""
         outside.add(self)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 

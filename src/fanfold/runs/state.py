@@ -38,10 +38,13 @@ class RunState:
         self.closed = False
         self.draws: dict[tuple[str, bytes] | int, int] = {}
         """How often each request (by its hash: they are long) was made in each place; see `Scope.count`."""
-        self.parts: set[str] = set()
-        """The places of steps under way that will have a record of their own."""
         self._numbers = 0
         self._readers: set[asyncio.Future[None]] | None = None
+
+    @functools.cached_property
+    def parts(self) -> set[str]:
+        """The places of steps under way that will have a record of their own; few runs have any."""
+        return set()
 
     @functools.cached_property
     def secret(self) -> bytes:
