@@ -274,7 +274,11 @@ def _journal(given: Journal | str | os.PathLike[str] | None) -> Journal | None:
         return None
     from fanfold.journal import Journal  # loads SQLite
 
-    return given if isinstance(given, Journal) else Journal(given)
+    if isinstance(given, Journal):
+        return given
+    if not isinstance(given, str | os.PathLike):
+        raise UsageError(f"journal={given!r}: give the path of a file, or a Journal")
+    return Journal(given)
 
 
 def _is_remote(model: object) -> bool:

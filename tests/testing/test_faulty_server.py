@@ -234,14 +234,14 @@ class TestOfficialClients:
 
         async def work(server):
             async with openai.AsyncOpenAI(base_url=server.url, api_key="k", max_retries=1) as client:
-                for _ in range(2):
+                while 429 not in server.bill.by_status:  # a slow machine may come into a new window first
                     await client.chat.completions.create(**BODY)
-            return server.bill.by_status, server.bill.charges
+            return [(charge.status, charge.arrived) for charge in server.bill.charges]
 
         limits = Limits(rpm=1, per=0.3, window="fixed", retry_after=form)
-        statuses, charges = served(work, limits=limits)
-        assert statuses == {200: 2, 429: 1}
-        assert charges[2].arrived - charges[1].ended >= 0.2
+        *before, (refused, _), (answered, at) = served(work, limits=limits)
+        assert (refused, answered) == (429, 200)
+        assert at - max(arrived for _, arrived in before) >= 0.2
 
     def test_an_error_inside_a_stream_reaches_both(self):
         """The text that came is there, then their own error is raised."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fanfold.calls.buckets import BURST, Bucket, Entry
+from fanfold.core.numbers import is_amount
 from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
+            if value is not None and not is_amount(value):
                 raise UsageError(f"RateLimit({name}={value!r}): give a number above 0, or leave it out")
 
 

@@ -6,6 +6,7 @@ import math
 
 import msgspec
 
+from fanfold.core.numbers import is_amount, is_count
 from fanfold.errors import UsageError
 
 PICO = 1_000_000_000_000
@@ -30,8 +31,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         limits = {"usd": self.usd, "tokens": self.tokens, "calls": self.calls, "max_tokens": self.max_tokens}
         for name, limit in limits.items():
-            whole = isinstance(limit, int) or name == "usd"
-            if limit is not None and not (whole and 0 < limit < math.inf and not isinstance(limit, bool)):
+            fits = is_amount(limit) if name == "usd" else is_count(limit)
+            if limit is not None and not fits:
                 raise UsageError(f"Budget({name}={limit!r}): a limit is a number above 0")
         if self.usd is None and self.tokens is None and self.calls is None:
             raise UsageError("Budget() limits nothing: give usd=, tokens= or calls=")

@@ -17,6 +17,7 @@ from fanfold.calls.quota import QuotaStatistics
 from fanfold.calls.retrying import is_overload, row_for
 from fanfold.core.clock import now
 from fanfold.core.fan import gone
+from fanfold.core.numbers import is_amount
 from fanfold.errors import CallError, FatalError, UsageError
 
 if TYPE_CHECKING:
@@ -56,9 +57,9 @@ class Hedge(msgspec.Struct, frozen=True):
     at_most: float = 0.05
 
     def __post_init__(self) -> None:
-        if not 0 < self.percentile < 100:
+        if not is_amount(self.percentile) or self.percentile >= 100:
             raise UsageError(f"Hedge(percentile={self.percentile!r}): give a number between 0 and 100, as 95")
-        if not 0 < self.at_most <= 1:
+        if not is_amount(self.at_most) or self.at_most > 1:
             raise UsageError(f"Hedge(at_most={self.at_most!r}): give a share of the calls, as 0.05")
 
 

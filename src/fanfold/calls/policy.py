@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from fanfold.calls.hedging import Hedge
+from fanfold.core.numbers import is_count
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import UsageError
 
@@ -41,9 +42,16 @@ def _given(hedge: Hedge | Literal[False]) -> Hedge | None:
     return hedge if isinstance(hedge, Hedge) else None
 
 
+def check_hedge(hedge: object) -> None:
+    """Raise `UsageError` for what is neither a `Hedge` nor says that there is none."""
+    if hedge is not None and hedge is not False and not isinstance(hedge, Hedge):
+        raise UsageError(f"hedge={hedge!r}: give a Hedge, as Hedge(percentile=95, at_most=0.05)")
+
+
 def policy(attempts: int, hedge: Hedge | None, idle_timeout: float | None) -> Policy:
     """A session's policy; raises `UsageError` for what cannot be."""
-    if attempts < 1:
+    check_hedge(hedge)
+    if not is_count(attempts):
         raise UsageError(f"attempts={attempts!r}: it is the most sends of one call, 1 (no retry) or more")
     check_seconds(idle_timeout, "idle_timeout")
-    return Policy(attempts, hedge, idle_timeout)
+    return Policy(attempts, hedge or None, idle_timeout)

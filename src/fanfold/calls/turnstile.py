@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fanfold.core.numbers import is_count
 from fanfold.errors import QueueFull, UsageError
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ class Turnstile:
     __slots__ = ("_arrivals", "_standing", "in_use", "limit", "max_queued", "waiting")
 
     def __init__(self, limit: int, max_queued: int | None = None) -> None:
-        if limit < 1:
-            raise UsageError(f"max_in_flight={limit}: at least one call must be allowed at a time")
-        if max_queued is not None and max_queued < 0:
-            raise UsageError(f"max_queued={max_queued}: give 0 or more, or None for no bound")
+        if not is_count(limit):
+            raise UsageError(f"max_in_flight={limit!r}: at least one call must be allowed at a time")
+        if max_queued is not None and not is_count(max_queued, 0):
+            raise UsageError(f"max_queued={max_queued!r}: give 0 or more, or None for no bound")
         self.limit = limit
         self.max_queued = max_queued
         self.in_use = 0

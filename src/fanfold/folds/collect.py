@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import msgspec
 
+from fanfold.core.numbers import is_count
 from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
 from fanfold.errors import BranchError, NotStarted, QuorumError, StepTimeout, UsageError
-from fanfold.folds.counting import is_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from numbers import Integral
-from typing import Any, Generic, Literal, TypeGuard, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -139,11 +138,6 @@ class Elects(Rule[Any, Any]):
 
 class MayElect(Rule[Any, Any]):
     """A rule whose winner is of the ballots' own type or None: a `Rule[T, T | None]` for every T."""
-
-
-def is_count(given: object, least: int = 1) -> TypeGuard[int]:
-    """Whether what a user gave as a number of things is one: a whole number from `least` up, and no bool."""
-    return not isinstance(given, bool) and isinstance(given, Integral) and int(given) >= least
 
 
 def listed(values: Sequence[Any]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from fanfold.core.numbers import is_count
 from fanfold.errors import UsageError
-from fanfold.folds.counting import Rule, Terms, Ties, is_count, listed
+from fanfold.folds.counting import Rule, Terms, Ties, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from fanfold.core.numbers import is_count
 from fanfold.errors import UsageError
-from fanfold.folds.counting import Count, Reach, Rule, Terms, Verdict, is_count, listed
+from fanfold.folds.counting import Count, Reach, Rule, Terms, Verdict, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar, get_args
 
+from fanfold.core.numbers import is_count
 from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
 from fanfold.errors import BranchError, QuorumError, TieError, UsageError
 from fanfold.folds.ballots import Ballot, VoteResult, ballot_of
 from fanfold.folds.canonical import ballot_key
-from fanfold.folds.counting import Rule, Ties, Verdict, is_count
+from fanfold.folds.counting import Rule, Ties, Verdict
 from fanfold.folds.polls import Poll, agreed
 from fanfold.folds.stops import DECIDED, Stop
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fanfold.core.clock import today
+from fanfold.core.numbers import is_amount
 from fanfold.core.records import Usage
+from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
     from fanfold.core.records import Rate
@@ -35,8 +37,17 @@ class FlatRate(msgspec.Struct, frozen=True):
 
 
 def flat(price: tuple[float, float] | None) -> FlatRate | None:
-    """The rate of a price that a user gave, USD per million (input, output) tokens."""
-    return None if price is None else FlatRate(*price)
+    """The rate of a price that a user gave, USD per million (input, output) tokens; raises `UsageError` for another."""
+    if price is None:
+        return None
+    given: object = price
+    if not isinstance(given, list | tuple) or len(given) != 2 or not all(map(_fits, given)):
+        raise UsageError(f"price={price!r}: give USD per million input and output tokens, as (0.15, 0.60)")
+    return FlatRate(*price)
+
+
+def _fits(usd: object) -> bool:
+    return is_amount(usd) or usd == 0
 
 
 class ListRate:

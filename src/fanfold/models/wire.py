@@ -12,6 +12,7 @@ from fanfold.errors import (
     BillingError,
     CallError,
     ConnectError,
+    ModelError,
     NotRecorded,
     ReplyError,
     StatusError,
@@ -58,6 +59,12 @@ class Named(msgspec.Struct, frozen=True):
     """A model by its name on a server: the one thing that may be given without saying what it is."""
 
     name: str
+
+    def __post_init__(self) -> None:
+        given: object = self.name
+        if not given or not isinstance(given, str):
+            raise ModelError(f"{type(self).__name__}({given!r}): give the name of a model, as text")
+        flat(getattr(self, "price", None))  # raises for what is no price
 
 
 class Refused(msgspec.Struct, frozen=True):

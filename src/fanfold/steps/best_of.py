@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, total, unseen_call
 from fanfold.core.fan import fan
+from fanfold.core.numbers import is_count
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import FatalError, LoopError, QuorumError, UsageError
 from fanfold.folds.collect import Collect, Collected, OnError, check_quorum
-from fanfold.folds.counting import is_count
 from fanfold.folds.picking import Choice, Pick, by_matches, by_orders, by_points
 from fanfold.steps.affording import limited
 from fanfold.steps.collecting import CollectingStep, Policy

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from fanfold.calls.estimates import NO_CALLS, UNSEEN, Estimate, Outlook
+from fanfold.core.numbers import is_count
 from fanfold.core.scope import current
 from fanfold.errors import GateError, UsageError
-from fanfold.folds.counting import is_count
 from fanfold.steps.affording import limited
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow

@@ -11,13 +11,13 @@ import msgspec
 
 from fanfold.calls.estimates import NO_CALLS, UNSEEN, Estimate, Outlook, one_of, total
 from fanfold.core.fan import fan
+from fanfold.core.numbers import is_count
 from fanfold.core.records import Branch, Cost
 from fanfold.core.scope import Scope, current, place_in
 from fanfold.core.timeouts import Total
 from fanfold.errors import LoopError, UsageError
 from fanfold.folds.ballots import Said
 from fanfold.folds.canonical import ballot_key
-from fanfold.folds.counting import is_count
 from fanfold.folds.guarding import UNJUDGED, Checked, Guarding, On, OnCheckError, Outcome, Terms, trips
 from fanfold.steps.affording import Size, affording, limited
 from fanfold.steps.buffer import Buffer, Ear

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from fanfold.calls.estimates import NOT_KNOWN, UNSEEN, Estimate, Outlook, total
 from fanfold.core.fan import fan
+from fanfold.core.numbers import is_count
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import UsageError
 from fanfold.folds.collect import Collect, Collected, OnError, check_quorum
-from fanfold.folds.counting import is_count
 from fanfold.steps.affording import Limits, limited
 from fanfold.steps.collecting import CollectingStep, Policy
 from fanfold.steps.merging import MERGE, Merge, as_merge

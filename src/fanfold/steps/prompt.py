@@ -12,11 +12,12 @@ from fanfold.calls.amounts import check_budget
 from fanfold.calls.budget import ceiling
 from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, one_call, unseen_call
 from fanfold.calls.hedging import Hedge
+from fanfold.calls.policy import check_hedge
+from fanfold.core.numbers import is_count
 from fanfold.core.records import Message, Reply, Request
 from fanfold.core.scope import Scope, current
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import LoopError, ParseError, TemplateError, UsageError
-from fanfold.folds.counting import is_count
 from fanfold.models.names import Line, ModelLike
 from fanfold.steps.answers import answer
 from fanfold.steps.answers.reading import Answer
@@ -279,6 +280,7 @@ def prompt(
         raise UsageError(f"temperature={temperature!r}: it is a number, or None for the model's own")
     check_seconds(timeout)
     check_seconds(idle_timeout, "idle_timeout")
+    check_hedge(hedge)
     frames = _frames(template, system, messages, context)
     options = Options(model, temperature, max_tokens, extra_body, structured, retries, idle_timeout, hedge)
     made: Prompt[Any] = Prompt(name, timeout, frames, returns, options)

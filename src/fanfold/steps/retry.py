@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fanfold.core.numbers import is_count
 from fanfold.errors import FatalError, ScopeEnded, UsageError
-from fanfold.folds.counting import is_count
 from fanfold.steps.affording import limited
 from fanfold.steps.running import follow
 from fanfold.steps.step import Step, as_step

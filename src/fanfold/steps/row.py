@@ -9,6 +9,7 @@ import msgspec
 
 from fanfold.calls.amounts import Budget, check_budget
 from fanfold.calls.tab import Tab
+from fanfold.core.numbers import is_count
 from fanfold.core.records import Cost, Usage
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import UsageError
@@ -93,10 +94,10 @@ class Terms(msgspec.Struct, frozen=True):
         check_seconds(self.timeout)
         if self.budget is not None:
             check_budget(self.budget)
-        if self.max_in_flight is not None and self.max_in_flight < 1:
-            raise UsageError(f"max_in_flight={self.max_in_flight}: at least one row has to run")
-        if self.max_failures is not None and self.max_failures < 0:
-            raise UsageError(f"max_failures={self.max_failures}: it is the most rows that may fail, 0 or more")
+        if self.max_in_flight is not None and not is_count(self.max_in_flight):
+            raise UsageError(f"max_in_flight={self.max_in_flight!r}: at least one row has to run")
+        if self.max_failures is not None and not is_count(self.max_failures, 0):
+            raise UsageError(f"max_failures={self.max_failures!r}: it is the most rows that may fail, 0 or more")
         if self.on_error not in {"fail", "skip"}:
             raise UsageError(f"on_error={self.on_error!r}: it is 'fail' or 'skip'")
         check_engine(self.engine, self.workers)
@@ -108,8 +109,8 @@ def check_engine(engine: str, workers: int | None) -> None:
         raise UsageError(f"engine={engine!r}: it is 'local', 'ray', 'ray://auto' or 'ray://HOST:PORT'")
     if workers is not None and engine == "local":
         raise UsageError(f"workers={workers} needs an engine that has some: engine='ray'")
-    if workers is not None and workers < 1:
-        raise UsageError(f"workers={workers}: at least one has to run the rows")
+    if workers is not None and not is_count(workers):
+        raise UsageError(f"workers={workers!r}: at least one has to run the rows")
 
 
 def record_of(number: int, key: str, given: Any, run: Run[Any], error: BaseException | None) -> Row[Any]:

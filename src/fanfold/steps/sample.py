@@ -6,12 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from fanfold.core.fan import fan
+from fanfold.core.numbers import is_count
 from fanfold.core.records import Branch
 from fanfold.core.timeouts import Total
 from fanfold.errors import UsageError
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.collect import OnError, Samples, check_policy, check_quorum
-from fanfold.folds.counting import is_count
 from fanfold.steps.affording import Limits, affording, limited
 from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.step import Step, as_step

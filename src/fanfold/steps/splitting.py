@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from fanfold.core.numbers import is_count
 from fanfold.errors import UsageError
-from fanfold.folds.counting import is_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,13 +12,13 @@ import msgspec
 from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, total
 from fanfold.core.clock import now
 from fanfold.core.fan import fan
+from fanfold.core.numbers import is_count
 from fanfold.core.records import Branch, Model
 from fanfold.core.scope import current
 from fanfold.core.timeouts import Total
 from fanfold.errors import TieError, UsageError
 from fanfold.folds.ballots import Said, VoteResult
 from fanfold.folds.canonical import ballot_key
-from fanfold.folds.counting import is_count
 from fanfold.folds.fields import Fields
 from fanfold.folds.shapes import record_in
 from fanfold.folds.spellings import WHICHEVER

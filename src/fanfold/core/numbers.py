@@ -1,0 +1,23 @@
+"""Whether what a user gave for a number is one, so that a mistake is told in the words of its setting."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
+
+
+def is_count(given: object, least: int = 1) -> TypeGuard[int]:
+    """Whether what a user gave as a number of things is one: a whole number from `least` up, and no bool."""
+    return not isinstance(given, bool) and isinstance(given, Integral) and int(given) >= least
+
+
+def is_amount(given: object) -> TypeGuard[float]:
+    """Whether what a user gave as an amount is one: a finite number above 0, and no bool."""
+    if isinstance(given, bool) or not isinstance(given, Real | Decimal):
+        return False
+    return 0 < float(given) < math.inf
