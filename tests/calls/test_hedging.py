@@ -430,6 +430,7 @@ def test_a_hedge_without_money_is_none():
     _, run, error, _, told, sends = after_warming([2.0, "slow"], ["never"], before=poor)
     assert (run.output, error, len(sends)) == ("slow", None, 1)
     assert (told.hedges.hedges, told.quota.spent) == (0, 0)
+    assert [attempt.state for attempt in run.calls[0].attempts] == ["ok", "unsent"]
 
 
 def unreached():

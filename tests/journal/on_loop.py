@@ -31,11 +31,9 @@ class OnLoop(Worker):
         if hasattr(self, "store"):  # else it could not be opened
             await super().stop()
 
-    def _hand_over(self) -> None:
-        if self._coming:
-            self.batches.append(self._coming)
-            self._coming = []
-            self.loop.call_later(TAKES, self._take)
+    def _pass_on(self, batch: list[Any]) -> None:
+        self.batches.append(batch)
+        self.loop.call_later(TAKES, self._take)
 
     def _take(self) -> None:
         batch = self.batches.popleft()

@@ -13,6 +13,7 @@ from fanfold.core.clock import sleep
 from fanfold.core.records import Request
 from fanfold.errors import BranchError, FanfoldError, JournalError, StatusError, UsageError
 from fanfold.journal import Journal
+from fanfold.journal.looking import runs_in
 from fanfold.journal.points import armed
 from fanfold.models.recordings import recordings
 from fanfold.testing import FakeModel, no_leaks
@@ -176,6 +177,25 @@ def test_a_key_names_one_run(tmp_path: Path) -> None:
                 await around("x")
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("key", [None, "row"])
+def test_a_run_that_is_cancelled_while_it_begins_has_an_end(tmp_path: Path, key: str | None) -> None:
+    """The writer has begun it all the same: nobody is to take it for one that goes on; and its key is free at once."""
+    path = tmp_path / "j.db"
+
+    async def main() -> None:
+        async with Session(Moody(), journal=path):
+            await spam.run("mail", key=key)
+            beginning = asyncio.create_task(spam.run("mail", key=key))
+            await asyncio.sleep(0)
+            beginning.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await beginning
+            await spam.run("mail", key=key)
+
+    asyncio.run(main())
+    assert [info.ended for info in runs_in(path).runs] == (["ok"] if key else ["ok", "cancelled", "ok"])
 
 
 def test_an_input_that_nobody_could_tell_again_is_refused(tmp_path: Path) -> None:

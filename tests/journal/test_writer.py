@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from blockbuster import BlockingError
 from msgspec.structs import replace
 
 from fanfold import Session, map_over, prompt, step
+from fanfold.core.journaling import Folded
 from fanfold.core.records import Call, Reply, Request, Usage, Watch
 from fanfold.errors import JournalCorrupt, JournalError
 from fanfold.journal import Journal
@@ -75,6 +77,44 @@ def test_a_new_run_begins_without_a_wait(tmp_path: Path) -> None:
 
     with_journal(path, work)
     assert [entry.kind for entry in entries(path)] == ["run", "call", "end"]
+
+
+def test_what_nobody_waits_for_is_written_with_what_somebody_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The beginnings and ends of runs cost no transaction of their own: a reply is not to wait for one."""
+
+    async def work(journal: Journal) -> None:
+        for number in range(3):
+            book = await begun(journal, key=str(number))
+            await asyncio.sleep(0)  # a turn, at the end of which what is waited for would be handed over
+            await answered(book, "x")
+            book.end(None)
+
+    seen = groups(monkeypatch)
+    with_journal(tmp_path / "j.db", work)
+    assert seen == [["run", "call"], ["end", "run", "call"], ["end", "run", "call"], ["end"]]
+
+
+def test_and_else_by_itself_in_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing comes that is waited for, it is written all the same; how a fan ended is wanted at once."""
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        await asyncio.wait_for(_until(lambda: seen == [["run"]]), 5)
+        book.keep_fan("run", 0, Folded((), (), "all", 0, 0))
+        await asyncio.sleep(0)
+        assert journal._owned()._handed == 2  # at the end of its turn
+        await asyncio.wait_for(_until(lambda: seen == [["run"], ["fan"]]), 5)
+
+    seen = groups(monkeypatch)
+    with_journal(tmp_path / "j.db", work)
+    assert seen == [["run"], ["fan"]]
+
+
+async def _until(done: Callable[[], bool]) -> None:
+    while not done():
+        await asyncio.sleep(0.001)
 
 
 def test_equal_runs_that_begin_at_once_are_two(tmp_path: Path) -> None:

@@ -316,8 +316,8 @@ class Sending:
             return "ok"
         if self.ended_at is None:
             return "queued" if self.sent_at is None else "sent" if self.first_at is None else "answering"
-        if isinstance(self.error, Exception):
-            return "error"
+        if isinstance(self.error, Exception) and (self.sent_at is not None or not self.hedge):
+            return "error"  # a hedge that had no money or no turn failed nobody
         return "unsent" if self.sent_at is None else "cancelled"
 
     @property

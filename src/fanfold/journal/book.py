@@ -177,7 +177,7 @@ class RunBook:
         if self.replays:
             return
         # Not waited for: what follows stands behind it in the queue.
-        self.journal.tell(self._of("fan", place, nth, folded))
+        self.journal.tell(self._of("fan", place, nth, folded), soon=True)
 
     def value(self, place: str, nth: int, digest: bytes) -> msgspec.Raw | None:
         """What a value was."""
@@ -205,6 +205,10 @@ class RunBook:
     def end(self, error: BaseException | None) -> None:
         """The run is over; a journal that fails here has failed its calls before."""
         self.journal.ended(self)
+        self.keep_end(error)
+
+    def keep_end(self, error: BaseException | None) -> None:
+        """Keep how it ended."""
         how = "ok" if error is None else "error" if isinstance(error, Exception) else "cancelled"
         said = None
         if isinstance(error, Exception):

@@ -110,8 +110,9 @@ class FarJournal(Journal):
             raise JournalError("a replay writes nothing")
         return self._send(entry_of(draft, self.redactor))
 
-    def tell(self, draft: Draft) -> None:
+    def tell(self, draft: Draft, *, soon: bool = False) -> None:
         """Send an entry that nobody waits for."""
+        del soon  # it goes out with all that is said in a turn
         _ = self.write(draft)
 
     async def cached(self, digest: bytes, ordinal: int) -> Found | None:

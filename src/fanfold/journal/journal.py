@@ -202,7 +202,8 @@ class Journal:
                 run, history = next(self._numbers), None
                 self.tell(asked.draft(run, 0, begun))
             else:
-                run, secret, history = await writer.begin(partial(self._begin, asked))
+                asking = writer.begin(partial(self._begin, asked))
+                run, secret, history = await self._begun(asking, key)
         except BaseException:
             self._keys.pop(key, None)
             raise
@@ -231,10 +232,10 @@ class Journal:
         """What stands of a run under way by now: for whoever takes it over from one that was lost."""
         return await self._owned().begin(partial(_so_far, run, step))
 
-    def tell(self, draft: Draft) -> None:
-        """Append an entry that nobody waits for; raises `JournalError`."""
+    def tell(self, draft: Draft, *, soon: bool = False) -> None:
+        """Append an entry that nobody waits for, though it may be wanted `soon`; raises `JournalError`."""
         writer = self._owned()
-        writer.tell(self._entry(draft, writer))
+        writer.tell(self._entry(draft, writer), soon=soon)
 
     async def cached(self, digest: bytes, ordinal: int) -> Found | None:
         """The newest answer to a request, where the journal is a cache and it is young enough."""
@@ -288,6 +289,21 @@ class Journal:
         run = next(self._numbers)
         pending.append(entry_of(asked.draft(run, nth, asked.begun), self.redactor))
         return run, bytes.fromhex(asked.begun.fences), None
+
+    async def _begun(
+        self, asking: asyncio.Future[tuple[int, bytes, History | None]], key: str | None
+    ) -> tuple[int, bytes, History | None]:
+        """The answer; a run that is cancelled while it waits for it has begun all the same, and so has an end."""
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            asking.add_done_callback(partial(self._abandon, key))
+            raise
+
+    def _abandon(self, key: str | None, asking: asyncio.Future[tuple[int, bytes, History | None]]) -> None:
+        if not asking.cancelled() and asking.exception() is None:
+            run, secret, history = asking.result()
+            RunBook(self, run, secret, history, key=key, replays=False).keep_end(asyncio.CancelledError())
 
     def _book(self, run: int, secret: bytes, history: History | None, key: str | None) -> RunBook:
         self._open_runs.add(run)

@@ -1,8 +1,9 @@
 """The threads that touch the file, so that the event loop never waits for a disk.
 
-What comes in one turn of the loop is handed over together. The writer takes whatever has come since it last looked,
-puts it into one transaction, and tells all who wait with one call into the loop: so the slower the disk, the larger
-the batches, and a thousand calls a second cost few commits.
+What comes in one turn of the loop is handed over together, once somebody waits for any of it; what nobody waits for
+may lie a moment. The writer takes whatever has come since it last looked, puts it into one transaction, and tells all
+who wait with one call into the loop: so the slower the disk, the larger the batches, and a thousand calls a second cost
+few commits.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ logger = logging.getLogger("fanfold")
 
 BATCH = 512
 """Entries and questions after which no more of them are taken into a transaction."""
+
+LATER = 0.01
+"""Seconds that an entry may lie which nobody waits for, and that a crash may cost: of its own it would be a commit more,
+for which the replies of others waited."""
 
 Item = tuple[Any, asyncio.Future[Any] | None]
 """An entry or a question, and who waits for it."""
@@ -72,7 +77,10 @@ class Worker:
         self._coming: list[Item] = []
         self._queue: SimpleQueue[list[Item]] = SimpleQueue()
         self.answered = self.written = self.commits = 0
-        self._taken = self._done = 0
+        self._taken = self._handed = self._done = 0
+        self._soon = False
+        """Whether what has come is handed over at the end of this turn."""
+        self._later: asyncio.TimerHandle | None = None
         self._open_or_close = False
         """Whether the thread opens its file, or is to close it."""
         outside.add(self)
@@ -102,11 +110,13 @@ class Worker:
             self._open_or_close = True
             self._put(_STOP, over)
             self._hand_over()
+            if self._later is not None:
+                self._later.cancel()
             await over
 
     def busy(self) -> bool:
         """Whether the thread has something to do."""
-        return self._thread.is_alive() and (self._open_or_close or self._taken != self._done)
+        return self._thread.is_alive() and (self._open_or_close or self._handed != self._done)
 
     def statistics(self) -> WorkerStatistics:
         """What it has done so far."""
@@ -117,21 +127,33 @@ class Worker:
         self._give(item, waiting)
         return waiting
 
-    def _give(self, item: Any, waiting: asyncio.Future[Any] | None) -> None:
+    def _give(self, item: Any, waiting: asyncio.Future[Any] | None, *, soon: bool = True) -> None:
         self.check()
         self._taken += 1
-        self._put(item, waiting)
+        self._put(item, waiting, soon=soon)
 
-    def _put(self, item: Any, waiting: asyncio.Future[Any] | None) -> None:
-        if not self._coming:
+    def _put(self, item: Any, waiting: asyncio.Future[Any] | None, *, soon: bool = True) -> None:
+        if soon and not self._soon:
+            self._soon = True
             self.loop.call_soon(self._hand_over)
+        elif not soon and not self._soon and self._later is None:
+            self._later = self.loop.call_later(LATER, self._is_late)
         self._coming.append((item, waiting))
 
+    def _is_late(self) -> None:
+        self._later = None
+        self._hand_over()
+
     def _hand_over(self) -> None:
-        """Wake the thread once for all that came in a turn."""
+        """Wake the thread once for all that has come."""
+        self._soon = False
         if self._coming:
-            self._queue.put(self._coming)
+            self._handed += len(self._coming)
+            self._pass_on(self._coming)
             self._coming = []
+
+    def _pass_on(self, batch: list[Item]) -> None:
+        self._queue.put(batch)
 
     # -- on the thread --------------------------------------------------------------------------------------
 
@@ -224,9 +246,12 @@ class Writer(Worker):
         """Append an entry; the future is done when it is on the disk. Raises `JournalError` once one could not be."""
         return self._ask(entry)
 
-    def tell(self, entry: Entry) -> None:
-        """Append an entry that nobody waits for; raises `JournalError` as above."""
-        self._give(entry, None)
+    def tell(self, entry: Entry, *, soon: bool = False) -> None:
+        """Append an entry that nobody waits for; raises `JournalError` as above.
+
+        It lies for `LATER` seconds at most, unless it is wanted `soon`; no entry that comes after it is written before.
+        """
+        self._give(entry, None, soon=soon)
 
     def begin(self, work: Callable[[list[Entry], sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Let the thread do `work`, which may add to the entries that are about to be written with it."""
