@@ -38,8 +38,10 @@ BATCH = 512
 """Entries and questions after which no more of them are taken into a transaction."""
 
 LATER = 0.01
-"""Seconds that an entry may lie which nobody waits for, and that a crash may cost: of its own it would be a commit more,
-for which the replies of others waited."""
+"""Seconds that an entry may lie which nobody waits for, and that a crash may cost.
+
+Written at once it would be a commit of its own, for which the replies of others waited.
+"""
 
 Item = tuple[Any, asyncio.Future[Any] | None]
 """An entry or a question, and who waits for it."""
