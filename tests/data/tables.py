@@ -11,6 +11,7 @@ from typing import Any
 from fanfold import Session, Step
 from fanfold.data.formats import open_rows
 from fanfold.data.jsonl import JsonLines
+from fanfold.data.reading import Unreadable
 from fanfold.data.table import Plan, Standing, Table
 
 RAN: list[str] = []
@@ -31,7 +32,7 @@ def numbered(path: Path, count: int) -> Path:
 def read(path: Path) -> list[dict[str, Any]]:
     """The rows of a file."""
     with JsonLines(path) if path.suffix == ".partial" else open_rows(path) as rows:
-        return [dict(row) for row in rows]
+        return [row if isinstance(row, Unreadable) else dict(row) for row in rows]
 
 
 def table(step: Step[Any, Any], source: Path, out: Path, *, in_flight: int = 8, **terms: Any) -> Table:

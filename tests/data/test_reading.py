@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from fanfold.data.columns import Columns, Item
 from fanfold.data.formats import format_of, open_rows
+from fanfold.data.reading import Unreadable
 from fanfold.errors import UsageError
 from tests.data.tables import read, write_rows
 
@@ -56,9 +58,18 @@ def test_whole_numbers_of_any_length_stay(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, content: bytes, message: str) -> None:
-    """The error of a JSON Lines file says in which line it is."""
-    with pytest.raises(UsageError, match=message):
-        rows_of(tmp_path, "a.jsonl", content)
+    """The error of a JSON Lines file says in which line it is, and is raised where that row is used."""
+    rows = rows_of(tmp_path, "a.jsonl", content)
+    broken = next(row for row in rows if isinstance(row, Unreadable))
+    for use in (Columns().given, Columns().key_of):
+        with pytest.raises(UsageError, match=message):
+            use(Item(0, broken))
+
+
+def test_the_rows_after_a_broken_line_are_read(tmp_path: Path) -> None:
+    """What stands in the line is there, and so are the rows around it."""
+    rows = rows_of(tmp_path, "a.jsonl", b'{"a": 1}\n{"a": "\xff\r\n{"a": 3}\n')
+    assert rows == [{"a": 1}, {"line": '{"a": "\\xff'}, {"a": 3}]
 
 
 # -- CSV ------------------------------------------------------------------------------------------------------------

@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from fanfold import prompt, step
+from fanfold import Session, prompt, step
 from fanfold.core.clock import sleep
 from fanfold.data.choosing import Choice
 from fanfold.data.columns import Columns
 from fanfold.data.files import Places, settle
+from fanfold.data.projecting import project
 from fanfold.data.state import read_state, write_state
+from fanfold.data.table import Plan
 from fanfold.errors import AccessError, RowError, UsageError
 from fanfold.testing import FakeModel
 from tests.data import tables
@@ -350,6 +352,29 @@ def test_a_broken_line_ends_it_after_those_before(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"in.jsonl, line 16: this is not JSON"):
         make(shout, source, out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("terms", [{"on_error": "skip"}, {"max_failures": 1}])
+def test_or_is_among_the_failed(tmp_path: Path, terms: dict[str, Any]) -> None:
+    """Where failed rows are left out, a broken line is one of them, with what stands in it."""
+    source, out = numbered(tmp_path / "in.jsonl", 20), tmp_path / "out.jsonl"
+    source.write_bytes(source.read_bytes().replace(b'{"id": "k15"', b'{"id: "k15"'))
+    make(shout, source, out, **terms)
+    assert column(read(out), "id") == [f"k{number}" for number in range(20) if number != 15]
+    (failed,) = read(Places(out).failed)
+    assert failed["row"] == 15
+    assert "in.jsonl, line 16: this is not JSON" in failed["error"]["message"]
+    assert failed["input"]["line"].startswith('{"id: "k15"')
+
+
+def test_a_projection_leaves_out_what_the_map_does(tmp_path: Path) -> None:
+    """A broken line costs nothing where it is left out, and is told where it would end the map."""
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('{"input": "a"}\nbroken\n{"input": "b"}\n')
+    plan = Plan(prompt("{input}"), source, out, on_error="skip")
+    assert project(plan, Session("fake:")).estimate.calls.at_most == 2
+    with pytest.raises(UsageError, match="line 2: this is not JSON"):
+        project(msgspec.structs.replace(plan, on_error="fail"), Session("fake:"))
 
 
 def test_columns_that_clash_end_it(tmp_path: Path) -> None:

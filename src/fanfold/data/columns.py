@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from fanfold.data.reading import Unreadable
 from fanfold.errors import UsageError
 from fanfold.steps.templates import own_names
 
@@ -25,6 +26,11 @@ class Item(msgspec.Struct, frozen=True):
     number: int
     row: Mapping[str, Any]
 
+    def check(self) -> None:
+        """Raise `UsageError` where it could not be read."""
+        if isinstance(self.row, Unreadable):
+            raise self.row.why
+
 
 class Columns(msgspec.Struct, frozen=True):
     """Which columns mean what: `input` is the step's input (None: the row), `key` names the row (None: its number).
@@ -39,12 +45,14 @@ class Columns(msgspec.Struct, frozen=True):
 
     def given(self, item: Item) -> Any:
         """The step's input; raises `UsageError` where the row lacks it, or what is to be kept of it."""
+        item.check()
         if self.numbered or not isinstance(self.keep, str):
             self.kept(item)  # now, and not when the row was paid for
         return item.row if self.input is None else _column(item, self.input, "--input")
 
     def key_of(self, item: Item) -> str:
         """What names the row; raises `UsageError` where the row lacks it."""
+        item.check()
         return str(item.number if self.key is None else _column(item, self.key, "--key"))
 
     def kept(self, item: Item) -> dict[str, Any]:

@@ -41,6 +41,7 @@ class Gold(msgspec.Struct, frozen=True):
         with open_rows(self.source) as rows:
             items = list(self.choice.items(rows))
         for item in items:
+            item.check()
             answer = item.row.get(self.answer)
             if answer is None or answer == "":
                 raise UsageError(f"{self.source}: row {item.number} has no {self.answer!r}, the column of --answer")

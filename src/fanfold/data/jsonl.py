@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fanfold.core.halves import spelled
-from fanfold.data.reading import LineReader
+from fanfold.data.reading import LineReader, Unreadable
 from fanfold.steps.templates import plain
 
 if TYPE_CHECKING:
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class JsonLines(LineReader):
-    """The rows of a JSON Lines file; empty lines are none, and what is no object is a row with the column `input`."""
+    """The rows of a JSON Lines file; empty lines are none, and what is no object is a row with the column `input`.
+
+    A line that is no JSON is one row that cannot be read: where it ends is known, and so are the rows after it.
+    """
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         for line in self.lines():
@@ -27,9 +30,10 @@ class JsonLines(LineReader):
         try:
             return msgspec.json.decode(line)
         except UnicodeDecodeError as error:
-            raise self.wrong(f"this is not UTF-8 text (byte {error.start}): convert the file first") from None
+            why = f"this is not UTF-8 text (byte {error.start}): convert the file first"
         except (msgspec.DecodeError, RecursionError) as error:
-            raise self.wrong(f"this is not JSON ({error}); each line has to be one object") from None
+            why = f"this is not JSON ({error}); each line has to be one object"
+        return Unreadable(line.decode(errors="backslashreplace").rstrip("\r\n"), self.wrong(why))
 
 
 def line_of(row: Mapping[str, Any]) -> bytes:

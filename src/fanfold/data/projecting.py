@@ -10,6 +10,7 @@ from fanfold.calls.estimates import Bounds, Estimate
 from fanfold.core.clock import seeded_source
 from fanfold.core.records import Cost
 from fanfold.data.formats import format_of, open_rows
+from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
     from fanfold.data.columns import Item
@@ -36,7 +37,7 @@ def project(plan: Plan, session: Session) -> Projection:
     format_of(plan.out)
     plan.check_places()
     count, some = _some(plan)
-    found = [plan.step.estimate(plan.columns.given(item), session=session) for item in some]
+    found = [_estimate(plan, item, session) for item in some]
     return Projection(count, len(some), _scaled(sum(found, Estimate()), count / max(1, len(some))))
 
 
@@ -45,12 +46,24 @@ def _some(plan: Plan) -> tuple[int, list[Item]]:
     source, count, some = seeded_source(plan.choice.seed), 0, list[Any]()
     with open_rows(plan.source) as rows:
         for count, item in enumerate(plan.choice.items(rows), start=1):
-            plan.columns.key_of(item)
+            if not plan.skips:
+                plan.columns.key_of(item)
             if len(some) < LOOKED_AT:
                 some.append(item)
             elif (place := source.randrange(count)) < LOOKED_AT:
                 some[place] = item
     return count, some
+
+
+def _estimate(plan: Plan, item: Item, session: Session) -> Estimate:
+    try:
+        plan.columns.key_of(item)
+        given = plan.columns.given(item)
+    except UsageError:
+        if not plan.skips:
+            raise
+        return Estimate()  # it will be left out, and cost nothing
+    return plan.step.estimate(given, session=session)
 
 
 def _scaled(one: Estimate, by: float) -> Estimate:

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 BOM = b"\xef\xbb\xbf"
 
 
+class Unreadable(dict[str, Any]):
+    """In the place of a row that cannot be read: the `line` that stands there; `why` is raised where it is used."""
+
+    def __init__(self, line: str, why: UsageError) -> None:
+        super().__init__(line=line)
+        self.why = why
+
+
 class Reader:
     """The rows of one file, from the first to the last, never all in memory: iterate it, once.
 

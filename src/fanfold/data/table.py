@@ -75,6 +75,11 @@ class Plan(msgspec.Struct, frozen=True):
             raise UsageError("--reuse-unchanged takes answers from the journal: leave out --restart and --no-journal")
         self.terms(State(Made("", "", "", {})))
 
+    @property
+    def skips(self) -> bool:
+        """Whether a row that fails is left out, rather than the end of it all."""
+        return self.on_error == "skip" or self.max_failures is not None
+
     def terms(self, state: State) -> Terms:
         """How to run the rest of the rows; raises `UsageError` where that cannot be."""
         terms = Terms(
