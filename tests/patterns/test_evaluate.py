@@ -88,6 +88,7 @@ WRONG = {
     "a weight too many": {"merge": {**SCORES, "wit": 1}},
     "weights of nothing": {"merge": dict.fromkeys(SCORES, 0)},
     "a negative weight": {"merge": {**SCORES, "tone": -1}},
+    "a weight that is none": {"merge": {**SCORES, "tone": "2"}},
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
@@ -11,6 +12,7 @@ from fanfold.core.clock import sleep
 from fanfold.core.records import Usage
 from fanfold.errors import AccessError, BranchError, ConnectError, FanfoldError, ParseError, StepTimeout, UsageError
 from fanfold.models.prices import FlatRate
+from fanfold.steps.buffer import Buffer
 from fanfold.steps.guard import REFUSAL
 from tests.patterns.hearing import MARK, ask, heard, saying
 from tests.steps.running import Asked, failed, ran, taking
@@ -493,6 +495,20 @@ def test_a_refusal_that_streams_is_set_off_from_what_was_heard() -> None:
     pattern = guard(ANSWER, {"bad": windows("w050", [])}, otherwise=ask("refuse"))
     found = heard(pattern, "text", model(answer=(20.0, WORDS)))
     assert found.text == WORDS[:200] + "\n\nNo, my friend, no."
+
+
+def test_text_comes_out_in_the_order_in_which_it_was_said() -> None:
+    """A short piece does not slip past a long one that the check has not read to its end, as in a replay."""
+    out: list[str] = []
+    around: Any = SimpleNamespace(run=SimpleNamespace(emit=lambda *event: out.append(event[3])), hold=None, tail=True)
+    buffer = Buffer(around, 1000, ["check"])
+    for piece in ("a long piece", "short", "!"):
+        buffer.keep((0.0, "call.text", "run", piece, None, None))
+    buffer.release()
+    for upto, told in ((5, []), (11, []), (12, ["a long piece"]), (16, []), (18, ["short", "!"])):
+        out.clear()
+        buffer.passed("check", upto)
+        assert out == told
 
 
 def test_a_check_that_ends_itself_leaves_nothing_inside() -> None:

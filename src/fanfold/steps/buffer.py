@@ -82,6 +82,8 @@ class Buffer(Hold):
                 self._let_out(event)
             else:
                 self.kept.append(event)
+                if event[1] == "call.text":
+                    upto = 0  # what follows it has to wait for it
 
     def passed(self, reader: str, upto: float) -> None:
         """A reader has nothing against the text up to there; of an answer that failed it has seen the text only."""

@@ -11,6 +11,7 @@ import msgspec
 
 from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, total
 from fanfold.core.fan import fan
+from fanfold.core.numbers import is_amount
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import LoopError, QuorumError, UsageError
@@ -279,7 +280,8 @@ def _check_merge(merge: MergeScores, names: set[str]) -> None:
     if isinstance(merge, Mapping):
         if set(merge) != names:
             raise UsageError(f"merge= needs a weight for each of {sorted(names)}, and for nothing else")
-        if min(merge.values()) < 0 or not sum(merge.values()) > 0:
+        weights = [weight for weight in merge.values() if weight]
+        if not weights or not all(map(is_amount, weights)):
             raise UsageError("weights in merge= are 0 or more, and not all 0")
     elif merge not in {None, "mean", "min"}:
         raise UsageError(f"merge={merge!r}: it is 'mean', 'min', or weights by criterion")
