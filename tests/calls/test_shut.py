@@ -105,14 +105,19 @@ def refused_again(guess: Guess, pulse: Pulse, at: float) -> None:
     guess.refused(at, at, told=False)
 
 
-def test_where_windows_pass_a_try_that_is_refused_too_waits_for_half_of_a_window() -> None:
-    """The third refusal in a row asks until half of what was sent since the window opened is a minute ago."""
+def after_a_window(full: float) -> tuple[Guess, Pulse, float]:
+    """A guess that was refused at `full`, waited for the rest of a minute and has gone on until now."""
     pulse = Pulse()
     guess = Guess(pulse)
-    busy(guess, pulse, 0.0, 6.0)
-    guess.refused(6.0, 6.0)
+    busy(guess, pulse, 0.0, full)
+    guess.refused(full, full)
     guess.resume(60.0)
-    at = busy(guess, pulse, 60.0, 100.0)
+    return guess, pulse, busy(guess, pulse, 60.0, 100.0)
+
+
+def test_where_windows_pass_a_try_that_is_refused_too_waits_for_half_of_a_window() -> None:
+    """The third refusal in a row asks until half of what was sent since the window opened is a minute ago."""
+    guess, pulse, at = after_a_window(6.0)
     drained = []
     for _ in range(3):
         refused_again(guess, pulse, at)
@@ -160,12 +165,7 @@ def test_an_account_waits_as_a_lane_knows_and_else_longer_each_time() -> None:
 
 def test_what_refuses_soon_again_and_again_but_accepts_between_is_no_window() -> None:
     """A bucket that was taken for one: after two refusals that came soon, its rate is halved, not lowered a little."""
-    pulse = Pulse()
-    guess = Guess(pulse)
-    busy(guess, pulse, 0.0, 1.0)
-    guess.refused(1.0, 1.0)
-    guess.resume(60.0)
-    at = busy(guess, pulse, 60.0, 100.0)
+    guess, pulse, at = after_a_window(1.0)
     rates = []
     for _ in range(3):
         guess.refused(at, at, told=False)

@@ -325,18 +325,25 @@ FORMS = ("https://{}/v1", "http://{}", "https://api.openai.com{}", "http://127.0
 URLISH = st.text(alphabet="htps:/\\@.#?%[]: \t\nap.openi.comevil127.0.0.1localhost①", max_size=40)
 
 
+def with_a_key(base_url):
+    """Where a call would go that has a key for OpenAI; None where the URL is refused."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", KEY)
+        try:
+            return endpoint("openai", "m", base_url=base_url)
+        except ModelError:
+            return None
+
+
 @given(base_url=st.one_of(URLISH, st.builds("https://{}/v1".format, URLISH), st.builds("http://{}".format, URLISH)))
 @example(base_url="https://api.openai.com@evil.example/v1")
 @example(base_url="https://api.openai.com%2eevil.example/v1")
 @example(base_url="https://api.openai.com%00.evil.example/v1")
 def test_the_host_that_is_checked_is_the_host_that_is_asked(base_url):
     """For any base URL: refused, or the transport's parser finds the very host that decided about key and HTTP."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OPENAI_API_KEY", KEY)
-        try:
-            target = endpoint("openai", "m", base_url=base_url)
-        except ModelError:
-            return
+    target = with_a_key(base_url)
+    if target is None:
+        return
     try:
         asked = URL(target.url, encoded=True)
     except ValueError:
@@ -380,12 +387,9 @@ def test_wreq_asks_no_other_host_than_the_one_that_was_checked():
         @example(base_url="https://api.openai.com/v1")
         @example(base_url="http://127.0.0.1:9/v1")
         def check(base_url):
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv("OPENAI_API_KEY", KEY)
-                try:
-                    target = endpoint("openai", "m", base_url=base_url)
-                except ModelError:
-                    return
+            target = with_a_key(base_url)
+            if target is None:
+                return
             asked.clear()
             runner.run(ask(target.url))
             for tls, host in asked:
