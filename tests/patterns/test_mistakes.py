@@ -8,6 +8,7 @@ import pytest
 
 from fanfold import (
     best_of,
+    chain,
     check,
     evaluate,
     gate,
@@ -21,12 +22,19 @@ from fanfold import (
     sample,
     sections,
     split,
+    step,
     vote,
 )
 from fanfold.errors import UsageError
 
 ASK = prompt("{input}")
 OTHER = prompt("other {input}")
+
+
+async def pieces(text: str) -> Any:
+    for word in text.split():
+        yield word
+
 
 MISTAKES: dict[str, Any] = {
     "rule=<function plurality": lambda: vote(ASK, 3, rule=rules.plurality),
@@ -62,6 +70,8 @@ MISTAKES: dict[str, Any] = {
     "the paths 'Billing' and 'billing'": lambda: route(ASK, {"Billing": ASK, "billing": OTHER}),
     "checks is a mapping of name to check, not list": lambda: guard(ASK, [OTHER]),
     "a check's name is a text, not 1": lambda: guard(ASK, {1: len}),
+    "pieces() yields": lambda: step(pieces),
+    "pieces() yields, and": lambda: chain(ASK, pieces),
     "5 is not a step": lambda: guard(ASK, {"a": len}, otherwise=5),
     "buffer='9'": lambda: guard(ASK, {"a": len}, buffer="9"),
     "every='9'": lambda: check(len, on="stream", every="9"),
