@@ -112,8 +112,6 @@ class Worker:
             self._open_or_close = True
             self._put(_STOP, over)
             self._hand_over()
-            if self._later is not None:
-                self._later.cancel()
             await over
 
     def busy(self) -> bool:
@@ -139,16 +137,15 @@ class Worker:
             self._soon = True
             self.loop.call_soon(self._hand_over)
         elif not soon and not self._soon and self._later is None:
-            self._later = self.loop.call_later(LATER, self._is_late)
+            self._later = self.loop.call_later(LATER, self._hand_over)
         self._coming.append((item, waiting))
-
-    def _is_late(self) -> None:
-        self._later = None
-        self._hand_over()
 
     def _hand_over(self) -> None:
         """Wake the thread once for all that has come."""
         self._soon = False
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         if self._coming:
             self._handed += len(self._coming)
             self._pass_on(self._coming)
