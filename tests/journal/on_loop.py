@@ -64,5 +64,10 @@ async def on_loop(path: Path, patch: pytest.MonkeyPatch, **options: Any) -> Asyn
 
 
 async def on_the_disk(journal: Journal) -> None:
-    """Wait until all that the journal was told is there: what is asked now is answered behind it."""
+    """Wait until all that the journal was told is there: what is asked now is answered behind it.
+
+    That may tell more: a run that was cancelled while it began gets its end when it has begun.
+    """
     await journal._owned().ask(lambda _: None)
+    while journal.statistics().writer.waiting:
+        await journal._owned().ask(lambda _: None)
