@@ -3,8 +3,6 @@
 import gzip
 import json
 from collections.abc import Iterator
-from time import monotonic as now
-from time import sleep
 from typing import Any
 
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanfold.testing import ModelServer
-from tests.testing.test_hostile_bodies import JSON, QUESTION, SCHEMA, TIED, Answer, Client
+from tests.testing.test_hostile_bodies import JSON, QUESTION, SCHEMA, TIED, Answer, Client, at_rest
 
 PATH = "/v1/messages"
 VALID: dict[str, Any] = {
@@ -37,11 +35,7 @@ def client(request) -> Iterator[Messages]:
     with ModelServer(request.param) as server:
         yield (opened := Messages(server))
         opened.connection.close()
-        # The last byte of a stream is here before the server has noted that it was.
-        end = now() + 2
-        while server.statistics().in_flight and now() < end:
-            sleep(0.01)
-        assert server.statistics().in_flight == 0
+        at_rest(server)
 
 
 def judge(answer: Answer) -> None:
