@@ -123,7 +123,7 @@ def test_damage_is_an_exit_code(tmp_path: Path) -> None:
     path = tmp_path / "j.db"
     recorded(path, "x" * 5000)
     data = path.read_bytes()
-    path.write_bytes(data.replace(b"xxxxxxxx", b"xxxxyxxx", 1))
+    path.write_bytes(data.replace(b"xxxxxxxx", b"xxxxyxxx"))  # a page may hold what was moved out of it, too
     done = fanfold("journal", "verify", str(path))
     assert done.code == 1
     assert "2 entries of 1 runs are whole, 1 damaged" in done.err
