@@ -43,6 +43,7 @@ class OnLoop(Worker):
         if over is not None:
             self._close(self.store)
             self.over = True
+            self._done += 1
             over.set_result(None)
 
 

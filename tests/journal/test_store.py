@@ -5,6 +5,7 @@ import logging
 import shutil
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from fanfold.journal.book import found_in
 from fanfold.journal.entries import Entry, digest_of
 from fanfold.journal.journal import NEWEST, SITTING
 from fanfold.journal.known import Known
+from fanfold.journal.worker import Worker, Writer
 from tests.journal.books import answered, begun, call, entries, found, recorded, replied, request, with_journal
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -135,6 +137,26 @@ def test_the_files_are_for_the_owner_only(tmp_path: Path) -> None:
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
 
     with_journal(path, work)
+
+
+def test_a_closed_journal_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader may be slow to go: the writer closes after it, and so moves the log into the file."""
+    path = tmp_path / "j.db"
+    written = threading.Event()
+
+    def slow(_: Worker, store: sqlite3.Connection) -> None:
+        written.wait(0.2)
+        store.close()
+
+    def last(writer: Writer, store: sqlite3.Connection) -> None:
+        closed(writer, store)
+        written.set()
+
+    closed = Writer._close
+    monkeypatch.setattr(Worker, "_close", slow)
+    monkeypatch.setattr(Writer, "_close", last)
+    recorded(path, "x")
+    assert {file.name for file in tmp_path.iterdir()} <= {"j.db", "j.db.lock"}
 
 
 def test_the_log_is_durable_wal(tmp_path: Path) -> None:

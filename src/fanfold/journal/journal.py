@@ -126,17 +126,17 @@ class Journal:
     async def close(self) -> None:
         """Write what there is to write; the last `close` ends the threads and gives the file free.
 
-        That comes to its end however often who closes is cancelled meanwhile: else the file stayed locked.
+        That comes to its end however often who closes is cancelled meanwhile: else the file stayed locked. The writer
+        goes last: only the last connection to close moves the log into the file, and the other one may not write.
         """
         self._users -= 1
         if self._users > 0:
             return
         workers = [worker for worker in (self._reader, self._writer) if worker is not None]
         self._writer = self._reader = None
-        stops = {asyncio.ensure_future(worker.stop()) for worker in workers}
-        interrupted = await gone(stops, self._name_resisting)
-        for stop in stops:
-            stop.result()
+        stop = asyncio.ensure_future(_stop(workers))
+        interrupted = await gone({stop}, self._name_resisting)
+        stop.result()
         if interrupted is not None:
             raise interrupted
 
@@ -400,6 +400,12 @@ def _newest(digest: bytes, ordinal: int, oldest: float, store: sqlite3.Connectio
         if found.reply is not None:
             return found
     return None
+
+
+async def _stop(workers: Sequence[Worker]) -> None:
+    """One after the other."""
+    for worker in workers:
+        await worker.stop()
 
 
 def _last(store: sqlite3.Connection) -> tuple[int, int, Known]:

@@ -79,19 +79,18 @@ class Worker:
         self._coming: list[Item] = []
         self._queue: SimpleQueue[list[Item]] = SimpleQueue()
         self.answered = self.written = self.commits = 0
-        self._taken = self._handed = self._done = 0
+        self._handed = self._done = 0
+        """What the thread was given to do, its opening and its end among it, and how much of that it has done."""
         self._soon = False
         """Whether what has come is handed over at the end of this turn."""
         self._later: asyncio.TimerHandle | None = None
-        self._open_or_close = False
-        """Whether the thread opens its file, or is to close it."""
         outside.add(self)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> asyncio.Future[None]:
         """Open the file, on the thread; the future raises what comes of it."""
         ready: asyncio.Future[None] = self.loop.create_future()
-        self._open_or_close = True
+        self._handed += 1
         self._queue.put([(None, ready)])
         self._thread.start()
         return ready
@@ -109,18 +108,18 @@ class Worker:
         """Do what was asked so far, close the file, end the thread."""
         if not self.over:
             over: asyncio.Future[None] = self.loop.create_future()
-            self._open_or_close = True
             self._put(_STOP, over)
             self._hand_over()
             await over
 
     def busy(self) -> bool:
         """Whether the thread has something to do."""
-        return self._thread.is_alive() and (self._open_or_close or self._handed != self._done)
+        return self._thread.is_alive() and self._handed != self._done
 
     def statistics(self) -> WorkerStatistics:
         """What it has done so far."""
-        return WorkerStatistics(self.written, self.commits, self.answered, self._taken - self._done)
+        waiting = self._handed + len(self._coming) - self._done
+        return WorkerStatistics(self.written, self.commits, self.answered, waiting)
 
     def _ask(self, item: Any) -> asyncio.Future[Any]:
         waiting: asyncio.Future[Any] = self.loop.create_future()
@@ -129,7 +128,6 @@ class Worker:
 
     def _give(self, item: Any, waiting: asyncio.Future[Any] | None, *, soon: bool = True) -> None:
         self.check()
-        self._taken += 1
         self._put(item, waiting, soon=soon)
 
     def _put(self, item: Any, waiting: asyncio.Future[Any] | None, *, soon: bool = True) -> None:
@@ -163,10 +161,11 @@ class Worker:
         except (FanfoldError, OSError) as error:
             self.broken = error if isinstance(error, JournalError) else JournalError(f"{self.path}: {error}")
             self.over = True
+            self._done += 1
             self._tell([(ready, None, self.broken)])
             self._refuse_all()
             return
-        self._open_or_close = False
+        self._done += 1
         self._tell([(ready, None, None)])
         self._turn(store)
 
@@ -186,6 +185,7 @@ class Worker:
         self._refuse_all()
         self._close(store)
         self.over = True
+        self._done += 1
         self._tell([(over, None, None)])
 
     def _open(self) -> sqlite3.Connection:
