@@ -33,13 +33,9 @@ class Policy(msgspec.Struct, frozen=True):
             return self
         return Policy(
             self.attempts,
-            self.hedge if hedge is None else _given(hedge),
+            self.hedge if hedge is None else hedge or None,
             self.idle_timeout if idle_timeout is None else idle_timeout,
         )
-
-
-def _given(hedge: Hedge | Literal[False]) -> Hedge | None:
-    return hedge if isinstance(hedge, Hedge) else None
 
 
 def check_hedge(hedge: object) -> None:

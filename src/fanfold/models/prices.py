@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
 
@@ -36,13 +36,17 @@ class FlatRate(msgspec.Struct, frozen=True):
         return total / MILLION
 
 
+@overload
+def flat(price: tuple[float, float]) -> FlatRate: ...
+@overload
+def flat(price: tuple[float, float] | None) -> FlatRate | None: ...
 def flat(price: tuple[float, float] | None) -> FlatRate | None:
     """The rate of a price that a user gave, USD per million (input, output) tokens; raises `UsageError` for another."""
     if price is None:
         return None
     given: object = price
     if not isinstance(given, list | tuple) or len(given) != 2 or not all(map(_fits, given)):
-        raise UsageError(f"price={price!r}: give USD per million input and output tokens, as (0.15, 0.60)")
+        raise UsageError(f"price={price!r}: give USD per million input and output tokens, as (0.15, 0.6)")
     return FlatRate(*price)
 
 

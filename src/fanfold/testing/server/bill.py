@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from fanfold.core.records import Usage
-from fanfold.errors import UsageError
-from fanfold.models.prices import FlatRate, rate
+from fanfold.models.prices import flat, rate
 from fanfold.models.recorded import PRICED_AS
 
 if TYPE_CHECKING:
@@ -31,9 +30,9 @@ class Prices:
         self.known: dict[tuple[str, str], Rate | None] = {}
         self.own: dict[str, Rate] = {}
         if isinstance(given, Mapping):
-            self.own = {model: _flat(price) for model, price in given.items()}
+            self.own = {model: flat(price) for model, price in given.items()}
         elif given is not None:
-            self.all = _flat(given)
+            self.all = flat(given)
 
     def of(self, vendor: str, model: str) -> Rate | None:
         """The price of a model, or None where nobody knows one."""
@@ -166,13 +165,6 @@ class Bill:
             if charge.status is not None:
                 self._statuses[charge.status] += 1
         del self.charges[:count]
-
-
-def _flat(price: Price) -> FlatRate:
-    one, other = price
-    if not (0 <= one < float("inf") and 0 <= other < float("inf")):
-        raise UsageError(f"price={price!r}: give USD per million input and output tokens, as (0.15, 0.6)")
-    return FlatRate(one, other)
 
 
 def _listed(vendor: str, model: str) -> Rate | None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from fanfold.core.numbers import is_amount
 from fanfold.errors import UsageError
 
 WINDOWS = ("bucket", "fixed", "sliding")
@@ -84,5 +85,5 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def _check_positive(name: str, value: float | None) -> None:
-    if value is not None and not 0 < value < float("inf"):
+    if value is not None and not is_amount(value):
         raise UsageError(f"{name}={value!r}: give a number above 0, or leave it out")
