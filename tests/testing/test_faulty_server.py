@@ -230,18 +230,17 @@ class TestOfficialClients:
 
     @pytest.mark.parametrize("form", ["seconds", "ms", "float", "date"])
     def test_openai_waits_as_told_and_gets_through(self, form):
-        """Its own retry obeys each form of the header: one 429, one wait, one answer."""
+        """Its one retry gets through after each form of the header; its own half a second would be too short a wait."""
 
         async def work(server):
             async with openai.AsyncOpenAI(base_url=server.url, api_key="k", max_retries=1) as client:
                 while 429 not in server.bill.by_status:  # a slow machine may come into a new window first
                     await client.chat.completions.create(**BODY)
-            return [(charge.status, charge.arrived) for charge in server.bill.charges]
+            return [charge.status for charge in server.bill.charges]
 
-        limits = Limits(rpm=1, per=0.3, window="fixed", retry_after=form)
-        *before, (refused, _), (answered, at) = served(work, limits=limits)
-        assert (refused, answered) == (429, 200)
-        assert at - max(arrived for _, arrived in before) >= 0.2
+        statuses = served(work, limits=Limits(rpm=1, per=1.0, window="fixed", retry_after=form))
+        assert statuses[-2:] == [429, 200]
+        assert statuses.count(429) == 1
 
     def test_an_error_inside_a_stream_reaches_both(self):
         """The text that came is there, then their own error is raised."""
