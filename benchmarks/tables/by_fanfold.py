@@ -1,13 +1,13 @@
-"""fanfold: the table that `fanfold map` makes."""
+"""fanfold: what `fanfold map` does, in its process."""
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 from pathlib import Path
 
-from fanfold import OpenAI, Session, prompt
-from fanfold.data.table import Plan, Table
+from fanfold import OpenAI, prompt
+from fanfold.cli.mapping import make_table
+from fanfold.data.table import Plan
 from fanfold.models.transport import TransportName, load
 from tables.timing import run
 
@@ -28,8 +28,9 @@ def make(
     """Make the table."""
     model = OpenAI(name="m", base_url=url, api_key="none")
     plan = Plan(prompt("{text}", max_tokens=300), source, out, journal=journal)
-    table = Table(plan, lambda path: Session(model, max_in_flight=in_flight, journal=path, transport=transport))
-    asyncio.run(table.make())
+    options = {"model": model, "max_in_flight": in_flight, "transport": transport}
+    if make_table(lambda: plan, options, dry_run=False, json=False, quiet=True):
+        raise SystemExit("the table was not made")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`fanfold map`: its options, what it says, its exit codes."""
 
 import errno
+import gc
 import json
 import signal
 import time
@@ -60,6 +61,18 @@ def mapped(table: Path, step: str, *options: str, out: str = "out.jsonl") -> Out
     """The command on the table; the steps' file is in the folder above."""
     steps = file(table.parent.parent, STEPS)
     return fanfold("map", f"{steps}:{step}", str(table), "-o", str(table.parent / out), *options)
+
+
+def test_the_collector_leaves_what_is_loaded_alone(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long map is not slowed down by what the process has loaded; a short one does without."""
+    assert mapped(table, "shout").code == 0
+    assert gc.get_freeze_count() == 0
+    monkeypatch.setattr("fanfold.cli.mapping.LOADED", 0.0)
+    try:
+        assert mapped(table, "shout", out="again.jsonl").code == 0
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
 
 
 def test_it_makes_a_table(table: Path) -> None:
