@@ -304,6 +304,23 @@ def test_a_wrong_key_ends_the_map(here: Here) -> None:
         run_virtual(run())
 
 
+def test_a_block_that_comes_twice_is_run_once(here: Here) -> None:
+    """An engine may hand a block to a worker that has it under way: its rows go on, and none is asked twice."""
+    model, cluster = SimulatedModel(lambda request: "x", latency=1.0), here(1)
+
+    async def twice() -> None:
+        await sleep(0.5)
+        for index in list(cluster.blocks):
+            cluster.give(index)
+
+    async def run() -> list[Row[Any]]:
+        async with Session(max_in_flight=8) as session:
+            return await mapped(prompt("{text}", model=model), _rows(8), session, twice())
+
+    assert [row.output for row in run_virtual(run())] == ["x"] * 8
+    assert len(model.service.book.seen) == 8
+
+
 def test_leaving_calls_off_what_runs(here: Here) -> None:
     """Who stops reading leaves nothing behind, and of what was called off the cost is known."""
     cluster = here()

@@ -65,7 +65,7 @@ class Worker:
         return True
 
     async def block(self, rows: Sequence[tuple[int, bytes]]) -> None:
-        """Run the rows of a block that are still to be run."""
+        """Run the rows of a block that are still to be run; of a block that comes again, what is under way goes on."""
         claimed = await self.cluster.call("claim", self.name, [number for number, _ in rows])
         if claimed is None:
             self.fence()
@@ -74,8 +74,9 @@ class Worker:
         tasks = []
         for number, data in rows:
             if number in again:
-                task = asyncio.create_task(self._fly(number, data, again=again[number]))
-                self.running[number] = task
+                task = self.running.get(number)
+                if task is None or task.cancelling():
+                    task = self.running[number] = asyncio.create_task(self._fly(number, data, again=again[number]))
                 tasks.append(task)
         await asyncio.gather(*tasks)
         await self.post.sent()
@@ -97,7 +98,8 @@ class Worker:
         try:
             await self._row(number, data, again=again)
         finally:
-            del self.running[number]
+            if self.running.get(number) is asyncio.current_task():
+                del self.running[number]
 
     async def _row(self, number: int, data: bytes, *, again: bool) -> None:
         order, session = self.order, self.session
