@@ -1,17 +1,22 @@
 """What is written: logs that a crash leaves whole, states, columns, and the formats of the output."""
 
+import csv
 import json
 import sys
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from fanfold.core.records import Cost, Usage
 from fanfold.data.choosing import Choice, Numbers, remaining
 from fanfold.data.columns import Columns, Item, parse_keep
+from fanfold.data.csv_files import write_csv
 from fanfold.data.formats import open_rows, publish
 from fanfold.data.jsonl import line_of
 from fanfold.data.logs import Log
@@ -302,6 +307,19 @@ def test_as_csv(tmp_path: Path) -> None:
         {"id": "2", "text": "", "tags": "[]", "sure": "", "late": "true"},
         {"id": "3", "text": "", "tags": "", "sure": "1", "late": ""},
     ]
+
+
+@given(st.lists(st.lists(st.text(st.characters(codec="utf-8")), min_size=2, max_size=2)))
+@example([["a line\rand another", "\r"], ["", "\r\n"], ['"', ","], ["\x00\x85\u2028", " "]])
+def test_any_text_comes_back_from_csv(rows: list[list[str]]) -> None:
+    """Ends of lines of any kind, quotes and commas: as they were, for our reader and for Python's own."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "a.csv")
+        with path.open("wb") as file:
+            write_csv(["a", "b"], [dict(zip("ab", row, strict=True)) for row in rows], file)
+        assert [list(row.values()) for row in read(path)] == rows
+        with path.open(encoding="utf-8", newline="") as text:
+            assert list(csv.reader(text)) == [["a", "b"], *rows]
 
 
 def test_a_table_without_rows(tmp_path: Path) -> None:

@@ -100,17 +100,35 @@ def test_a_long_field(tmp_path: Path) -> None:
     [
         (b"", r"a\.csv is empty, and has to begin with the names of its columns"),
         (b"a,b,a\n", "line 1: two columns are called 'a'"),
-        (b"a,b\n1,2\n3\n", "line 3: the row has 1 values, the header 2"),
-        (b"a,b\n1,2,3\n", "line 2: the row has 3 values"),
+        (b"a,\xe4\n1,2\n", r"line 1: this is not UTF-8 text \(byte 2\)"),
         (b'a,b\n1,"2"3\n', "line 2: this is not CSV"),
         (b'a,b\n1,"2\n3\n', r"line 3: this is not CSV \(.*; its row begins in line 2: is a quote missing\?\)"),
-        (b"a,b\n1,\xe4\n", r"line 2: this is not UTF-8 text \(byte 2\)"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     """The error of a CSV file says in which line it is."""
     with pytest.raises(UsageError, match=message):
         rows_of(tmp_path, "a.csv", content)
+
+
+@pytest.mark.parametrize(
+    ("line", "shown", "message"),
+    [
+        (b"3", "3", "line 3: the row has 1 values, the header 2"),
+        (b'1,"2, ""x""",3', '1,"2, ""x""",3', "line 3: the row has 3 values"),
+        (b'1,"2\n",3', '1,"2\n",3', "line 4: the row has 3 values"),
+        (b"1,\xe4", r"1,\xe4", r"line 3: this is not UTF-8 text \(byte 2\)"),
+        (b'1,"\n\xe4\n"', '1,"\n\\xe4\n"', r"line 4: this is not UTF-8 text \(byte 0\)"),
+    ],
+)
+def test_a_row_that_cannot_be_read_stands_alone(tmp_path: Path, line: bytes, shown: str, message: str) -> None:
+    """A row of a CSV file with too few values or broken text says so where it is used; those around it are read."""
+    before, broken, after = rows_of(tmp_path, "a.csv", b"a,b\n1,2\n" + line + b"\n3,4\n")
+    assert (before, after) == ({"a": "1", "b": "2"}, {"a": "3", "b": "4"})
+    assert isinstance(broken, Unreadable)
+    assert broken["line"] == shown
+    with pytest.raises(UsageError, match=message):
+        raise broken.why
 
 
 # -- Parquet --------------------------------------------------------------------------------------------------------

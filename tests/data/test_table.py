@@ -367,6 +367,18 @@ def test_or_is_among_the_failed(tmp_path: Path, terms: dict[str, Any]) -> None:
     assert failed["input"]["line"].startswith('{"id: "k15"')
 
 
+def test_a_csv_row_with_too_few_values_is_among_the_failed(tmp_path: Path) -> None:
+    """Where failed rows are left out, a CSV row that cannot be read is one of them; else it ends the map."""
+    source, out = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("id,text\nk0,a\nk1\nk2,c\n")
+    with pytest.raises(UsageError, match=r"in.csv, line 3: the row has 1 values, the header 2"):
+        make(shout, source, out)
+    make(shout, source, out, on_error="skip", restart=True)
+    assert column(read(out), "id") == ["k0", "k2"]
+    (failed,) = read(Places(out).failed)
+    assert failed["input"] == {"line": "k1"}
+
+
 def test_a_projection_leaves_out_what_the_map_does(tmp_path: Path) -> None:
     """A broken line costs nothing where it is left out, and is told where it would end the map."""
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"

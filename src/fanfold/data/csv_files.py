@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fanfold.data.reading import LineReader
+from fanfold.data.reading import LineReader, Unreadable
 from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
     from typing import IO
 
 LONGEST = 2**31 - 1
@@ -20,27 +21,39 @@ LONGEST = 2**31 - 1
 
 
 class CsvRows(LineReader):
-    """The rows of a CSV file; every value is a text, and a row has as many as the header."""
+    """The rows of a CSV file; every value is a text, and a row has as many as the header.
+
+    One that has not, or is no text, is one row that cannot be read, for where the next begins is known; behind a quote
+    that is wrong it is not, and the reading ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._spoilt: UsageError | None = None
+        """What is wrong with the text of the row that was read last."""
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         csv.field_size_limit(LONGEST)
         rows = self._rows()
-        header = next(rows, None)
+        header, spoilt = next(rows, (None, None))
         if header is None:
             raise UsageError(f"{self.path} is empty, and has to begin with the names of its columns")
+        if spoilt is not None:
+            raise spoilt
         if len(set(header)) < len(header):
             twice = sorted({name for name in header if header.count(name) > 1})
             raise self.wrong(f"two columns are called {twice[0]!r}: give each a name of its own")
-        for row in rows:
-            if len(row) != len(header):
-                raise self.wrong(f"the row has {len(row)} values, the header {len(header)}; is a quote missing?")
-            yield dict(zip(header, row, strict=True))
+        for row, spoilt in rows:
+            why = spoilt
+            if why is None and len(row) != len(header):
+                why = self.wrong(f"the row has {len(row)} values, the header {len(header)}; is a quote missing?")
+            yield dict(zip(header, row, strict=True)) if why is None else Unreadable(_line(row), why)
 
-    def _rows(self) -> Iterator[list[str]]:
-        """Every row that is not an empty line."""
+    def _rows(self) -> Iterator[tuple[list[str], UsageError | None]]:
+        """Every row that is not an empty line, and what is wrong with its text."""
         reader = csv.reader(self._text(), strict=True)
         while True:
-            began = self.line + 1
+            began, self._spoilt = self.line + 1, None
             try:
                 row = next(reader)
             except StopIteration:
@@ -49,23 +62,30 @@ class CsvRows(LineReader):
                 where = f"; its row begins in line {began}: is a quote missing?" if began < self.line else ""
                 raise self.wrong(f"this is not CSV ({error}{where})") from None
             if row:
-                yield row
+                yield row, self._spoilt
 
     def _text(self) -> Iterator[str]:
         for line in self.lines():
             try:
                 yield line.decode()
             except UnicodeDecodeError as error:
-                raise self.wrong(f"this is not UTF-8 text (byte {error.start}): convert the file first") from None
+                self._spoilt = self.wrong(f"this is not UTF-8 text (byte {error.start}): convert the file first")
+                yield line.decode(errors="backslashreplace")
+
+
+def _line(row: Sequence[str]) -> str:
+    """The row as a line of a file, without its end; what has an end of a line of any kind in it is quoted."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(row)
+    return text.getvalue().removesuffix("\r\n")
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> None:
     """The rows under a header. What is no text is written as JSON has it, and nothing where there is no value."""
     text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    text.write(f"{_line(columns)}\n")
     for row in rows:
-        writer.writerow([_cell(row.get(name)) for name in columns])
+        text.write(f"{_line([_cell(row.get(name)) for name in columns])}\n")
     text.detach()  # after a flush; the file stays open
 
 
