@@ -68,9 +68,10 @@ class Runs(msgspec.Struct, frozen=True):
 
 def runs_in(path: str | os.PathLike[str], *, last: int | None = None, key: str | None = None) -> Runs:
     """The runs of a journal, or the `last` of them; with `key` those that have it. Raises `JournalError`."""
-    chosen = "SELECT run FROM entries WHERE kind = 'run' AND (?1 IS NULL OR place = ?1) ORDER BY seq"
+    chosen = "SELECT run FROM entries WHERE kind = 'run' AND (? IS NULL OR place = ?) ORDER BY seq"
+    place = None if key is None else Redactor().clean(key)
     with closing(stores.open_to_read(Path(path))) as store:
-        numbers = [number for (number,) in store.execute(chosen, (None if key is None else Redactor().clean(key),))]
+        numbers = [number for (number,) in store.execute(chosen, (place, place))]
         before = 0 if last is None else max(0, len(numbers) - last)
         return Runs([_reading(store, number).info() for number in numbers[before:]], before)
 

@@ -80,6 +80,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Virtual seconds since the loop was made."""
         return self._jumping.time
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads of the default executor; a `timeout`, which Python 3.12 has, would be over at once."""
+        await super().shutdown_default_executor()
+
 
 def run_virtual(work: Coroutine[Any, Any, T], *, tick: float = TICK, seed: str | int = 0) -> T:
     """Run a coroutine in virtual time, with chance seeded; raises RuntimeError where it would wait for ever."""
