@@ -154,6 +154,14 @@ def test_what_is_no_parquet(tmp_path: Path) -> None:
         open_rows(tmp_path / "a.parquet")
 
 
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """A row has one value of a name, so that the other one would be lost."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match=r"a\.parquet: two columns are called 'a'"):
+        open_rows(tmp_path / "a.parquet")
+
+
 # -- all of them ----------------------------------------------------------------------------------------------------
 
 

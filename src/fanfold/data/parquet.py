@@ -35,6 +35,11 @@ class ParquetRows(Reader):
         except pa.ArrowException as error:
             self.file.close()
             raise UsageError(f"{path} is not a Parquet file ({error})") from None
+        names = self.parquet.schema_arrow.names
+        if len(set(names)) < len(names):
+            self.close()
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise UsageError(f"{path}: two columns are called {twice[0]!r}: give each a name of its own")
         self.read = 0
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
