@@ -1,5 +1,6 @@
 """Reading tables: a row at a time, whatever is odd in the file, and the line of what is wrong in it."""
 
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,34 @@ def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "a.parquet")
     with pytest.raises(UsageError, match=r"a\.parquet: two columns are called 'a'"):
         open_rows(tmp_path / "a.parquet")
+
+
+def test_times_finer_than_python_s(tmp_path: Path) -> None:
+    """Nanoseconds, which data frames count in, are texts where no time of Python's can hold them."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    stamps = pa.array([1_000, 1, None], pa.timestamp("ns"))
+    pq.write_table(pa.table({"t": stamps, "day": stamps.cast(pa.time64("ns"))}), tmp_path / "a.parquet")
+    whole, fine, none = read(tmp_path / "a.parquet")
+    assert whole == {"t": datetime.fromisoformat("1970-01-01T00:00:00.000001"), "day": time(microsecond=1)}
+    assert fine == {"t": "1970-01-01T00:00:00.000000001", "day": "00:00:00.000000001"}
+    assert none == {"t": None, "day": None}
+
+
+def test_a_value_that_cannot_be_read_spoils_its_row_only(tmp_path: Path) -> None:
+    """A date that no calendar has, say, or a text that is no UTF-8; the others of its row are shown."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    texts = pa.Array.from_buffers(
+        pa.string(), 3, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0"), pa.py_buffer(b"a\xffc")]
+    )
+    days = pa.array([1, 1, 10**9], pa.date32())
+    pq.write_table(pa.table({"n": [1, 2, 3], "text": texts, "day": days}), tmp_path / "a.parquet")
+    first, second, third = read(tmp_path / "a.parquet")
+    assert first == {"n": 1, "text": "a", "day": date(1970, 1, 2)}
+    for row, number, name in ((second, 1, "text"), (third, 2, "day")):
+        assert isinstance(row, Unreadable)
+        assert '"n":' in row["line"]
+        with pytest.raises(UsageError, match=rf"a\.parquet, row {number}: the value of '{name}' cannot be read \("):
+            raise row.why
 
 
 # -- all of them ----------------------------------------------------------------------------------------------------

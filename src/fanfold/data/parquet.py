@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fanfold.data.jsonl import line_of
-from fanfold.data.reading import Reader, opened
+from fanfold.data.reading import Reader, Unreadable, opened
 from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ BATCH = 1024
 
 GROUP = 10_000
 """Rows of a row group that is written."""
+
+UNFIT = (ValueError, OverflowError, LookupError, pa.ArrowException)
+"""What is raised by a value that Python has not: no UTF-8, a year after 9999, a time zone that is not installed."""
 
 
 class ParquetRows(Reader):
@@ -44,9 +47,26 @@ class ParquetRows(Reader):
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         for batch in self.parquet.iter_batches(batch_size=BATCH):
-            for row in batch.to_pylist():
+            for row in self._rows(batch):
                 self.read += 1
                 yield row
+
+    def _rows(self, batch: Any) -> Iterable[Mapping[str, Any]]:
+        try:
+            rows: Iterable[Mapping[str, Any]] = batch.to_pylist()
+        except UNFIT:  # there is a value among them that Python has not; it tells neither where nor which
+            rows = map(self._row, range(self.read, self.read + batch.num_rows), batch.to_struct_array())
+        return rows
+
+    def _row(self, number: int, values: Any) -> Mapping[str, Any]:
+        """One row; where a value cannot be read, the others stand for its line."""
+        row, why = dict[str, Any](), None
+        for name, value in values.items():
+            try:
+                row[name] = _value(value)
+            except UNFIT as error:
+                why = why or UsageError(f"{self.path}, row {number}: the value of {name!r} cannot be read ({error})")
+        return row if why is None else Unreadable(line_of(row).decode().rstrip("\n"), why)
 
     @property
     def fraction(self) -> float:
@@ -58,6 +78,16 @@ class ParquetRows(Reader):
         """Close the file."""
         self.parquet.close()
         self.file.close()
+
+
+def _value(value: Any) -> Any:
+    """What Python has for it; a time that is finer than Python's is its text."""
+    try:
+        return value.as_py()
+    except UNFIT:
+        if (pa.types.is_timestamp(value.type) or pa.types.is_time(value.type)) and value.type.unit == "ns":
+            return value.cast(pa.string()).as_py().replace(" ", "T")
+        raise
 
 
 def write_parquet(columns: Sequence[str], rows: Callable[[], Iterable[Mapping[str, Any]]], file: IO[bytes]) -> None:
