@@ -191,6 +191,23 @@ def test_a_value_that_cannot_be_read_spoils_its_row_only(tmp_path: Path) -> None
             raise row.why
 
 
+def test_a_parquet_file_that_is_damaged(tmp_path: Path) -> None:
+    """The error names the file and the place, after the rows before it."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"text": [f"word {n} " * 20 for n in range(3000)]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1500)
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    middle = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(1).column(0).data_page_offset
+    content[middle : middle + 400] = b"\xff" * 400
+    (tmp_path / "a.parquet").write_bytes(content)
+    with open_rows(tmp_path / "a.parquet") as rows:
+        found = iter(rows)
+        for _ in range(1024):
+            next(found)
+        with pytest.raises(UsageError, match=r"a\.parquet cannot be read from row 1024 on \("):
+            list(found)
+
+
 # -- all of them ----------------------------------------------------------------------------------------------------
 
 

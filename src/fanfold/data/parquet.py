@@ -46,10 +46,16 @@ class ParquetRows(Reader):
         self.read = 0
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        for batch in self.parquet.iter_batches(batch_size=BATCH):
+        for batch in self._batches():
             for row in self._rows(batch):
                 self.read += 1
                 yield row
+
+    def _batches(self) -> Iterator[Any]:
+        try:
+            yield from self.parquet.iter_batches(batch_size=BATCH)
+        except (pa.ArrowException, OSError) as error:
+            raise UsageError(f"{self.path} cannot be read from row {self.read} on ({error})") from None
 
     def _rows(self, batch: Any) -> Iterable[Mapping[str, Any]]:
         try:
