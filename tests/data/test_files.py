@@ -83,7 +83,7 @@ def test_half_a_pair_is_spelled_out(tmp_path: Path, suffix: str) -> None:
     """No UTF-8 can hold it, so it stands as its escape: in every format, and read again by whoever reads JSON."""
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
-    row = {"a": "x\ud83d y", "deep": {"\udc00": ["z\udfff", 1]}, "whole": "\U0001f600"}
+    row = {"a": "x\ud83d y", "deep": {"\udc00": ("z\udfff", 1)}, "whole": "\U0001f600"}
     (tmp_path / "log").write_bytes(line_of(row) + line_of({"a": float("nan"), "deep": "\ud800"}))
     publish(tmp_path / "log", tmp_path / f"a.{suffix}")
     first, second = read(tmp_path / f"a.{suffix}")
