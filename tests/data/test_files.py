@@ -188,6 +188,8 @@ def test_a_name_that_is_taken() -> None:
     """No column is overwritten in silence."""
     with pytest.raises(UsageError, match=r"row 7: the step's output has a column 'text', as has the input"):
         Columns().row(ITEM, {"text": "new"})
+    with pytest.raises(UsageError, match=r"row 0: the step's output has a column '1', as has the input"):
+        Columns().row(Item(0, {"1": "old"}), {1: "new"})  # a name that is no text until it is written
     with pytest.raises(UsageError, match=r"the input has a column 'row', as has the output"):
         Columns(numbered=True).row(Item(0, {"row": 1}), "x")
 
