@@ -13,6 +13,7 @@ from fanfold.core.clock import sleep
 from fanfold.data.choosing import Choice
 from fanfold.data.columns import Columns
 from fanfold.data.files import Places, settle
+from fanfold.data.formats import publish
 from fanfold.data.projecting import project
 from fanfold.data.state import read_state, write_state
 from fanfold.data.table import Plan
@@ -288,6 +289,25 @@ def test_a_crash_while_the_files_are_put_in_place(tmp_path: Path) -> None:
         assert places.failed.read_bytes() == failed
         assert names(tmp_path) == ["in.jsonl", "out.csv", "out.csv.failed.jsonl", "out.csv.state.json"]
     assert settle(places, state).phase == "done"
+
+
+def test_a_second_is_refused_while_the_files_are_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make CSV of ten million rows takes minutes, in which the command may well be given again."""
+    source, out = numbered(tmp_path / "in.jsonl", 3), tmp_path / "out.csv"
+    refused: list[str] = []
+
+    def publishing(log: Path, made: Path) -> None:
+        if not refused:  # the second one comes here, too, unless it is refused
+            refused.append("not refused")
+            with pytest.raises(UsageError) as error:
+                make(shout, source, out)
+            refused[0] = str(error.value)
+        publish(log, made)
+
+    monkeypatch.setattr("fanfold.data.files.publish", publishing)
+    assert make(shout, source, out).done == 3
+    assert refused == [f"another process is writing {Places(out).log}: wait for it, or give another output"]
+    assert column(read(out), "id") == ["k0", "k1", "k2"]
 
 
 def test_two_at_once(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fanfold.data.choosing import Choice, remaining
 from fanfold.data.columns import Columns, Item
 from fanfold.data.files import Files, Places, settle
 from fanfold.data.formats import format_of, open_rows
+from fanfold.data.logs import claimed
 from fanfold.data.state import Made, Spent, State, identity, read_state
 from fanfold.errors import UsageError
 from fanfold.folds.collect import OnError
@@ -290,15 +291,14 @@ class Table:
         made = self.plan.made()
         found = self._found(made)
         if found is not None and found.phase != "running":
-            self.state = found if found.phase == "done" else settle(places, found)
+            self.state = found if found.phase == "done" else self._settled(found, made)
             self.before = found.rows + found.failed
             self._check_there()
             return False
         self._reader = open_rows(self.plan.source)
         begun = found or State(made, map=chance().randbytes(8).hex())
         self.files = Files(places, self.plan.columns, begun, journaled=self.plan.journal)
-        if self._found(made) != found:
-            raise UsageError(f"another process has just been writing {self.plan.out}: look, and try again")
+        self._check_still(found, made)
         if found is None:
             self.files.clear()
         if self.plan.restart:
@@ -324,6 +324,17 @@ class Table:
                 "make it anew and ask only what changed, --restart to ask all of it, or give another output"
             )
         return found
+
+    def _settled(self, found: State, made: Made) -> State:
+        """Put the files of a whole table into their places, unless the process that made it is about to."""
+        with claimed(self.places.log):
+            self._check_still(found, made)
+            return settle(self.places, found)
+
+    def _check_still(self, found: State | None, made: Made) -> None:
+        """Raise `UsageError` where the table was another one a moment ago."""
+        if self._found(made) != found:
+            raise UsageError(f"another process has just been writing {self.plan.out}: look, and try again")
 
     def _check_there(self) -> None:
         """Raise `UsageError` where a table that is done was taken away."""
