@@ -15,7 +15,7 @@ from fanfold.data.columns import Columns
 from fanfold.data.files import Places, settle
 from fanfold.data.formats import publish
 from fanfold.data.projecting import project
-from fanfold.data.state import read_state, write_state
+from fanfold.data.state import State, read_state, write_state
 from fanfold.data.table import Plan
 from fanfold.errors import AccessError, RowError, UsageError
 from fanfold.testing import FakeModel
@@ -258,6 +258,23 @@ def test_a_strange_file_is_not_overwritten(tmp_path: Path) -> None:
     assert out.read_text() == "precious\n"
     make(shout, source, out, restart=True)
     assert len(read(out)) == 3
+
+
+def test_another_beginning_is_known_before_its_first_row(tmp_path: Path) -> None:
+    """Killed in its first second, it has left rows: they are its own, not those of the beginning that had none."""
+    source, out = numbered(tmp_path / "in.jsonl", 3), tmp_path / "out.jsonl"
+    plan = Plan(shout, source, out, model="fake:other", journal=False)
+    write_state(Places(out).state, State(plan.made(), map="m", tab=0.25))
+    found = []
+
+    @step
+    async def look(row: dict[str, Any]) -> None:
+        found.append(await asyncio.to_thread(read_state, Places(out).state))
+
+    make(look, source, out)
+    assert {state.made.model for state in found} == {""}
+    assert "m" not in {state.map for state in found}
+    assert len({state.map for state in found} - {""}) == 1
 
 
 def test_a_restart_leaves_nothing_old(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from fanfold.data.columns import Columns, Item
 from fanfold.data.files import Files, Places, settle
 from fanfold.data.formats import format_of, open_rows
 from fanfold.data.logs import claimed
-from fanfold.data.state import Made, Spent, State, identity, read_state
+from fanfold.data.state import Made, Spent, State, identity, read_state, write_state
 from fanfold.errors import UsageError
 from fanfold.folds.collect import OnError
 from fanfold.steps.fingerprints import fingerprint
@@ -296,11 +296,15 @@ class Table:
             self._check_there()
             return False
         self._reader = open_rows(self.plan.source)
-        begun = found or State(made, map=chance().randbytes(8).hex())
+        begun = found or State(made)
+        if not begun.map:
+            begun = msgspec.structs.replace(begun, map=chance().randbytes(8).hex())
         self.files = Files(places, self.plan.columns, begun, journaled=self.plan.journal)
         self._check_still(found, made)
         if found is None:
             self.files.clear()
+        else:
+            write_state(places.state, begun)  # for what had no rows may have been begun with something else
         if self.plan.restart:
             for name in ("", "-wal", "-shm"):
                 places.journal.with_name(f"{places.journal.name}{name}").unlink(missing_ok=True)
