@@ -321,7 +321,7 @@ class Table:
             return None
         changes = [] if found is None else found.made.changes(made)
         if found is not None and changes and self._is_empty(found):
-            return State(made, spent=found.spent)
+            return State(made, spent=found.spent, tab=found.tab)
         if changes:
             raise UsageError(
                 f"{out} was begun with something else: changed since: {', '.join(changes)}. Use --reuse-unchanged to "
