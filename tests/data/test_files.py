@@ -353,6 +353,9 @@ def test_as_parquet(tmp_path: Path) -> None:
         ([[], [None]], ["[]", "[null]"]),
         ([2**70, 1], [str(2**70), "1"]),
         ([True, 5], ["true", "5"]),
+        ([0.5, True], ["0.5", "true"]),
+        ([[0.5, True], None], ["[0.5,true]", None]),
+        ([{"b": [0.5, True]}, None], ['{"b":[0.5,true]}', None]),
         ([[1], "x"], ["[1]", "x"]),
     ],
 )

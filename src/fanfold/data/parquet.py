@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -142,10 +142,22 @@ def _types(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> dict[st
 
 def _common(before: Any, values: Sequence[Any]) -> Any:
     try:
-        schemas = [pa.schema([("", kind)]) for kind in (before, pa.array(values).type)]
-        return pa.unify_schemas(schemas, promote_options="permissive").types[0]
+        found = pa.array(values).type
+        schemas = [pa.schema([("", kind)]) for kind in (before, found)]
+        common = pa.unify_schemas(schemas, promote_options="permissive").types[0]
     except (pa.ArrowException, OverflowError):
         return pa.string()
+    return pa.string() if _truth_is_number(values, found) else common
+
+
+def _truth_is_number(values: Iterable[Any], kind: Any) -> bool:
+    """Whether a truth value is among numbers of this type: behind one with a fraction it would pass for 1.0 or 0.0."""
+    there = [value for value in values if value is not None]
+    if pa.types.is_struct(kind):
+        return any(_truth_is_number([value.get(field.name) for value in there], field.type) for field in kind)
+    if pa.types.is_list(kind):
+        return _truth_is_number(chain.from_iterable(there), kind.value_type)
+    return pa.types.is_floating(kind) and any(isinstance(value, bool) for value in there)
 
 
 def _empty(kind: Any) -> bool:
