@@ -1,14 +1,19 @@
 """Reading tables: a row at a time, whatever is odd in the file, and the line of what is wrong in it."""
 
+import errno
 from datetime import date, datetime, time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fanfold.data.columns import Columns, Item
+from fanfold.data.csv_files import CsvRows
 from fanfold.data.formats import format_of, open_rows
+from fanfold.data.jsonl import JsonLines
 from fanfold.data.reading import Unreadable
+from fanfold.data.state import identity
 from fanfold.errors import UsageError
 from tests.data.tables import read, write_rows
 
@@ -223,6 +228,33 @@ def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
     """The error says why."""
     with pytest.raises(UsageError, match=f"{name} cannot be read: No such file or directory"):
         open_rows(tmp_path / name)
+
+
+class Gone(BytesIO):
+    """A file on a disk that is there for its first piece only."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(size) if self.tell() == 0 else self.fail()
+
+    def __next__(self) -> bytes:
+        return super().__next__() if self.tell() == 0 else self.fail()
+
+    def fail(self) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_disk_that_fails_in_the_middle(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the input that cannot be read: a bare error would pass for one of the output's."""
+    (tmp_path / name).write_bytes(b"1\n2\n")
+    monkeypatch.setattr("fanfold.data.state.opened", lambda _: Gone(b"1\n2\n"))
+    with pytest.raises(UsageError, match=rf"{name} cannot be read after byte 4: Input/output error"):
+        identity(tmp_path / name)
+    with CsvRows(tmp_path / name) if name == "a.csv" else JsonLines(tmp_path / name) as rows:
+        rows.file.close()
+        rows.file = Gone(b"1\n2\n")
+        with pytest.raises(UsageError, match=rf"{name} cannot be read after line 1: Input/output error"):
+            list(rows)
 
 
 def test_how_far_it_is(tmp_path: Path) -> None:
