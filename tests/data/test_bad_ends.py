@@ -206,6 +206,23 @@ def test_what_has_no_end_is_no_output(tmp_path: Path) -> None:
         make(circle, source, tmp_path / "out.jsonl")
 
 
+def test_what_has_no_text_is_no_output(tmp_path: Path) -> None:
+    """Its row is named, and those before it are there."""
+
+    class Mute:
+        def __str__(self) -> str:
+            raise ValueError("no text")
+
+    @step
+    async def mute(row: dict[str, Any]) -> Any:
+        return {"k1": Mute(), "k2": 10**5000}.get(row["id"], "fine")
+
+    source, out = numbered(tmp_path / "in.jsonl", 3), tmp_path / "out.jsonl"
+    with pytest.raises(UsageError, match=r"row 1: the step's output cannot be written \(no text\)"):
+        make(mute, source, out)
+    assert column(read(Places(out).log), "id") == ["k0"]
+
+
 def test_an_input_that_was_changed_in_its_middle_is_another(tmp_path: Path) -> None:
     """Of the same size, with the same ends: the rows that are there were made of something else."""
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"

@@ -83,7 +83,7 @@ def test_half_a_pair_is_spelled_out(tmp_path: Path, suffix: str) -> None:
     """No UTF-8 can hold it, so it stands as its escape: in every format, and read again by whoever reads JSON."""
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
-    row = {"a": "x\ud83d y", "deep": {"\udc00": ["z\udfff", 1]}, "whole": "\U0001f600"}
+    row = {"a": "x\ud83d y", "deep": {"\udc00": ("z\udfff", 1)}, "whole": "\U0001f600"}
     (tmp_path / "log").write_bytes(line_of(row) + line_of({"a": float("nan"), "deep": "\ud800"}))
     publish(tmp_path / "log", tmp_path / f"a.{suffix}")
     first, second = read(tmp_path / f"a.{suffix}")
@@ -188,6 +188,8 @@ def test_a_name_that_is_taken() -> None:
     """No column is overwritten in silence."""
     with pytest.raises(UsageError, match=r"row 7: the step's output has a column 'text', as has the input"):
         Columns().row(ITEM, {"text": "new"})
+    with pytest.raises(UsageError, match=r"row 0: the step's output has a column '1', as has the input"):
+        Columns().row(Item(0, {"1": "old"}), {1: "new"})  # a name that is no text until it is written
     with pytest.raises(UsageError, match=r"the input has a column 'row', as has the output"):
         Columns(numbered=True).row(Item(0, {"row": 1}), "x")
 
@@ -351,6 +353,9 @@ def test_as_parquet(tmp_path: Path) -> None:
         ([[], [None]], ["[]", "[null]"]),
         ([2**70, 1], [str(2**70), "1"]),
         ([True, 5], ["true", "5"]),
+        ([0.5, True], ["0.5", "true"]),
+        ([[0.5, True], None], ["[0.5,true]", None]),
+        ([{"b": [0.5, True]}, None], ['{"b":[0.5,true]}', None]),
         ([[1], "x"], ["[1]", "x"]),
     ],
 )

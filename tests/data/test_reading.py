@@ -1,13 +1,19 @@
 """Reading tables: a row at a time, whatever is odd in the file, and the line of what is wrong in it."""
 
+import errno
+from datetime import date, datetime, time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fanfold.data.columns import Columns, Item
+from fanfold.data.csv_files import CsvRows
 from fanfold.data.formats import format_of, open_rows
+from fanfold.data.jsonl import JsonLines
 from fanfold.data.reading import Unreadable
+from fanfold.data.state import identity
 from fanfold.errors import UsageError
 from tests.data.tables import read, write_rows
 
@@ -154,6 +160,59 @@ def test_what_is_no_parquet(tmp_path: Path) -> None:
         open_rows(tmp_path / "a.parquet")
 
 
+def test_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    """A row has one value of a name, so that the other one would be lost."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.table([[1], [2]], names=["a", "a"]), tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match=r"a\.parquet: two columns are called 'a'"):
+        open_rows(tmp_path / "a.parquet")
+
+
+def test_times_finer_than_python_s(tmp_path: Path) -> None:
+    """Nanoseconds, which data frames count in, are texts where no time of Python's can hold them."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    stamps = pa.array([1_000, 1, None], pa.timestamp("ns"))
+    pq.write_table(pa.table({"t": stamps, "day": stamps.cast(pa.time64("ns"))}), tmp_path / "a.parquet")
+    whole, fine, none = read(tmp_path / "a.parquet")
+    assert whole == {"t": datetime.fromisoformat("1970-01-01T00:00:00.000001"), "day": time(microsecond=1)}
+    assert fine == {"t": "1970-01-01T00:00:00.000000001", "day": "00:00:00.000000001"}
+    assert none == {"t": None, "day": None}
+
+
+def test_a_value_that_cannot_be_read_spoils_its_row_only(tmp_path: Path) -> None:
+    """A date that no calendar has, say, or a text that is no UTF-8; the others of its row are shown."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    texts = pa.Array.from_buffers(
+        pa.string(), 3, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0"), pa.py_buffer(b"a\xffc")]
+    )
+    days = pa.array([1, 1, 10**9], pa.date32())
+    pq.write_table(pa.table({"n": [1, 2, 3], "text": texts, "day": days}), tmp_path / "a.parquet")
+    first, second, third = read(tmp_path / "a.parquet")
+    assert first == {"n": 1, "text": "a", "day": date(1970, 1, 2)}
+    for row, number, name in ((second, 1, "text"), (third, 2, "day")):
+        assert isinstance(row, Unreadable)
+        assert '"n":' in row["line"]
+        with pytest.raises(UsageError, match=rf"a\.parquet, row {number}: the value of '{name}' cannot be read \("):
+            raise row.why
+
+
+def test_a_parquet_file_that_is_damaged(tmp_path: Path) -> None:
+    """The error names the file and the place, after the rows before it."""
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"text": [f"word {n} " * 20 for n in range(3000)]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1500)
+    content = bytearray((tmp_path / "a.parquet").read_bytes())
+    middle = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(1).column(0).data_page_offset
+    content[middle : middle + 400] = b"\xff" * 400
+    (tmp_path / "a.parquet").write_bytes(content)
+    with open_rows(tmp_path / "a.parquet") as rows:
+        found = iter(rows)
+        for _ in range(1024):
+            next(found)
+        with pytest.raises(UsageError, match=r"a\.parquet cannot be read from row 1024 on \("):
+            list(found)
+
+
 # -- all of them ----------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +228,33 @@ def test_a_file_that_is_not_there(tmp_path: Path, name: str) -> None:
     """The error says why."""
     with pytest.raises(UsageError, match=f"{name} cannot be read: No such file or directory"):
         open_rows(tmp_path / name)
+
+
+class Gone(BytesIO):
+    """A file on a disk that is there for its first piece only."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        return super().read(size) if self.tell() == 0 else self.fail()
+
+    def __next__(self) -> bytes:
+        return super().__next__() if self.tell() == 0 else self.fail()
+
+    def fail(self) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv"])
+def test_a_disk_that_fails_in_the_middle(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the input that cannot be read: a bare error would pass for one of the output's."""
+    (tmp_path / name).write_bytes(b"1\n2\n")
+    monkeypatch.setattr("fanfold.data.state.opened", lambda _: Gone(b"1\n2\n"))
+    with pytest.raises(UsageError, match=rf"{name} cannot be read after byte 4: Input/output error"):
+        identity(tmp_path / name)
+    with CsvRows(tmp_path / name) if name == "a.csv" else JsonLines(tmp_path / name) as rows:
+        rows.file.close()
+        rows.file = Gone(b"1\n2\n")
+        with pytest.raises(UsageError, match=rf"{name} cannot be read after line 1: Input/output error"):
+            list(rows)
 
 
 def test_how_far_it_is(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ from fanfold.core.clock import sleep
 from fanfold.data.choosing import Choice
 from fanfold.data.columns import Columns
 from fanfold.data.files import Places, settle
+from fanfold.data.formats import publish
 from fanfold.data.projecting import project
-from fanfold.data.state import read_state, write_state
+from fanfold.data.state import State, read_state, write_state
 from fanfold.data.table import Plan
 from fanfold.errors import AccessError, RowError, UsageError
 from fanfold.testing import FakeModel
@@ -259,6 +260,23 @@ def test_a_strange_file_is_not_overwritten(tmp_path: Path) -> None:
     assert len(read(out)) == 3
 
 
+def test_another_beginning_is_known_before_its_first_row(tmp_path: Path) -> None:
+    """Killed in its first second, it has left rows: they are its own, not those of the beginning that had none."""
+    source, out = numbered(tmp_path / "in.jsonl", 3), tmp_path / "out.jsonl"
+    plan = Plan(shout, source, out, model="fake:other", journal=False)
+    write_state(Places(out).state, State(plan.made(), map="m", tab=0.25))
+    found = []
+
+    @step
+    async def look(row: dict[str, Any]) -> None:
+        found.append(await asyncio.to_thread(read_state, Places(out).state))
+
+    make(look, source, out)
+    assert {(state.made.model, state.tab) for state in found} == {("", 0.25)}  # what that may have spent stays spent
+    assert "m" not in {state.map for state in found}
+    assert len({state.map for state in found} - {""}) == 1
+
+
 def test_a_restart_leaves_nothing_old(tmp_path: Path) -> None:
     """The failed rows of the table before go with it."""
     source, out = numbered(tmp_path / "in.jsonl", 20), tmp_path / "out.jsonl"
@@ -288,6 +306,25 @@ def test_a_crash_while_the_files_are_put_in_place(tmp_path: Path) -> None:
         assert places.failed.read_bytes() == failed
         assert names(tmp_path) == ["in.jsonl", "out.csv", "out.csv.failed.jsonl", "out.csv.state.json"]
     assert settle(places, state).phase == "done"
+
+
+def test_a_second_is_refused_while_the_files_are_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To make CSV of ten million rows takes minutes, in which the command may well be given again."""
+    source, out = numbered(tmp_path / "in.jsonl", 3), tmp_path / "out.csv"
+    refused: list[str] = []
+
+    def publishing(log: Path, made: Path) -> None:
+        if not refused:  # the second one comes here, too, unless it is refused
+            refused.append("not refused")
+            with pytest.raises(UsageError) as error:
+                make(shout, source, out)
+            refused[0] = str(error.value)
+        publish(log, made)
+
+    monkeypatch.setattr("fanfold.data.files.publish", publishing)
+    assert make(shout, source, out).done == 3
+    assert refused == [f"another process is writing {Places(out).log}: wait for it, or give another output"]
+    assert column(read(out), "id") == ["k0", "k1", "k2"]
 
 
 def test_two_at_once(tmp_path: Path) -> None:

@@ -392,6 +392,26 @@ def test_rows_that_break_off_end_it() -> None:
     run_virtual(main())
 
 
+def test_rows_cancelled_by_nobody_end_it() -> None:
+    """A CancelledError that the rows' own iterator raises, of a task that it awaited, is not the end of the rows."""
+
+    async def broken() -> AsyncIterator[str]:
+        yield "b"
+        fetching = asyncio.create_task(sleep(9))
+        fetching.cancel()
+        await fetching
+        yield "c"
+
+    async def main() -> None:
+        async with no_leaks():
+            found, error = await until_it_ends(waits.map(broken()))
+            assert outputs(found) == ["B"]
+            assert str(error) == "the rows were cancelled where they are read: there may be more of them"
+            assert isinstance(error.__cause__, asyncio.CancelledError)
+
+    run_virtual(main())
+
+
 def test_a_row_cancelled_by_nobody_has_failed() -> None:
     """A CancelledError that the row's own code raises is its error, and the map goes on."""
 

@@ -15,4 +15,4 @@ def spelled(value: Any) -> Any:
         return HALF.sub(lambda half: f"\\u{ord(half[0]):04x}", value)
     if isinstance(value, dict):
         return {spelled(name): spelled(one) for name, one in value.items()}
-    return [spelled(one) for one in value] if isinstance(value, list) else value
+    return [spelled(one) for one in value] if isinstance(value, list | tuple) else value

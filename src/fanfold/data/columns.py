@@ -72,13 +72,14 @@ class Columns(msgspec.Struct, frozen=True):
     def row(self, item: Item, output: Any) -> dict[str, Any]:
         """The row of the output; a record's or a mapping's own names are columns of it."""
         row, made = self.kept(item), own_names(output) or {OUTPUT: output}
-        for name, value in made.items():
+        for given, value in made.items():
+            name = str(given)
             if name in row:
                 raise UsageError(
                     f"row {item.number}: the step's output has a column {name!r}, as has the input; choose with --keep "
                     "(none, or the names of columns) what the output takes over"
                 )
-            row[str(name)] = value
+            row[name] = value
         return row
 
 

@@ -176,7 +176,7 @@ class Files:
                     failed.append(line_of(_failure(row)))
             except UsageError as error:
                 return failed, well, error
-            except RecursionError as error:
+            except (RecursionError, TypeError, ValueError) as error:
                 what = f"row {row.input.number}: the step's output cannot be written ({error}): let it give plain data"
                 return failed, well, UsageError(what)
         return failed, well, None

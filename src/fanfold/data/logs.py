@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 PIECE = 1 << 20
@@ -29,10 +29,10 @@ class Log:
         self.path = path
         self.file: IO[bytes] = path.open("a+b", buffering=0)
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            _claim(self.file, path)
+        except BaseException:
             self.file.close()
-            raise UsageError(f"another process is writing {path}: wait for it, or give another output") from None
+            raise
         self._cut()
 
     def append(self, lines: Sequence[bytes]) -> None:
@@ -85,3 +85,23 @@ class Log:
                 return start + found + 1
             until = start
         return 0
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Have a log for oneself, if it still is there; raises `UsageError` where another process has it."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        yield
+        return
+    with file:
+        _claim(file, path)
+        yield
+
+
+def _claim(file: IO[bytes], path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UsageError(f"another process is writing {path}: wait for it, or give another output") from None

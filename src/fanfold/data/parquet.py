@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fanfold.data.jsonl import line_of
-from fanfold.data.reading import Reader, opened
+from fanfold.data.reading import Reader, Unreadable, opened
 from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ BATCH = 1024
 GROUP = 10_000
 """Rows of a row group that is written."""
 
+UNFIT = (ValueError, OverflowError, LookupError, pa.ArrowException)
+"""What is raised by a value that Python has not: no UTF-8, a year after 9999, a time zone that is not installed."""
+
 
 class ParquetRows(Reader):
     """The rows of a Parquet file, batch by batch."""
@@ -35,13 +38,41 @@ class ParquetRows(Reader):
         except pa.ArrowException as error:
             self.file.close()
             raise UsageError(f"{path} is not a Parquet file ({error})") from None
+        names = self.parquet.schema_arrow.names
+        if len(set(names)) < len(names):
+            self.close()
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise UsageError(f"{path}: two columns are called {twice[0]!r}: give each a name of its own")
         self.read = 0
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        for batch in self.parquet.iter_batches(batch_size=BATCH):
-            for row in batch.to_pylist():
+        for batch in self._batches():
+            for row in self._rows(batch):
                 self.read += 1
                 yield row
+
+    def _batches(self) -> Iterator[Any]:
+        try:
+            yield from self.parquet.iter_batches(batch_size=BATCH)
+        except (pa.ArrowException, OSError) as error:
+            raise UsageError(f"{self.path} cannot be read from row {self.read} on ({error})") from None
+
+    def _rows(self, batch: Any) -> Iterable[Mapping[str, Any]]:
+        try:
+            rows: Iterable[Mapping[str, Any]] = batch.to_pylist()
+        except UNFIT:  # there is a value among them that Python has not; it tells neither where nor which
+            rows = map(self._row, range(self.read, self.read + batch.num_rows), batch.to_struct_array())
+        return rows
+
+    def _row(self, number: int, values: Any) -> Mapping[str, Any]:
+        """One row; where a value cannot be read, the others stand for its line."""
+        row, why = dict[str, Any](), None
+        for name, value in values.items():
+            try:
+                row[name] = _value(value)
+            except UNFIT as error:
+                why = why or UsageError(f"{self.path}, row {number}: the value of {name!r} cannot be read ({error})")
+        return row if why is None else Unreadable(line_of(row).decode().rstrip("\n"), why)
 
     @property
     def fraction(self) -> float:
@@ -53,6 +84,16 @@ class ParquetRows(Reader):
         """Close the file."""
         self.parquet.close()
         self.file.close()
+
+
+def _value(value: Any) -> Any:
+    """What Python has for it; a time that is finer than Python's is its text."""
+    try:
+        return value.as_py()
+    except UNFIT:
+        if (pa.types.is_timestamp(value.type) or pa.types.is_time(value.type)) and value.type.unit == "ns":
+            return value.cast(pa.string()).as_py().replace(" ", "T")
+        raise
 
 
 def write_parquet(columns: Sequence[str], rows: Callable[[], Iterable[Mapping[str, Any]]], file: IO[bytes]) -> None:
@@ -101,10 +142,22 @@ def _types(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> dict[st
 
 def _common(before: Any, values: Sequence[Any]) -> Any:
     try:
-        schemas = [pa.schema([("", kind)]) for kind in (before, pa.array(values).type)]
-        return pa.unify_schemas(schemas, promote_options="permissive").types[0]
+        found = pa.array(values).type
+        schemas = [pa.schema([("", kind)]) for kind in (before, found)]
+        common = pa.unify_schemas(schemas, promote_options="permissive").types[0]
     except (pa.ArrowException, OverflowError):
         return pa.string()
+    return pa.string() if _truth_is_number(values, found) else common
+
+
+def _truth_is_number(values: Iterable[Any], kind: Any) -> bool:
+    """Whether a truth value is among numbers of this type: behind one with a fraction it would pass for 1.0 or 0.0."""
+    there = [value for value in values if value is not None]
+    if pa.types.is_struct(kind):
+        return any(_truth_is_number([value.get(field.name) for value in there], field.type) for field in kind)
+    if pa.types.is_list(kind):
+        return _truth_is_number(chain.from_iterable(there), kind.value_type)
+    return pa.types.is_floating(kind) and any(isinstance(value, bool) for value in there)
 
 
 def _empty(kind: Any) -> bool:

@@ -73,10 +73,14 @@ class LineReader(Reader):
 
     def lines(self) -> Iterator[bytes]:
         """Its lines with their ends, counted from 1; a byte order mark at the beginning is none of the text."""
-        for line in self.file:
-            self.line += 1
-            self.read += len(line)
-            yield line.removeprefix(BOM) if self.line == 1 else line
+        try:
+            for line in self.file:
+                self.line += 1
+                self.read += len(line)
+                yield line.removeprefix(BOM) if self.line == 1 else line
+        except OSError as error:
+            why = f"{self.path} cannot be read after line {self.line}: {error.strerror or error}"
+            raise UsageError(why) from None
 
     def wrong(self, what: str) -> UsageError:
         """The error of the line that was read last."""

@@ -126,7 +126,10 @@ def identity(path: Path) -> str:
     """What a file is: its size, and a digest of all of it, which takes less than to read its rows."""
     size, digest = 0, blake2b(digest_size=16)
     with opened(path) as file:
-        while piece := file.read(PIECE):
-            size += len(piece)
-            digest.update(piece)
+        try:
+            while piece := file.read(PIECE):
+                size += len(piece)
+                digest.update(piece)
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read after byte {size}: {error.strerror or error}") from None
     return f"{size} bytes, {digest.hexdigest()}"

@@ -18,7 +18,8 @@ from fanfold.data.choosing import Choice, remaining
 from fanfold.data.columns import Columns, Item
 from fanfold.data.files import Files, Places, settle
 from fanfold.data.formats import format_of, open_rows
-from fanfold.data.state import Made, Spent, State, identity, read_state
+from fanfold.data.logs import claimed
+from fanfold.data.state import Made, Spent, State, identity, read_state, write_state
 from fanfold.errors import UsageError
 from fanfold.folds.collect import OnError
 from fanfold.steps.fingerprints import fingerprint
@@ -290,17 +291,20 @@ class Table:
         made = self.plan.made()
         found = self._found(made)
         if found is not None and found.phase != "running":
-            self.state = found if found.phase == "done" else settle(places, found)
+            self.state = found if found.phase == "done" else self._settled(found, made)
             self.before = found.rows + found.failed
             self._check_there()
             return False
         self._reader = open_rows(self.plan.source)
-        begun = found or State(made, map=chance().randbytes(8).hex())
+        begun = found or State(made)
+        if not begun.map:
+            begun = msgspec.structs.replace(begun, map=chance().randbytes(8).hex())
         self.files = Files(places, self.plan.columns, begun, journaled=self.plan.journal)
-        if self._found(made) != found:
-            raise UsageError(f"another process has just been writing {self.plan.out}: look, and try again")
+        self._check_still(found, made)
         if found is None:
             self.files.clear()
+        else:
+            write_state(places.state, begun)  # for what had no rows may have been begun with something else
         if self.plan.restart:
             for name in ("", "-wal", "-shm"):
                 places.journal.with_name(f"{places.journal.name}{name}").unlink(missing_ok=True)
@@ -317,13 +321,24 @@ class Table:
             return None
         changes = [] if found is None else found.made.changes(made)
         if found is not None and changes and self._is_empty(found):
-            return State(made, spent=found.spent)
+            return State(made, spent=found.spent, tab=found.tab)
         if changes:
             raise UsageError(
                 f"{out} was begun with something else: changed since: {', '.join(changes)}. Use --reuse-unchanged to "
                 "make it anew and ask only what changed, --restart to ask all of it, or give another output"
             )
         return found
+
+    def _settled(self, found: State, made: Made) -> State:
+        """Put the files of a whole table into their places, unless the process that made it is about to."""
+        with claimed(self.places.log):
+            self._check_still(found, made)
+            return settle(self.places, found)
+
+    def _check_still(self, found: State | None, made: Made) -> None:
+        """Raise `UsageError` where the table was another one a moment ago."""
+        if self._found(made) != found:
+            raise UsageError(f"another process has just been writing {self.plan.out}: look, and try again")
 
     def _check_there(self) -> None:
         """Raise `UsageError` where a table that is done was taken away."""

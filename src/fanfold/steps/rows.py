@@ -20,7 +20,7 @@ from fanfold.core.door import run_sync
 from fanfold.core.fan import gone
 from fanfold.core.journaling import RowKey
 from fanfold.core.scope import current
-from fanfold.errors import FatalError, RowError, UsageError
+from fanfold.errors import FanfoldError, FatalError, RowError, UsageError
 from fanfold.session import Session, session_for
 from fanfold.steps.engines import runner_for
 from fanfold.steps.row import AHEAD, Row, RowsStatistics, Source, Terms, key_of
@@ -257,10 +257,11 @@ class _Work(Generic[Out]):
                     self._launch(row)
                     await self._room_for_one()
         except BaseException as error:
-            if not isinstance(error, Exception):
+            told = _uncalled(error) if isinstance(error, asyncio.CancelledError) and not self.closing else error
+            if not isinstance(told, Exception):
                 raise
             if self.failure is None:
-                self.failure, self.broken = error, True
+                self.failure, self.broken = told, True
         finally:
             self.fed = True
             _set(self._changed)
@@ -359,6 +360,13 @@ async def _each(rows: Source) -> AsyncGenerator[Any, None]:
         finally:
             if isinstance(rows, Generator):
                 rows.close()
+
+
+def _uncalled(error: asyncio.CancelledError) -> FanfoldError:
+    """What a cancellation in the reading is that nobody asked for: no end of the rows."""
+    told = FanfoldError("the rows were cancelled where they are read: there may be more of them")
+    told.__cause__ = error
+    return told
 
 
 def _set(future: asyncio.Future[None] | None) -> None:
