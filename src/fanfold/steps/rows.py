@@ -257,7 +257,9 @@ class _Work(Generic[Out]):
                     self._launch(row)
                     await self._room_for_one()
         except BaseException as error:
-            told = _uncalled(error) if isinstance(error, asyncio.CancelledError) and not self.closing else error
+            task = asyncio.current_task()
+            called = task is None or task.cancelling()
+            told = _uncalled(error) if isinstance(error, asyncio.CancelledError) and not called else error
             if not isinstance(told, Exception):
                 raise
             if self.failure is None:
