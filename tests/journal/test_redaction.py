@@ -110,6 +110,18 @@ def test_the_shortest_of_each_shape_is_taken_out(text: str) -> None:
         assert REDACTED in redactor.clean(f"{around}{text} .")
 
 
+@pytest.mark.parametrize("shape", [name for name in SHAPES if name not in {"bearer", "url", "pem", "setting"}])
+@pytest.mark.parametrize("before", ["\n", "\t", "\r\n", "\x1b", "密钥是", "clé"])
+def test_a_key_is_found_where_a_line_begins(shape: str, before: str) -> None:
+    """A prompt is searched as JSON, where a line's end is written with a letter; other scripts put no spaces."""
+    secret = SHAPES[shape]
+    asked = msgspec.json.encode({"content": f"It is:{before}{secret}\nand that is all"}).decode()
+    nested = json.dumps({"content": asked})
+    for text in (asked, nested, f"It is:{before}{secret}密钥"):
+        assert secret not in Redactor().clean(text)
+    assert json.loads(Redactor().clean(asked))["content"] == f"It is:{before}{REDACTED}\nand that is all"
+
+
 def test_most_texts_are_told_by_a_quick_look() -> None:
     """Prose without a secret, the words token and key in it, is not searched shape by shape."""
     prose = "Which of these mails is spam? Say why, in two lines: the key token is 7 (see https://example.com)."
