@@ -386,6 +386,34 @@ def test_hashes_hold_neither_prompt_nor_reply(tmp_path: Path) -> None:
     assert '"input_tokens":3' in kept.body
 
 
+@pytest.mark.parametrize("mode", ["resume", "replay"])
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_is_there_as_a_digest_cannot_be_given_back(tmp_path: Path, mode: str, ended: bool) -> None:
+    """A run that was kept with content="hash" is neither waited for nor paid again: resumed or replayed, it is told."""
+    path = tmp_path / "j.db"
+
+    async def record(journal: Journal) -> None:
+        book = await begun(journal)
+        await answered(book, "x")
+        if ended:
+            book.end(None)
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        with pytest.raises(JournalError, match="content='hash'"):
+            found(book)
+
+    with_journal(path, record, mode="record", content="hash")
+    with_journal(path, work, mode=mode)
+
+    async def ask(journal: Journal) -> None:
+        book = await begun(journal)
+        asked = request().key()
+        assert await book.shared(book.digest("fake:", asked), call().draw) is None
+
+    with_journal(path, ask, mode="cache")
+
+
 def test_a_checksum_covers_every_column() -> None:
     """A change of any column of an entry is found."""
     entry = Entry("call", 1, "run", 0, 0, b"d", 1.0, "{}").signed()

@@ -397,7 +397,7 @@ def _newest(digest: bytes, ordinal: int, oldest: float, store: sqlite3.Connectio
     where = "kind = 'call' AND digest = ? AND ordinal = ? AND at >= ? ORDER BY seq DESC"
     for entry in stores.select(store, where, (digest, ordinal, oldest)):
         found = found_in(entry)
-        if found.reply is not None:
+        if found is not None and found.reply is not None:
             return found
     return None
 
