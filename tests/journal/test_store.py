@@ -194,6 +194,23 @@ def test_a_second_journal_of_this_process_is_refused(tmp_path: Path) -> None:
     with_journal(tmp_path / "j.db", work)
 
 
+def test_a_link_to_a_journal_is_that_journal(tmp_path: Path) -> None:
+    """Who has it open by its name keeps others from it that come by a link, and the other way round."""
+    (tmp_path / "here").mkdir()
+    path, link = tmp_path / "j.db", tmp_path / "here" / "link.db"
+    recorded(path, "x")
+    link.symlink_to(path)
+
+    async def work(journal: Journal) -> None:
+        for other in {path, link} - {journal.path}:
+            with pytest.raises(JournalLocked):
+                await Journal(other).open()
+
+    with_journal(path, work)
+    with_journal(link, work)
+    assert not list((tmp_path / "here").glob("*.lock"))
+
+
 def test_it_opens_again_after_it_was_closed(tmp_path: Path) -> None:
     """One Journal object can be opened, closed and opened again."""
 
