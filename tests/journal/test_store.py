@@ -253,8 +253,10 @@ def test_another_database_is_refused(tmp_path: Path) -> None:
     other = sqlite3.connect(path)
     other.execute("CREATE TABLE mine (x)")
     other.close()
+    path.chmod(0o664)
     with pytest.raises(JournalError, match="not a journal of fanfold"):
         recorded(path, "x")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664  # others may need it
 
 
 @pytest.mark.parametrize("path", ["nowhere/j.db", "."])

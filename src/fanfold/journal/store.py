@@ -23,6 +23,9 @@ logger = logging.getLogger("fanfold")
 APPLICATION = 0x66616E66
 """SQLite's application id of a journal: ``fanf``."""
 
+HEAD = 72
+"""Bytes of a SQLite file up to the end of its application id."""
+
 BUSY = 1000
 """Milliseconds to wait for a foreign connection that holds the file."""
 
@@ -62,8 +65,12 @@ def open_to_write(path: Path, *, cache: bool = False) -> sqlite3.Connection:
     """
     _report_affected(sqlite3.sqlite_version_info)
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        path.chmod(0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.pread(file, HEAD, 0)[-4:] in {b"", APPLICATION.to_bytes(4, "big")}:
+                os.fchmod(file, 0o600)  # before SQLite makes its companions, with this mode; no one else's file
+        finally:
+            os.close(file)
     except OSError as error:
         raise JournalError(f"the journal {path} cannot be opened for writing: {error.strerror}") from error
     return _opened(path, f"{path.absolute().as_uri()}?mode=rw", write=True, cache=cache)
