@@ -102,6 +102,30 @@ def test_recording_asks_and_writes(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stdout
 
 
+ALIKE = """
+import pytest
+
+from fanfold import Session, prompt
+
+@pytest.mark.parametrize("text", ["<=", ">=", "a b", "a-b", "a-", "a", "", "x.py::a", "é", "two\\nlines", "long " * 80])
+def test_text(text, fanfold_replay):
+    with Session("fake:", journal=fanfold_replay):
+        assert prompt("Say {input}").run_sync(text).output
+"""
+
+
+def test_tests_with_names_alike_have_recordings_of_their_own(tmp_path: Path) -> None:
+    """Parameters that a file's name cannot say, or not in full, are told apart all the same."""
+    (tmp_path / "test_alike.py").write_text(ALIKE)
+    done = pytest_on(tmp_path, "--fanfold-record")
+    assert done.returncode == 0, done.stdout
+    names = {path.name for path in tmp_path.rglob("*.jsonl")}
+    assert len(names) == 11
+    assert {"test_text-a.jsonl", "test_text-a-b.jsonl"} <= names
+    again = pytest_on(tmp_path, forbidden=True)
+    assert again.returncode == 0, again.stdout
+
+
 TELLING = """    assert run.calls
     with open("told.txt", "a") as told:
         told.write(document(run))
