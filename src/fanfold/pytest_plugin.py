@@ -91,8 +91,16 @@ def _close_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _guarded(method: Any) -> Any:
     def connect(self: socket.socket, address: Any) -> Any:
-        if self.family in {socket.AF_INET, socket.AF_INET6} and not ipaddress.ip_address(address[0]).is_loopback:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not _is_here(address[0]):
             raise ConnectionRefusedError(f"a replayed test may not reach {address[0]}: record it with --fanfold-record")
         return method(self, address)
 
     return connect
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host, by its address or by its name, is this machine; no name is looked up."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
