@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fanfold.errors import ConnectError, JournalError, JournalLocked, UsageError
+from fanfold.errors import ConnectError, JournalError, JournalLocked, LoopError, UsageError
 from fanfold.journal import Journal
 from fanfold.journal import store as stores
 from fanfold.journal.book import found_in
@@ -222,6 +222,22 @@ def test_it_opens_again_after_it_was_closed(tmp_path: Path) -> None:
             await journal.close()
 
     asyncio.run(main())
+
+
+def test_another_loop_is_refused_while_it_is_open(tmp_path: Path) -> None:
+    """Its threads belong to the loop that opened it: another one is told so, and may have it afterwards."""
+
+    async def work(journal: Journal) -> Journal:
+        with pytest.raises(LoopError, match="is open in another event loop"):
+            await asyncio.to_thread(asyncio.run, journal.open())
+        await answered(await begun(journal), "x")
+        return journal
+
+    async def later(journal: Journal) -> None:
+        await journal.open()
+        await journal.close()
+
+    asyncio.run(later(with_journal(tmp_path / "j.db", work)))
 
 
 def test_the_last_of_its_users_closes_it(tmp_path: Path) -> None:

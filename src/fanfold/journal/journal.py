@@ -15,7 +15,7 @@ import msgspec
 from fanfold.core.clock import chance, wall
 from fanfold.core.fan import gone
 from fanfold.core.journaling import RowKey
-from fanfold.errors import JournalError, ReplayMiss, UsageError
+from fanfold.errors import JournalError, LoopError, ReplayMiss, UsageError
 from fanfold.journal import store as stores
 from fanfold.journal.book import History, RunBook, found_in
 from fanfold.journal.entries import Again, Begun, Content, Draft, Entry, Kind, digest_of
@@ -90,6 +90,7 @@ class Journal:
         self.clean = self.redactor.clean
         self._users = 0
         self._door = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: Writer | None = None
         self._reader: Worker | None = None
         self._open_runs: set[int] = set()
@@ -110,10 +111,16 @@ class Journal:
     async def open(self) -> None:
         """Open the file; each `open` has a `close`, and the last one closes it.
 
-        Raises `JournalLocked`, `JournalCorrupt`, `JournalError`.
+        Raises `JournalLocked`, `JournalCorrupt`, `JournalError`, and `LoopError` where it is open in another loop.
         """
+        running = asyncio.get_running_loop()
         if not self._users:
-            self._door = asyncio.Lock()  # of this loop: the journal may have been open in another before
+            self._loop, self._door = running, asyncio.Lock()  # it may have been open in another loop before
+        elif self._loop is not running:
+            raise LoopError(
+                f"the journal {self.path} is open in another event loop: close the session that opened it there (enter "
+                "it with `async with`, or with `with` where you use run_sync), or give this one a journal of its own"
+            )
         self._users += 1
         try:
             async with self._door:
