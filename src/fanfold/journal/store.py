@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -83,6 +83,22 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     # Without its companions, in a folder that nobody may write to, a file in WAL mode opens only as immutable.
     alone = not Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK)
     return _opened(path, f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * alone}", write=False, cache=False)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that cannot write; what SQLite says of the file meanwhile is raised as a `JournalError`."""
+    with reported(path), closing(open_to_read(path)) as store:
+        yield store
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Raise what SQLite says of the file as a `JournalError`."""
+    try:
+        yield
+    except TROUBLE as error:
+        raise told(error, path) from error
 
 
 def _opened(path: Path, uri: str, *, write: bool, cache: bool) -> sqlite3.Connection:
