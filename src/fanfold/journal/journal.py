@@ -14,6 +14,7 @@ import msgspec
 
 from fanfold.core.clock import chance, wall
 from fanfold.core.fan import gone
+from fanfold.core.halves import spelled
 from fanfold.core.journaling import RowKey
 from fanfold.errors import JournalError, LoopError, ReplayMiss, UsageError
 from fanfold.journal import store as stores
@@ -191,10 +192,11 @@ class Journal:
     async def begin(self, name: str, step: str, given: bytes, key: str | RowKey | None) -> Book:
         """Open the book of a run of the step `name` with the fingerprint `step`, on the input with the digest `given`.
 
-        Raises `ReplayMiss` where a replay has no such run, and `UsageError` for a `key` that is under way, or that of
-        another row of the same map.
+        Raises `ReplayMiss` where a replay has no such run, and `UsageError` for a `key` that is no text, is under way,
+        or is that of another row of the same map.
         """
         row, key = (key, key.text) if isinstance(key, RowKey) else (None, key)
+        _check_key(key)
         digest = digest_of(b"run", name.encode(), given) if key is None else digest_of(b"key", key.encode())
         if self.mode == "replay":
             return await self._replay(digest, name, step, key)
@@ -435,3 +437,8 @@ def _check(mode: str, content: str, max_age: float | None) -> None:
         )
     if max_age is not None and (mode != "cache" or not max_age > 0):
         raise UsageError("max_age= is the age in seconds up to which answers are good: give it with mode='cache'")
+
+
+def _check_key(key: object) -> None:
+    if key is not None and not (isinstance(key, str) and spelled(key) == key):
+        raise UsageError(f"key={key!r}: the key of a run is text, as key={str(spelled(str(key)))!r}")
