@@ -27,7 +27,7 @@ def forget(path: str | os.PathLike[str], *, run: int | None = None, key: str | N
     with owned(path) as store:
         _check_unread(store, path)
         if run is not None:
-            gone = _drop(store, [run])
+            gone = _drop(store, [min(run, stores.LAST)])
         else:
             place = Redactor().clean(key or "")
             found = store.execute("SELECT DISTINCT run FROM entries WHERE kind = 'run' AND place = ?", (place,))

@@ -135,7 +135,7 @@ class _Reading:
 
 def _reading(store: sqlite3.Connection, run: int) -> _Reading:
     reading = _Reading(run)
-    for entry in stores.select(store, "run = ? ORDER BY seq", (run,)):
+    for entry in stores.select(store, "run = ? ORDER BY seq", (min(run, stores.LAST),)):
         reading.take(entry)
     return reading
 

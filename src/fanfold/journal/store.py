@@ -47,6 +47,9 @@ CHUNK = 128
 TROUBLE = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite raises; the second where its own words quote damaged bytes."""
 
+LAST = 2**63 - 1
+"""The largest number that SQLite takes."""
+
 SELECT = "SELECT kind, run, place, nth, ordinal, digest, at, body, checksum FROM entries WHERE "
 INSERT = "INSERT INTO entries (kind, run, place, nth, ordinal, digest, at, body, checksum) VALUES "
 
