@@ -211,6 +211,19 @@ def test_a_link_to_a_journal_is_that_journal(tmp_path: Path) -> None:
     assert not list((tmp_path / "here").glob("*.lock"))
 
 
+def test_a_link_to_a_journal_that_nobody_may_write_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts is the folder of the file, not that of the link: SQLite puts its companions beside the file."""
+    (tmp_path / "mounted").mkdir()
+    path, link = tmp_path / "mounted" / "j.db", tmp_path / "link.db"
+    recorded(path, "x")
+    link.symlink_to(path)
+    monkeypatch.setattr("os.access", lambda folder, _: Path(folder) != path.parent)
+    store = stores.open_to_read(link)
+    assert stores.number(store, "SELECT count(*) FROM entries") == 3
+    assert {file.name for file in path.parent.iterdir()} == {"j.db", "j.db.lock"}
+    store.close()
+
+
 def test_it_opens_again_after_it_was_closed(tmp_path: Path) -> None:
     """One Journal object can be opened, closed and opened again."""
 

@@ -84,7 +84,8 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise JournalError(f"there is no journal {path}: record one first")
     # Without its companions, in a folder that nobody may write to, a file in WAL mode opens only as immutable.
-    alone = not Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK)
+    file = path.resolve()
+    alone = not Path(f"{file}-wal").exists() and not os.access(file.parent, os.W_OK)
     return _opened(path, f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * alone}", write=False, cache=False)
 
 
