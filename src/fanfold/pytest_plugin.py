@@ -16,6 +16,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fanfold.journal import Journal
+
+
+LONGEST = 150
+"""Bytes of a test's name that stand in that of its recording; file systems take about 250."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -64,9 +69,18 @@ def fanfold_replay(
 
 def _recording(request: pytest.FixtureRequest) -> Path:
     """The file of a test's recording: by its module, and by its name with its parameters."""
-    name = re.sub(r"[^\w.-]+", "-", request.node.nodeid.rpartition(".py::")[2] or request.node.name).strip("-")
     folder: Path = request.path.parent / "recordings" / request.path.stem
-    return folder / f"{name}.jsonl"
+    return folder / f"{_named(request.node.nodeid.partition('.py::')[2] or request.node.name)}.jsonl"
+
+
+def _named(test: str) -> str:
+    """A test's name as that of a file; where this cannot say all of it, a digest tells it from others alike."""
+    name, bracket, parameters = test.partition("[")
+    whole = name.replace("::", "-") + (f"-{parameters.removesuffix(']')}" if bracket else "")
+    said = re.sub(r"[^\w.-]+", "-", whole).encode()[:LONGEST].decode(errors="ignore")
+    if said == whole:
+        return said
+    return f"{said}-{blake2b(test.encode(), digest_size=4).hexdigest()}"
 
 
 def _close_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,8 +91,16 @@ def _close_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _guarded(method: Any) -> Any:
     def connect(self: socket.socket, address: Any) -> Any:
-        if self.family in {socket.AF_INET, socket.AF_INET6} and not ipaddress.ip_address(address[0]).is_loopback:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not _is_here(address[0]):
             raise ConnectionRefusedError(f"a replayed test may not reach {address[0]}: record it with --fanfold-record")
         return method(self, address)
 
     return connect
+
+
+def _is_here(host: str) -> bool:
+    """Whether a host, by its address or by its name, is this machine; no name is looked up."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

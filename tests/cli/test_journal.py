@@ -94,6 +94,8 @@ def test_a_journal_is_moved_checked_and_forgotten(tmp_path: Path) -> None:
         (("journal", "import", "j.db", "nowhere.jsonl"), 2, "nowhere.jsonl cannot be read"),
         (("journal", "import", "j.db", "README"), 1, "JournalCorrupt: line 1 is not an exported entry"),
         (("show", "7", "--journal", "j.db"), 2, "holds no run 7"),
+        (("show", "9" * 20, "--journal", "j.db"), 2, "holds no run 99999999999999999999"),
+        (("journal", "forget", "j.db", "--run", "9" * 20), 2, "holds nothing of run 99999999999999999999"),
         (("journal", "forget", "j.db"), 2, "say what to forget"),
         (("journal", "prune", "j.db", "--days", "-1"), 2, "--days -1: it is a number of days, 0 or more"),
         (("journal", "prune", "j.db", "--days", "nan"), 2, "--days nan: it is a number of days"),

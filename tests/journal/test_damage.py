@@ -4,12 +4,13 @@ import random
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from fanfold.errors import JournalCorrupt, JournalError
-from fanfold.journal import Journal
+from fanfold.journal import Journal, forgetting, looking, moving
 from fanfold.journal import store as stores
 from fanfold.journal.entries import Entry
 from tests.journal.books import answered, begun, recorded, with_journal
@@ -150,3 +151,44 @@ def test_what_is_no_database_is_said(tmp_path: Path) -> None:
     with pytest.raises(JournalCorrupt, match="damaged"):
         with_journal(path, begun)
     assert path.read_text().startswith("Dear diary")
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_damage_is_told_where_a_file_is_too_large_to_be_checked(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    """What SQLite finds under way is an error of the tree; `verify` names it, and says what is left."""
+    monkeypatch.setattr("fanfold.journal.store.CHECKED", 0)
+    data = bytearray(whole.read_bytes())
+    source = random.Random(seed)
+    page = source.randrange(1, len(data) // stores.PAGE) * stores.PAGE
+    data[page : page + 400] = source.randbytes(400)
+    for number, work in enumerate(
+        (
+            looking.runs_in,
+            lambda path: looking.show(path, 1),
+            lambda path: list(moving.export(path)),
+            lambda path: forgetting.forget(path, run=1),
+            lambda path: forgetting.prune(path, 0.0),
+            lambda path: moving.bring_in(path, moving.export(whole)),
+        )
+    ):
+        path = tmp_path / f"{number}.db"
+        path.write_bytes(data)
+        with suppress(JournalError):
+            work(path)
+    path = tmp_path / "j.db"
+    path.write_bytes(data)
+    assert moving.verify(path).damaged
+
+
+def test_who_holds_the_file_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another program writes to it, forgetting and importing end with a `JournalError` that says so."""
+    monkeypatch.setattr("fanfold.journal.store.BUSY", 0)
+    path = tmp_path / "j.db"
+    recorded(path, "x")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for work in (lambda: forgetting.forget(path, run=1), lambda: moving.bring_in(path, moving.export(path))):
+            with pytest.raises(JournalError, match="another program holds it"):
+                work()

@@ -111,6 +111,21 @@ def test_what_is_forgotten_is_gone_from_every_byte(tmp_path: Path) -> None:
     assert moving.verify(path) == (3, 1, ())
 
 
+def test_what_somebody_reads_cannot_be_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads the file keeps its old pages alive: nothing is forgotten then, rather than only said to be."""
+    monkeypatch.setattr("fanfold.journal.store.BUSY", 0)
+    path = tmp_path / "j.db"
+    recorded(path, "pelican " * 300, key="row 1")
+    lines = moving.export(path)
+    assert [next(lines), next(lines)]
+    for change in (lambda: forgetting.forget(path, key="row 1"), lambda: forgetting.prune(path, 0.0)):
+        with pytest.raises(JournalError, match="another program reads it"):
+            change()
+    assert len(list(lines)) == 2
+    assert forgetting.forget(path, key="row 1") == 3
+    assert not any(b"pelican" in file.read_bytes() for file in tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("what", "words"),
     [({"run": 9}, "holds nothing of run 9"), ({"key": "no"}, "holds nothing of 'no'"), ({}, "say what to forget")],

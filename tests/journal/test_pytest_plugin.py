@@ -102,6 +102,58 @@ def test_recording_asks_and_writes(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stdout
 
 
+ALIKE = """
+import pytest
+
+from fanfold import Session, prompt
+
+@pytest.mark.parametrize("text", ["<=", ">=", "a b", "a-b", "a-", "a", "", "x.py::a", "é", "two\\nlines", "long " * 80])
+def test_text(text, fanfold_replay):
+    with Session("fake:", journal=fanfold_replay):
+        assert prompt("Say {input}").run_sync(text).output
+"""
+
+
+def test_tests_with_names_alike_have_recordings_of_their_own(tmp_path: Path) -> None:
+    """Parameters that a file's name cannot say, or not in full, are told apart all the same."""
+    (tmp_path / "test_alike.py").write_text(ALIKE)
+    done = pytest_on(tmp_path, "--fanfold-record")
+    assert done.returncode == 0, done.stdout
+    names = {path.name for path in tmp_path.rglob("*.jsonl")}
+    assert len(names) == 11
+    assert {"test_text-a.jsonl", "test_text-a-b.jsonl"} <= names
+    again = pytest_on(tmp_path, forbidden=True)
+    assert again.returncode == 0, again.stdout
+
+
+NEARBY = """
+import socket
+
+import pytest
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_nearby(host, fanfold_replay):
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
+        client.connect((host, server.getsockname()[1]))
+
+@pytest.mark.parametrize("host", ["example.com", "192.0.2.1"])
+def test_far(host, fanfold_replay):
+    with socket.socket() as client, pytest.raises(ConnectionRefusedError, match="a replayed test may not reach"):
+        client.connect((host, 80))
+"""
+
+
+def test_a_replayed_test_reaches_this_machine_only(tmp_path: Path) -> None:
+    """By name as by number: a server beside the test is reached, and no other host."""
+    (tmp_path / "test_hosts.py").write_text(NEARBY)
+    folder = tmp_path / "recordings" / "test_hosts"
+    folder.mkdir(parents=True)
+    for name in ("nearby-localhost", "nearby-127.0.0.1", "far-example.com", "far-192.0.2.1"):
+        shutil.copy(next(EXAMPLE.rglob("*.jsonl")), folder / f"test_{name}.jsonl")
+    done = pytest_on(tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
 TELLING = """    assert run.calls
     with open("told.txt", "a") as told:
         told.write(document(run))

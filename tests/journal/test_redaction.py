@@ -14,7 +14,7 @@ from fanfold.core.records import Message, Reply, Request, Usage
 from fanfold.errors import StatusError
 from fanfold.journal import Journal, redaction
 from fanfold.journal.redaction import REDACTED, Redactor
-from tests.journal.books import MODEL, begun, call, with_journal
+from tests.journal.books import MODEL, begun, call, entries, with_journal
 
 # Written in two parts each, so that this file holds none of them whole.
 SHAPES = {
@@ -108,6 +108,47 @@ def test_the_shortest_of_each_shape_is_taken_out(text: str) -> None:
     redactor = Redactor(["known-1!"])
     for around in ("", "so: ", "密码 "):
         assert REDACTED in redactor.clean(f"{around}{text} .")
+
+
+@pytest.mark.parametrize("shape", [name for name in SHAPES if name not in {"bearer", "url", "pem", "setting"}])
+@pytest.mark.parametrize("before", ["\n", "\t", "\r\n", "\x1b", "密钥是", "clé"])
+def test_a_key_is_found_where_a_line_begins(shape: str, before: str) -> None:
+    """A prompt is searched as JSON, where a line's end is written with a letter; other scripts put no spaces."""
+    secret = SHAPES[shape]
+    asked = msgspec.json.encode({"content": f"It is:{before}{secret}\nand that is all"}).decode()
+    nested = json.dumps({"content": asked})
+    for text in (asked, nested, f"It is:{before}{secret}密钥"):
+        assert secret not in Redactor().clean(text)
+    assert json.loads(Redactor().clean(asked))["content"] == f"It is:{before}{REDACTED}\nand that is all"
+
+
+def test_what_is_cut_out_of_stays_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number under a name that is that of a key stays, and one that is a known secret becomes a text."""
+    monkeypatch.setenv("MY_SERVICE_PASSWORD", "12345678")
+    path = tmp_path / "j.db"
+    price = {"usd_per_token": 5e-06 / 3, "api_key": SHAPES["setting"].partition("=")[2]}
+    pins = {"pin": 12345678, "said": ["12345678 it is", 87654321]}
+    digests = [b"0" * 16, b"1" * 16]
+
+    async def record(journal: Journal) -> None:
+        book = await begun(journal, key="row")
+        for digest, value in zip(digests, (price, pins), strict=True):
+            await book.keep_value("run", 0, digest, value)
+        key = Request((Message("user", "12345678"),), extra_body={"seed": 12345678}).key()
+        await book.keep(book.digest(MODEL, key), key, call("run", 0), Reply(("yes",), Usage(1, 1)))
+
+    async def again(journal: Journal) -> list[object]:
+        book = await begun(journal, key="row")
+        return [msgspec.json.decode(book.value("run", 0, digest)) for digest in digests]
+
+    with_journal(path, record)
+    (kept,) = entries(path, "kind = 'call'")
+    assert b"12345678" not in path.read_bytes()
+    assert json.loads(kept.body)["request"]["extra_body"] == {"seed": REDACTED}
+    assert with_journal(path, again) == [
+        {"usd_per_token": 5e-06 / 3, "api_key": REDACTED},
+        {"pin": REDACTED, "said": [f"{REDACTED} it is", 87654321]},
+    ]
 
 
 def test_most_texts_are_told_by_a_quick_look() -> None:

@@ -214,6 +214,19 @@ def test_an_input_that_nobody_could_tell_again_is_refused(tmp_path: Path) -> Non
     assert asyncio.run(keyed()) == 1
 
 
+@pytest.mark.parametrize("key", [17, b"row", "row \ud800"])
+def test_a_key_is_text(tmp_path: Path, key: Any) -> None:
+    """A number for a key, as that of a database's row, is told as a mistake of the call."""
+
+    async def main() -> None:
+        async with Session(Moody(), journal=tmp_path / "j.db"):
+            with pytest.raises(UsageError, match="key="):
+                await spam.run("mail", key=key)
+            assert (await spam.run("mail", key="17")).output
+
+    asyncio.run(main())
+
+
 def test_a_step_can_keep_its_result(tmp_path: Path) -> None:
     """A function with journal=True is not run again where its result is known; for another input it is."""
     path = tmp_path / "j.db"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fanfold.errors import ConnectError, JournalError, JournalLocked, UsageError
+from fanfold.errors import ConnectError, JournalError, JournalLocked, LoopError, UsageError
 from fanfold.journal import Journal
 from fanfold.journal import store as stores
 from fanfold.journal.book import found_in
@@ -194,6 +194,36 @@ def test_a_second_journal_of_this_process_is_refused(tmp_path: Path) -> None:
     with_journal(tmp_path / "j.db", work)
 
 
+def test_a_link_to_a_journal_is_that_journal(tmp_path: Path) -> None:
+    """Who has it open by its name keeps others from it that come by a link, and the other way round."""
+    (tmp_path / "here").mkdir()
+    path, link = tmp_path / "j.db", tmp_path / "here" / "link.db"
+    recorded(path, "x")
+    link.symlink_to(path)
+
+    async def work(journal: Journal) -> None:
+        for other in {path, link} - {journal.path}:
+            with pytest.raises(JournalLocked):
+                await Journal(other).open()
+
+    with_journal(path, work)
+    with_journal(link, work)
+    assert not list((tmp_path / "here").glob("*.lock"))
+
+
+def test_a_link_to_a_journal_that_nobody_may_write_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts is the folder of the file, not that of the link: SQLite puts its companions beside the file."""
+    (tmp_path / "mounted").mkdir()
+    path, link = tmp_path / "mounted" / "j.db", tmp_path / "link.db"
+    recorded(path, "x")
+    link.symlink_to(path)
+    monkeypatch.setattr("os.access", lambda folder, _: Path(folder) != path.parent)
+    store = stores.open_to_read(link)
+    assert stores.number(store, "SELECT count(*) FROM entries") == 3
+    assert {file.name for file in path.parent.iterdir()} == {"j.db", "j.db.lock"}
+    store.close()
+
+
 def test_it_opens_again_after_it_was_closed(tmp_path: Path) -> None:
     """One Journal object can be opened, closed and opened again."""
 
@@ -205,6 +235,22 @@ def test_it_opens_again_after_it_was_closed(tmp_path: Path) -> None:
             await journal.close()
 
     asyncio.run(main())
+
+
+def test_another_loop_is_refused_while_it_is_open(tmp_path: Path) -> None:
+    """Its threads belong to the loop that opened it: another one is told so, and may have it afterwards."""
+
+    async def work(journal: Journal) -> Journal:
+        with pytest.raises(LoopError, match="is open in another event loop"):
+            await asyncio.to_thread(asyncio.run, journal.open())
+        await answered(await begun(journal), "x")
+        return journal
+
+    async def later(journal: Journal) -> None:
+        await journal.open()
+        await journal.close()
+
+    asyncio.run(later(with_journal(tmp_path / "j.db", work)))
 
 
 def test_the_last_of_its_users_closes_it(tmp_path: Path) -> None:
@@ -236,8 +282,10 @@ def test_another_database_is_refused(tmp_path: Path) -> None:
     other = sqlite3.connect(path)
     other.execute("CREATE TABLE mine (x)")
     other.close()
+    path.chmod(0o664)
     with pytest.raises(JournalError, match="not a journal of fanfold"):
         recorded(path, "x")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o664  # others may need it
 
 
 @pytest.mark.parametrize("path", ["nowhere/j.db", "."])
@@ -384,6 +432,34 @@ def test_hashes_hold_neither_prompt_nor_reply(tmp_path: Path) -> None:
     (kept,) = entries(path, "kind = 'call'")
     assert '"replied":"' in kept.body
     assert '"input_tokens":3' in kept.body
+
+
+@pytest.mark.parametrize("mode", ["resume", "replay"])
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_is_there_as_a_digest_cannot_be_given_back(tmp_path: Path, mode: str, ended: bool) -> None:
+    """A run that was kept with content="hash" is neither waited for nor paid again: resumed or replayed, it is told."""
+    path = tmp_path / "j.db"
+
+    async def record(journal: Journal) -> None:
+        book = await begun(journal)
+        await answered(book, "x")
+        if ended:
+            book.end(None)
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        with pytest.raises(JournalError, match="content='hash'"):
+            found(book)
+
+    with_journal(path, record, mode="record", content="hash")
+    with_journal(path, work, mode=mode)
+
+    async def ask(journal: Journal) -> None:
+        book = await begun(journal)
+        asked = request().key()
+        assert await book.shared(book.digest("fake:", asked), call().draw) is None
+
+    with_journal(path, ask, mode="cache")
 
 
 def test_a_checksum_covers_every_column() -> None:

@@ -75,17 +75,24 @@ class History:
             self.values[key] = entry
 
     def call(self, key: tuple[str, int, bytes]) -> Found | None:
-        """A call, taken out: each is given once."""
+        """A call, taken out: each is given once; raises `JournalError` where its answer is there as a digest only."""
         entry = self.calls.pop(key, None)
         if entry is None:
             return None
-        bill = self.bills.pop(key, None)
-        return found_in(entry, bill)
+        found = found_in(entry, self.bills.pop(key, None))
+        if found is None:
+            raise JournalError(
+                f"run {entry.run} was kept with content='hash', so its replies are not there to be given back: use "
+                "mode='record' with this journal, or resume and replay from one that keeps them"
+            )
+        return found
 
 
-def found_in(entry: Entry, bill: Entry | None = None) -> Found:
-    """A call's entry as what a call finds."""
+def found_in(entry: Entry, bill: Entry | None = None) -> Found | None:
+    """A call's entry as what a call finds; None where only a digest of its answer was kept."""
     kept = _kept(entry.body)
+    if kept.replied is not None:
+        return None
     call = kept.call if bill is None else _bill(bill.body).call
     error = None if kept.failure is None else error_of(kept.failure, model=call.model)
     return Found(call, kept.reply, error)

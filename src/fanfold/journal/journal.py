@@ -14,8 +14,9 @@ import msgspec
 
 from fanfold.core.clock import chance, wall
 from fanfold.core.fan import gone
+from fanfold.core.halves import spelled
 from fanfold.core.journaling import RowKey
-from fanfold.errors import JournalError, ReplayMiss, UsageError
+from fanfold.errors import JournalError, LoopError, ReplayMiss, UsageError
 from fanfold.journal import store as stores
 from fanfold.journal.book import History, RunBook, found_in
 from fanfold.journal.entries import Again, Begun, Content, Draft, Entry, Kind, digest_of
@@ -90,6 +91,7 @@ class Journal:
         self.clean = self.redactor.clean
         self._users = 0
         self._door = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: Writer | None = None
         self._reader: Worker | None = None
         self._open_runs: set[int] = set()
@@ -110,10 +112,16 @@ class Journal:
     async def open(self) -> None:
         """Open the file; each `open` has a `close`, and the last one closes it.
 
-        Raises `JournalLocked`, `JournalCorrupt`, `JournalError`.
+        Raises `JournalLocked`, `JournalCorrupt`, `JournalError`, and `LoopError` where it is open in another loop.
         """
+        running = asyncio.get_running_loop()
         if not self._users:
-            self._door = asyncio.Lock()  # of this loop: the journal may have been open in another before
+            self._loop, self._door = running, asyncio.Lock()  # it may have been open in another loop before
+        elif self._loop is not running:
+            raise LoopError(
+                f"the journal {self.path} is open in another event loop: close the session that opened it there (enter "
+                "it with `async with`, or with `with` where you use run_sync), or give this one a journal of its own"
+            )
         self._users += 1
         try:
             async with self._door:
@@ -184,10 +192,11 @@ class Journal:
     async def begin(self, name: str, step: str, given: bytes, key: str | RowKey | None) -> Book:
         """Open the book of a run of the step `name` with the fingerprint `step`, on the input with the digest `given`.
 
-        Raises `ReplayMiss` where a replay has no such run, and `UsageError` for a `key` that is under way, or that of
-        another row of the same map.
+        Raises `ReplayMiss` where a replay has no such run, and `UsageError` for a `key` that is no text, is under way,
+        or is that of another row of the same map.
         """
         row, key = (key, key.text) if isinstance(key, RowKey) else (None, key)
+        _check_key(key)
         digest = digest_of(b"run", name.encode(), given) if key is None else digest_of(b"key", key.encode())
         if self.mode == "replay":
             return await self._replay(digest, name, step, key)
@@ -397,7 +406,7 @@ def _newest(digest: bytes, ordinal: int, oldest: float, store: sqlite3.Connectio
     where = "kind = 'call' AND digest = ? AND ordinal = ? AND at >= ? ORDER BY seq DESC"
     for entry in stores.select(store, where, (digest, ordinal, oldest)):
         found = found_in(entry)
-        if found.reply is not None:
+        if found is not None and found.reply is not None:
             return found
     return None
 
@@ -428,3 +437,8 @@ def _check(mode: str, content: str, max_age: float | None) -> None:
         )
     if max_age is not None and (mode != "cache" or not max_age > 0):
         raise UsageError("max_age= is the age in seconds up to which answers are good: give it with mode='cache'")
+
+
+def _check_key(key: object) -> None:
+    if key is not None and not (isinstance(key, str) and spelled(key) == key):
+        raise UsageError(f"key={key!r}: the key of a run is text, as key={str(spelled(str(key)))!r}")

@@ -26,7 +26,7 @@ class OwnerLock:
     """
 
     def __init__(self, journal: Path) -> None:
-        self.path = Path(f"{journal}.lock")
+        self.path = Path(f"{os.path.realpath(journal)}.lock")  # beside the file itself, whatever link leads to it
         self.name = os.path.realpath(self.path)
         with _guard:
             if self.name in _ours:

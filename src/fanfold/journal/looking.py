@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +69,7 @@ def runs_in(path: str | os.PathLike[str], *, last: int | None = None, key: str |
     """The runs of a journal, or the `last` of them; with `key` those that have it. Raises `JournalError`."""
     chosen = "SELECT run FROM entries WHERE kind = 'run' AND (? IS NULL OR place = ?) ORDER BY seq"
     place = None if key is None else Redactor().clean(key)
-    with closing(stores.open_to_read(Path(path))) as store:
+    with stores.reading(Path(path)) as store:
         numbers = [number for (number,) in store.execute(chosen, (place, place))]
         before = 0 if last is None else max(0, len(numbers) - last)
         return Runs([_reading(store, number).info() for number in numbers[before:]], before)
@@ -78,7 +77,7 @@ def runs_in(path: str | os.PathLike[str], *, last: int | None = None, key: str |
 
 def show(path: str | os.PathLike[str], run: int) -> RunDetail:
     """One run of a journal; raises `UsageError` where there is no such run."""
-    with closing(stores.open_to_read(Path(path))) as store:
+    with stores.reading(Path(path)) as store:
         return _reading(store, run).detail()
 
 
@@ -137,7 +136,7 @@ class _Reading:
 
 def _reading(store: sqlite3.Connection, run: int) -> _Reading:
     reading = _Reading(run)
-    for entry in stores.select(store, "run = ? ORDER BY seq", (run,)):
+    for entry in stores.select(store, "run = ? ORDER BY seq", (min(run, stores.LAST),)):
         reading.take(entry)
     return reading
 

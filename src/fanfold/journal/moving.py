@@ -57,7 +57,7 @@ def owned(path: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
     """A journal's writing connection, with its lock; raises `JournalLocked` where somebody has it open."""
     lock = OwnerLock(Path(path))
     try:
-        with closing(stores.open_to_write(Path(path))) as store:
+        with stores.reported(Path(path)), closing(stores.open_to_write(Path(path))) as store:
             yield store
     finally:
         lock.release()
@@ -65,7 +65,7 @@ def owned(path: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
 
 def export(path: str | os.PathLike[str]) -> Iterator[bytes]:
     """A journal as lines, in the order of its history; raises `JournalCorrupt`."""
-    with closing(stores.open_to_read(Path(path))) as store:
+    with stores.reading(Path(path)) as store:
         yield msgspec.json.encode(Head(FORMAT)) + b"\n"
         for entry in stores.select(store, "1 ORDER BY seq"):
             yield msgspec.json.encode(_line(entry)) + b"\n"
@@ -87,22 +87,35 @@ def bring_in(path: str | os.PathLike[str], lines: Iterable[bytes]) -> int:
 
 def verify(path: str | os.PathLike[str]) -> Verified:
     """Check the structure of the file and every entry in it; raises `JournalError` where there is no journal."""
-    damaged = []
+    damaged: list[str] = []
     whole, runs = 0, set()
-    with closing(stores.open_to_read(Path(path))) as store:
+    with stores.reading(Path(path)) as store:
         try:
-            stores.check_structure(store, Path(path))
+            with stores.reported(Path(path)):
+                stores.check_structure(store, Path(path))
         except JournalCorrupt as error:
             damaged.append(str(error))
-        numbers = [number for (number,) in store.execute("SELECT seq FROM entries ORDER BY seq")]
-        for number in numbers:
+        for number in _numbers(store, Path(path), damaged):
             try:
-                for entry in stores.select(store, "seq = ?", (number,)):
-                    whole += 1
-                    runs.add(entry.run)
+                with stores.reported(Path(path)):
+                    for entry in stores.select(store, "seq = ?", (number,)):
+                        whole += 1
+                        runs.add(entry.run)
             except JournalCorrupt as error:
                 damaged.append(f"entry {number}: {str(error).removesuffix(ADVICE)}")
     return Verified(whole, len(runs), tuple(damaged))
+
+
+def _numbers(store: sqlite3.Connection, path: Path, damaged: list[str]) -> list[int]:
+    """The numbers of all entries that the file still lists; where it cannot go on, that is `damaged`."""
+    numbers: list[int] = []
+    try:
+        with stores.reported(path):
+            for (number,) in store.execute("SELECT seq FROM entries ORDER BY seq"):
+                numbers.append(number)
+    except JournalCorrupt as error:
+        damaged.append(f"what comes after entry {numbers[-1] if numbers else 0} cannot be listed: {error}")
+    return numbers
 
 
 def _line(entry: Entry) -> Line:

@@ -23,29 +23,35 @@ SHORTEST = 8
 NAMED = re.compile(r"(?i)(?:api_?key|token|secret|password|passwd|credentials?)$")
 """Names of environment variables that hold secrets."""
 
+_FRONT = r"(?:(?<![A-Za-z0-9_])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))"
+"""Where a key may begin: behind no letter that it might be made of, but behind a line's end as JSON writes it.
+
+And behind a letter of another script, which may put no space between words.
+"""
+
 # Each shape stands behind a text that must occur for it to be looked for, as a search for plain text costs little; and
 # those behind one that is rare in prose and found quicker still. No shape reaches over a quote or a backslash, so that
 # what it is cut out of stays JSON.
 _SHAPES: tuple[tuple[str, str, str], ...] = (
-    ("-", "sk-", r"\bsk-(?=[\w-]*\d)[\w-]{16,}"),  # OpenAI, Anthropic, OpenRouter and others
-    ("-", "glpat-", r"\bglpat-(?=[\w-]*\d)[\w-]{16,}"),  # GitLab
-    ("-", "xox", r"\bxox[abeoprs]-(?=[\w-]*\d)[\w-]{10,}"),  # Slack
+    ("-", "sk-", _FRONT + r"sk-(?=[\w-]*\d)[\w-]{16,}"),  # OpenAI, Anthropic, OpenRouter and others
+    ("-", "glpat-", _FRONT + r"glpat-(?=[\w-]*\d)[\w-]{16,}"),  # GitLab
+    ("-", "xox", _FRONT + r"xox[abeoprs]-(?=[\w-]*\d)[\w-]{10,}"),  # Slack
     (
         "-",
         "PRIVATE KEY-----",
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^\"\\-]|\\+[nr]|-(?!----END))*(?:-----END [A-Z ]*PRIVATE KEY-----)?",
     ),
-    ("_", "ghp_", r"\bghp_\w{20,}"),  # GitHub
-    ("_", "gho_", r"\bgho_\w{20,}"),
-    ("_", "ghs_", r"\bghs_\w{20,}"),
-    ("_", "ghu_", r"\bghu_\w{20,}"),
-    ("_", "github_pat_", r"\bgithub_pat_\w{20,}"),
-    ("_", "hf_", r"\bhf_(?=\w*\d)\w{20,}"),  # Hugging Face
-    ("_", "gsk_", r"\bgsk_(?=\w*\d)\w{20,}"),  # Groq
-    ("", "AKIA", r"\bAKIA[0-9A-Z]{16}\b"),  # AWS
-    ("", "ASIA", r"\bASIA[0-9A-Z]{16}\b"),
-    ("", "AIza", r"\bAIza[\w-]{30,}"),  # Google
-    ("", "eyJ", r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),  # a JSON Web Token
+    ("_", "ghp_", _FRONT + r"ghp_\w{20,}"),  # GitHub
+    ("_", "gho_", _FRONT + r"gho_\w{20,}"),
+    ("_", "ghs_", _FRONT + r"ghs_\w{20,}"),
+    ("_", "ghu_", _FRONT + r"ghu_\w{20,}"),
+    ("_", "github_pat_", _FRONT + r"github_pat_\w{20,}"),
+    ("_", "hf_", _FRONT + r"hf_(?=\w*\d)\w{20,}"),  # Hugging Face
+    ("_", "gsk_", _FRONT + r"gsk_(?=\w*\d)\w{20,}"),  # Groq
+    ("", "AKIA", _FRONT + r"AKIA[0-9A-Z]{16}(?![A-Za-z0-9_])"),  # AWS
+    ("", "ASIA", _FRONT + r"ASIA[0-9A-Z]{16}(?![A-Za-z0-9_])"),
+    ("", "AIza", _FRONT + r"AIza[\w-]{30,}"),  # Google
+    ("", "eyJ", _FRONT + r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),  # a JSON Web Token
     ("", "earer ", r"(?i)(?<=bearer )(?=[\w.~+/=-]*\d)[\w.~+/=-]{12,}"),
     ("", "asic ", r"(?i)(?<=basic )(?=[\w+/]*[\d=])[\w+/=]{12,}"),
     ("@", "://", r"(?<=://)[^\s/@\"\\:]*:[^\s/@\"\\]+(?=@)"),  # user and password of a URL

@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, contextmanager
 from importlib.resources import files
 from itertools import chain
 from pathlib import Path
@@ -22,6 +22,9 @@ logger = logging.getLogger("fanfold")
 
 APPLICATION = 0x66616E66
 """SQLite's application id of a journal: ``fanf``."""
+
+HEAD = 72
+"""Bytes of a SQLite file up to the end of its application id."""
 
 BUSY = 1000
 """Milliseconds to wait for a foreign connection that holds the file."""
@@ -44,6 +47,9 @@ CHUNK = 128
 TROUBLE = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite raises; the second where its own words quote damaged bytes."""
 
+LAST = 2**63 - 1
+"""The largest number that SQLite takes."""
+
 SELECT = "SELECT kind, run, place, nth, ordinal, digest, at, body, checksum FROM entries WHERE "
 INSERT = "INSERT INTO entries (kind, run, place, nth, ordinal, digest, at, body, checksum) VALUES "
 
@@ -62,8 +68,12 @@ def open_to_write(path: Path, *, cache: bool = False) -> sqlite3.Connection:
     """
     _report_affected(sqlite3.sqlite_version_info)
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        path.chmod(0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.pread(file, HEAD, 0)[-4:] in {b"", APPLICATION.to_bytes(4, "big")}:
+                os.fchmod(file, 0o600)  # before SQLite makes its companions, with this mode; no one else's file
+        finally:
+            os.close(file)
     except OSError as error:
         raise JournalError(f"the journal {path} cannot be opened for writing: {error.strerror}") from error
     return _opened(path, f"{path.absolute().as_uri()}?mode=rw", write=True, cache=cache)
@@ -74,8 +84,25 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise JournalError(f"there is no journal {path}: record one first")
     # Without its companions, in a folder that nobody may write to, a file in WAL mode opens only as immutable.
-    alone = not Path(f"{path}-wal").exists() and not os.access(path.parent, os.W_OK)
+    file = path.resolve()
+    alone = not Path(f"{file}-wal").exists() and not os.access(file.parent, os.W_OK)
     return _opened(path, f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' * alone}", write=False, cache=False)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that cannot write; what SQLite says of the file meanwhile is raised as a `JournalError`."""
+    with reported(path), closing(open_to_read(path)) as store:
+        yield store
+
+
+@contextmanager
+def reported(path: Path) -> Iterator[None]:
+    """Raise what SQLite says of the file as a `JournalError`."""
+    try:
+        yield
+    except TROUBLE as error:
+        raise told(error, path) from error
 
 
 def _opened(path: Path, uri: str, *, write: bool, cache: bool) -> sqlite3.Connection:

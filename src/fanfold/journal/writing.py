@@ -6,15 +6,22 @@ each of its system calls. So it has nothing to do but to write.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
 from fanfold.journal.entries import Again, Begun, Draft, Ended, Entry, Kept, body_of, sealed
+from fanfold.journal.redaction import REDACTED
 
 if TYPE_CHECKING:
     from fanfold.journal.redaction import Redactor
+
+_STRING = r'"(?:[^"\\]|\\.)*"'
+
+_PART = re.compile(rf"{_STRING}(?::{_STRING})?|-?\d[\d.eE+-]*")
+"""A text in JSON, with what it names where that is a text too; or a number."""
 
 
 def entry_of(draft: Draft, redactor: Redactor) -> Entry:
@@ -36,7 +43,7 @@ def _body(content: Any, redactor: Redactor, *, named: bool) -> str:
             return body_of(content)
         case Again(map="") | Ended(error=None):
             return body_of(content)
-    return redactor.clean(body_of(content))
+    return _cleaned(body_of(content), redactor)
 
 
 def _answered(kept: Kept, redactor: Redactor) -> Kept:
@@ -49,8 +56,26 @@ def _answered(kept: Kept, redactor: Redactor) -> Kept:
         b"\n".join((bytes(kept.request), *[text.encode() for text in reply.texts]))
     ):
         return kept
-    request = redactor.clean(bytes(kept.request).decode())
+    request = _cleaned(bytes(kept.request).decode(), redactor)
     texts = tuple(map(redactor.clean, reply.texts))
     model, name, finish = map(redactor.clean, (reply.model, reply.id, reply.finish))
     made = replace(reply, texts=texts, model=model, id=name, finish=finish)
     return replace(kept, request=msgspec.Raw(request.encode()), reply=made)
+
+
+def _cleaned(text: str, redactor: Redactor) -> str:
+    """JSON without secrets, which is JSON still: part by part, where a number was cut as if it were text."""
+    made = redactor.clean(text)
+    if made == text:
+        return text
+    try:
+        msgspec.json.decode(made)
+    except msgspec.DecodeError:
+        return _PART.sub(lambda part: _part(part[0], redactor), text)
+    return made
+
+
+def _part(part: str, redactor: Redactor) -> str:
+    if part.startswith('"'):
+        return redactor.clean(part)
+    return part if redactor.without_known(part) == part else f'"{REDACTED}"'
