@@ -253,6 +253,23 @@ def test_a_step_can_keep_its_result(tmp_path: Path) -> None:
     assert opaque.run_sync("x").output == {"x"}  # without a journal it is a step like any other
 
 
+def test_a_kept_result_is_found_by_what_it_was_made_of(tmp_path: Path) -> None:
+    """An input that has no text cannot be told from another in the next process, so nothing is kept for it."""
+
+    class Plain:
+        pass
+
+    @step(journal=True)
+    async def kept(given: object) -> str:
+        return "x"
+
+    @step
+    async def outer(_: str) -> str:
+        return await kept(Plain())
+
+    assert "its input holds a Plain, which has no text of its own" in str(ran(tmp_path / "k.db", outer))
+
+
 def test_a_slot_is_held_until_the_reply_is_kept(tmp_path: Path) -> None:
     """No more replies can be lost in a crash than there are slots: a slot is free when its reply is on the disk."""
     seen: list[int] = []

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fanfold.core.scope import current
-from fanfold.steps.keys import digest_of
+from fanfold.errors import UsageError
+from fanfold.steps.keys import digest_of, opaque
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,11 +33,19 @@ async def noted(what: bytes, make: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def given_back(given: Any, make: Callable[[], Awaitable[Any]]) -> Any:
-    """The result of a step that keeps its own: what the journal has for this place and input, or made, and kept."""
+    """The result of a step that keeps its own: what the journal has for this place and input, or made, and kept.
+
+    Raises `UsageError` for an input that another process could not tell from others.
+    """
     scope = current()
     if scope is None or scope.book is None:
         return await make()
-    what = digest_of(given) or b"?"
+    what = digest_of(given)
+    if what is None:
+        raise UsageError(
+            f"the step at {scope.place!r} keeps its result in the journal, which could not find it again: its input "
+            f"holds a {opaque(given)}, which has no text of its own; give plain data, or leave out journal=True"
+        )
     nth = scope.count(scope.place, what)
     told = scope.book.value(scope.place, nth, what)
     if told is not None:
