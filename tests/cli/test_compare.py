@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +54,20 @@ async def interrupted(row):
 async def sees(row):
     return "A" if set(row) == {"n", "input"} else str(row)
 """
+
+
+class Stars(Enum):
+    """An answer that a file holds as a number."""
+
+    ONE = 1
+    TWO = 2
+
+
+class Mood(Enum):
+    """An answer that a file holds as a text."""
+
+    GOOD = "good"
+    BAD = "bad"
 
 
 @pytest.fixture
@@ -175,6 +191,21 @@ def test_a_table_without_rows(gold: Path) -> None:
         (["a", "b"], ["a", "b"], True),
         (None, "none", True),
         ("5", 5, False),
+        (7.0, "7", True),
+        (5, "5.0", True),
+        (0.5, ".50", True),
+        (1000.0, "1e3", True),
+        (10**17, "100000000000000001", False),
+        (Decimal("0.1"), "0.10", True),
+        (1.0, "true", False),
+        (True, "1", False),
+        (5.0, "five", False),
+        (Stars.TWO, 2, True),
+        (Stars.TWO, 1, False),
+        (Stars.TWO, "2.0", True),
+        (Mood.GOOD, "Good.", True),
+        ([Mood.GOOD, Mood.BAD], ["good", "bad"], True),
+        ({"mood": Mood.GOOD}, {"mood": "good"}, True),
     ],
 )
 def test_answers_are_compared_as_ballots(output: Any, answer: Any, same: bool) -> None:
