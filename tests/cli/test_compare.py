@@ -18,7 +18,7 @@ from fanfold.testing import ModelServer
 from tests.cli.calling import Outcome, fanfold, file
 from tests.data.tables import write_rows
 
-STEPS = """
+STEPS = r"""
 import asyncio, os, signal
 from fanfold.errors import AccessError
 
@@ -49,6 +49,23 @@ async def denied(row):
 async def interrupted(row):
     os.kill(os.getpid(), signal.SIGINT)
     await asyncio.sleep(30)
+
+@step
+async def odd(row):
+    held = []
+    held.append(held)
+    return [held, {"half": "\ud800"}, {(1, 2): 3}, object(), "A"][row["n"] % 5]
+
+@step
+async def deep(row):
+    held = "A"
+    for _ in range(3000):
+        held = [held]
+    return held if row["n"] else "A"
+
+@step
+async def half(row):
+    return "A" if row["n"] else "\ud800"
 
 @step
 async def sees(row):
@@ -148,6 +165,16 @@ def test_what_ends_it_is_one_line(gold: Path, stops: str, code: int) -> None:
     assert (done.code, done.told) == (code, f"fanfold: {why}")
     assert [way["right"] for way in done.document["steps"]] == [8]
     assert done.document["error"]["message"] == why
+
+
+@pytest.mark.parametrize(("step", "right"), [("odd", 1), ("deep", 1), ("half", 7)])
+def test_an_output_that_json_cannot_say_is_wrong(gold: Path, step: str, right: int) -> None:
+    """It ends nothing, and the document has the shape that it always has."""
+    done = compared(gold, "@best", f"@{step}", options=("--json", "--show", "8"))
+    assert (done.code, done.err) == (0, "")
+    assert [way["right"] for way in done.document["steps"]] == [8, right]
+    assert [row["right"]["best"] for row in done.document["shown"]] == [True] * (8 - right)
+    assert compared(gold, "@best", f"@{step}", options=("--show", "8")).code == 0
 
 
 def test_no_step_sees_the_answer(gold: Path) -> None:

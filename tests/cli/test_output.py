@@ -34,6 +34,26 @@ def test_an_output_that_cannot_hold_the_text(tmp_path: Path) -> None:
     assert json.loads(done.out)["output"] == GREETING
 
 
+ODD = """
+@step
+def half(text): return ["one \\ud800", {"two": 2}]
+@step
+def deep(text):
+    held = "x"
+    for _ in range(3000):
+        held = [held]
+    return held
+"""
+
+
+def test_an_output_that_json_cannot_say(tmp_path: Path) -> None:
+    """Half of a pair is spelled out, and all around it is as ever; what is too deep is named."""
+    steps = file(tmp_path, ODD)
+    assert fanfold("run", f"{steps}:half", "x", "--json").document["output"] == ["one \\ud800", {"two": 2}]
+    assert fanfold("run", f"{steps}:deep", "x", "--json").document["output"] == "a list too deep to be shown"
+    assert fanfold("run", f"{steps}:deep", "x", "-q").out == "a list too deep to be shown\n"
+
+
 def test_a_reader_that_has_gone(tmp_path: Path) -> None:
     """Output that is closed early, as by `head -1`, ends the command without a traceback."""
     steps = file(tmp_path, '@step\ndef long(text): return "line\\n" * 100_000\n')

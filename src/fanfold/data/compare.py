@@ -24,7 +24,7 @@ from fanfold.folds.canonical import ballot_key
 from fanfold.folds.intervals import paired, share_interval
 from fanfold.steps.row import Row, Terms
 from fanfold.steps.rows import Rows
-from fanfold.steps.templates import own_names, plain, render
+from fanfold.steps.templates import own_names, plain, told
 
 if TYPE_CHECKING:
     from fanfold.session import Session
@@ -158,7 +158,7 @@ async def _way(
     async with Rows(step, items, session, terms) as rows:
         async for row in rows:
             right.append(gold.right(row))
-            said.append(render(row.output) if row.error is None else f"{type(row.error).__name__}: {row.error}")
+            said.append(told(row.output) if row.error is None else f"{type(row.error).__name__}: {row.error}")
             spent += spent_on(row)
             failed += [] if row.error is None else [row.number]
             tell(name, len(right), len(items))
@@ -177,12 +177,13 @@ def same_answer(output: Any, gold: Any) -> bool:
 
     It knows no enums either: a member is what it stands for.
     """
-    key = ballot_key(gold)
-    if ballot_key(output) == key or ballot_key(_plainly(output)) == key:
-        return True
-    if not isinstance(gold, str):
+    try:
+        key = ballot_key(gold)
+        if ballot_key(output) == key or ballot_key(_plainly(output)) == key:
+            return True
+    except RecursionError:  # an output that holds itself, which no file does
         return False
-    return ballot_key(render(output)) == key or _same_number(output, gold)
+    return isinstance(gold, str) and (ballot_key(told(output)) == key or _same_number(output, gold))
 
 
 def _plainly(output: Any) -> Any:
