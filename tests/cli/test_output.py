@@ -67,6 +67,17 @@ def test_a_reader_that_has_gone(tmp_path: Path) -> None:
         assert "Error" not in err
 
 
+def test_a_reader_of_tables_that_has_gone(tmp_path: Path) -> None:
+    """What prints tables ends in the same way."""
+    gold = tmp_path / "gold.csv"
+    gold.write_text("n,answer\n1,a\n")
+    steps = file(tmp_path, '@step\nasync def right(row): return "a"\n')
+    with process("compare", f"{steps}:right", "--gold", str(gold), "--answer", "answer") as started:
+        started.stdout.close()
+        err = started.stderr.read().decode()
+    assert (started.returncode, err) == (141, "right: 1 of 1 rows\n")
+
+
 def test_a_reader_that_has_gone_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in this process."""
     monkeypatch.setattr("fanfold.cli.running._Job.print", _broken)

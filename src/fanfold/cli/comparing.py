@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -17,15 +16,12 @@ from fanfold.cli import reports
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, StepThreads, say
 from fanfold.cli.figures import Gain
 from fanfold.cli.running import limited
-from fanfold.cli.tables import cell, print_gains, print_reading, table
+from fanfold.cli.tables import Page, cell, print_gains, print_reading, table
 from fanfold.core.clock import now
 from fanfold.data.compare import Comparison, Gold, Way, compare
 from fanfold.errors import FanfoldError, UsageError
 from fanfold.session import Session
 from fanfold.steps.step import Step
-
-WIDTH = 100
-"""Characters a line where no terminal says its own."""
 
 EVERY = 5.0
 """Seconds between two lines of progress."""
@@ -54,8 +50,7 @@ def show_comparison(
     if json:
         sys.stdout.buffer.write(reports.encoded(_document(found, show)))
         return code
-    told = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(highlight=False, width=None if told else WIDTH)
+    console = Page()
     _print_ways(console, found)
     if len(found.ways) > 1:
         _print_against(console, found)
