@@ -88,8 +88,9 @@ def leave(code: int) -> NoReturn:
     """End the process with this exit code, even if a thread of a step runs on."""
     until = now() + PATIENCE
     threads = [thread for thread in threading.enumerate() if thread.name.startswith(STEP_THREAD)]
-    for thread in threads:
-        thread.join(max(0.0, until - now()))
+    with suppress(KeyboardInterrupt):  # whoever presses Ctrl-C again waits for none of them
+        for thread in threads:
+            thread.join(max(0.0, until - now()))
     if any(thread.is_alive() for thread in threads):
         sys.stdout.flush()
         sys.stderr.flush()
