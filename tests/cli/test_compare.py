@@ -46,6 +46,10 @@ async def denied(row):
     raise AccessError("the key was withdrawn")
 
 @step
+async def modelless(row):
+    return await prompt("{n}")(row)
+
+@step
 async def interrupted(row):
     os.kill(os.getpid(), signal.SIGINT)
     await asyncio.sleep(30)
@@ -154,17 +158,25 @@ def test_a_failed_row_is_wrong(gold: Path) -> None:
     assert "broken: 8 right answers fewer than best, " in done.out
 
 
-@pytest.mark.parametrize(("stops", "code"), [("denied", 1), ("interrupted", 130)])
-def test_what_ends_it_is_one_line(gold: Path, stops: str, code: int) -> None:
-    """A wrong key, say, or Ctrl-C: why, what the steps had come to that were done, and the exit code; no traceback."""
+@pytest.mark.parametrize(
+    ("stops", "code", "why"),
+    [
+        ("denied", 1, "AccessError: the key was withdrawn"),
+        ("modelless", 2, "no model: "),
+        ("interrupted", 130, "interrupted"),
+    ],
+)
+def test_what_ends_it_is_one_line(gold: Path, stops: str, code: int, why: str) -> None:
+    """A wrong key, say, no model, or Ctrl-C: why, what the steps that were done had come to, and the exit code."""
     done = compared(gold, "@best", f"@{stops}")
     assert (done.code, done.out) == (code, "")
-    why = "AccessError: the key was withdrawn" if code == 1 else "interrupted"
-    assert done.err.splitlines()[1:] == [f"fanfold: {why}", "best was done: 100.0% right, 8 calls, cost made up"]
+    _, said, best = done.err.splitlines()
+    assert said.startswith(f"fanfold: {why}")
+    assert best == "best was done: 100.0% right, 8 calls, cost made up"
     done = compared(gold, "@best", f"@{stops}", options=("--json",))
-    assert (done.code, done.told) == (code, f"fanfold: {why}")
+    assert (done.code, done.told) == (code, said)
     assert [way["right"] for way in done.document["steps"]] == [8]
-    assert done.document["error"]["message"] == why
+    assert f"fanfold: {done.document['error']['message']}" == said
 
 
 @pytest.mark.parametrize(("step", "right"), [("odd", 1), ("deep", 1), ("half", 7)])

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fanfold.cli import reports
-from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, StepThreads, say
+from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
 from fanfold.cli.figures import Gain
 from fanfold.cli.running import limited
 from fanfold.cli.tables import Page, cell, print_gains, print_reading, table
@@ -42,9 +42,9 @@ def show_comparison(
     try:
         with redirect_stdout(sys.stderr):
             found = asyncio.run(_compare(*build(), Session(**limited(**options)), progress.tell, ways))
-    except UsageError:
-        raise
     except (FanfoldError, KeyboardInterrupt) as error:
+        if isinstance(error, UsageError) and not ways:
+            raise
         return _broken_off(error, ways, json=json, quiet=quiet)
     code = FAILED if any(way.failed == len(found.items) for way in found.ways) else DONE
     if json:
@@ -82,7 +82,9 @@ def _broken_off(error: BaseException, ways: Sequence[Way], *, json: bool, quiet:
     for way in () if json or quiet else ways:
         cost = _money(way, way.spent.cost.usd)
         sys.stderr.write(f"{way.name} was done: {way.accuracy:.1%} right, {way.spent.calls:,} calls, cost {cost}\n")
-    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return USAGE if isinstance(error, UsageError) else FAILED
 
 
 class _Progress:
