@@ -78,6 +78,15 @@ def test_a_reader_of_tables_that_has_gone(tmp_path: Path) -> None:
     assert (started.returncode, err) == (141, "right: 1 of 1 rows\n")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("more", [["--json"], ["--quiet"]])
+def test_a_disk_that_is_full(tmp_path: Path, more: list[str]) -> None:
+    """The answer is lost, and that is said in one line; exit code 1."""
+    with Path("/dev/full").open("wb") as full:
+        done = finish(process("run", file(tmp_path, SAME), "x", *more, stdout=full))
+    assert (done.code, done.told) == (1, "fanfold: the output cannot be written: No space left on device")
+
+
 def test_a_reader_that_has_gone_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same in this process."""
     monkeypatch.setattr("fanfold.cli.running._Job.print", _broken)
