@@ -116,6 +116,8 @@ def test_help_is_no_error() -> None:
         ("a = prompt('{input}')\nb = 1", ":b", ["something else as 'b'", "steps: a"]),
         ("raise OSError('no luck\\ntoday')", "", ["cannot be loaded", "OSError", "no luck today"]),
         ("def broken(:", "", ["cannot be loaded", "SyntaxError"]),
+        ("import sys\nsys.exit()", "", ["cannot be loaded", "SystemExit()", "__main__"]),
+        ("import sys\nsys.exit('set MY_KEY first')", "", ["cannot be loaded", "set MY_KEY first"]),
         ("v = vote(prompt('{input}'), 0)", "", ["cannot be loaded", "n=0", "at least once"]),
     ],
 )

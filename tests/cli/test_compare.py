@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +18,7 @@ from fanfold.testing import ModelServer
 from tests.cli.calling import Outcome, fanfold, file
 from tests.data.tables import write_rows
 
-STEPS = """
+STEPS = r"""
 import asyncio, os, signal
 from fanfold.errors import AccessError
 
@@ -44,14 +46,49 @@ async def denied(row):
     raise AccessError("the key was withdrawn")
 
 @step
+async def modelless(row):
+    return await prompt("{n}")(row)
+
+@step
 async def interrupted(row):
     os.kill(os.getpid(), signal.SIGINT)
     await asyncio.sleep(30)
 
 @step
+async def odd(row):
+    held = []
+    held.append(held)
+    return [held, {"half": "\ud800"}, {(1, 2): 3}, object(), "A"][row["n"] % 5]
+
+@step
+async def deep(row):
+    held = "A"
+    for _ in range(3000):
+        held = [held]
+    return held if row["n"] else "A"
+
+@step
+async def half(row):
+    return "A" if row["n"] else "\ud800"
+
+@step
 async def sees(row):
     return "A" if set(row) == {"n", "input"} else str(row)
 """
+
+
+class Stars(Enum):
+    """An answer that a file holds as a number."""
+
+    ONE = 1
+    TWO = 2
+
+
+class Mood(Enum):
+    """An answer that a file holds as a text."""
+
+    GOOD = "good"
+    BAD = "bad"
 
 
 @pytest.fixture
@@ -121,17 +158,35 @@ def test_a_failed_row_is_wrong(gold: Path) -> None:
     assert "broken: 8 right answers fewer than best, " in done.out
 
 
-@pytest.mark.parametrize(("stops", "code"), [("denied", 1), ("interrupted", 130)])
-def test_what_ends_it_is_one_line(gold: Path, stops: str, code: int) -> None:
-    """A wrong key, say, or Ctrl-C: why, what the steps had come to that were done, and the exit code; no traceback."""
+@pytest.mark.parametrize(
+    ("stops", "code", "why"),
+    [
+        ("denied", 1, "AccessError: the key was withdrawn"),
+        ("modelless", 2, "no model: "),
+        ("interrupted", 130, "interrupted"),
+    ],
+)
+def test_what_ends_it_is_one_line(gold: Path, stops: str, code: int, why: str) -> None:
+    """A wrong key, say, no model, or Ctrl-C: why, what the steps that were done had come to, and the exit code."""
     done = compared(gold, "@best", f"@{stops}")
     assert (done.code, done.out) == (code, "")
-    why = "AccessError: the key was withdrawn" if code == 1 else "interrupted"
-    assert done.err.splitlines()[1:] == [f"fanfold: {why}", "best was done: 100.0% right, 8 calls, cost made up"]
+    _, said, best = done.err.splitlines()
+    assert said.startswith(f"fanfold: {why}")
+    assert best == "best was done: 100.0% right, 8 calls, cost made up"
     done = compared(gold, "@best", f"@{stops}", options=("--json",))
-    assert (done.code, done.told) == (code, f"fanfold: {why}")
+    assert (done.code, done.told) == (code, said)
     assert [way["right"] for way in done.document["steps"]] == [8]
-    assert done.document["error"]["message"] == why
+    assert f"fanfold: {done.document['error']['message']}" == said
+
+
+@pytest.mark.parametrize(("step", "right"), [("odd", 1), ("deep", 1), ("half", 7)])
+def test_an_output_that_json_cannot_say_is_wrong(gold: Path, step: str, right: int) -> None:
+    """It ends nothing, and the document has the shape that it always has."""
+    done = compared(gold, "@best", f"@{step}", options=("--json", "--show", "8"))
+    assert (done.code, done.err) == (0, "")
+    assert [way["right"] for way in done.document["steps"]] == [8, right]
+    assert [row["right"]["best"] for row in done.document["shown"]] == [True] * (8 - right)
+    assert compared(gold, "@best", f"@{step}", options=("--show", "8")).code == 0
 
 
 def test_no_step_sees_the_answer(gold: Path) -> None:
@@ -175,6 +230,21 @@ def test_a_table_without_rows(gold: Path) -> None:
         (["a", "b"], ["a", "b"], True),
         (None, "none", True),
         ("5", 5, False),
+        (7.0, "7", True),
+        (5, "5.0", True),
+        (0.5, ".50", True),
+        (1000.0, "1e3", True),
+        (10**17, "100000000000000001", False),
+        (Decimal("0.1"), "0.10", True),
+        (1.0, "true", False),
+        (True, "1", False),
+        (5.0, "five", False),
+        (Stars.TWO, 2, True),
+        (Stars.TWO, 1, False),
+        (Stars.TWO, "2.0", True),
+        (Mood.GOOD, "Good.", True),
+        ([Mood.GOOD, Mood.BAD], ["good", "bad"], True),
+        ({"mood": Mood.GOOD}, {"mood": "good"}, True),
     ],
 )
 def test_answers_are_compared_as_ballots(output: Any, answer: Any, same: bool) -> None:

@@ -37,6 +37,25 @@ def test_threads_do_not_outlive_the_command(monkeypatch: pytest.MonkeyPatch) -> 
     assert (ended.value.code, left) == (4, [])
 
 
+def test_ctrl_c_while_it_waits_for_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second Ctrl-C then ends the process at once, too: Python itself would wait for the thread."""
+    left: list[int] = []
+    monkeypatch.setattr("os._exit", left.append)
+    go = threading.Event()
+    stuck = ending.StepThreads().submit(go.wait)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(SystemExit):
+            ending.leave(130)
+    assert left == [130]
+    go.set()
+    stuck.result(5)
+
+
 def test_ctrl_c_while_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the command is there, Ctrl-C is as quiet."""
 

@@ -41,6 +41,26 @@ def test_a_run_of_the_command_replays(tmp_path: Path) -> None:
     assert "ReplayMiss" in missed.err
 
 
+@pytest.mark.parametrize(
+    ("journal", "mode", "message"),
+    [
+        ("nowhere/j.db", "resume", "cannot be opened for writing: No such file or directory"),
+        (".", "resume", "cannot be opened for writing: Is a directory"),
+        ("text.db", "resume", "is no journal"),
+        ("nowhere.db", "replay", "there is no journal"),
+    ],
+)
+def test_a_journal_that_cannot_be_had(tmp_path: Path, journal: str, mode: str, message: str) -> None:
+    """One line and exit code 1, and with --json a document that says the same."""
+    (tmp_path / "text.db").write_text("what somebody wrote")
+    done = vote(tmp_path / journal, "--journal-mode", mode)
+    assert (done.code, done.out) == (1, "")
+    assert message in done.told
+    done = vote(tmp_path / journal, "--journal-mode", mode, "--json")
+    assert done.code == 1
+    assert done.told == f"fanfold: {done.document['error']['message']}"
+
+
 def test_runs_are_listed_and_shown(tmp_path: Path) -> None:
     """`runs` lists them, `show` shows one with prompts and replies; both as JSON, too."""
     path = tmp_path / "j.db"

@@ -34,6 +34,26 @@ def test_an_output_that_cannot_hold_the_text(tmp_path: Path) -> None:
     assert json.loads(done.out)["output"] == GREETING
 
 
+ODD = """
+@step
+def half(text): return ["one \\ud800", {"two": 2}]
+@step
+def deep(text):
+    held = "x"
+    for _ in range(3000):
+        held = [held]
+    return held
+"""
+
+
+def test_an_output_that_json_cannot_say(tmp_path: Path) -> None:
+    """Half of a pair is spelled out, and all around it is as ever; what is too deep is named."""
+    steps = file(tmp_path, ODD)
+    assert fanfold("run", f"{steps}:half", "x", "--json").document["output"] == ["one \\ud800", {"two": 2}]
+    assert fanfold("run", f"{steps}:deep", "x", "--json").document["output"] == "a list too deep to be shown"
+    assert fanfold("run", f"{steps}:deep", "x", "-q").out == "a list too deep to be shown\n"
+
+
 def test_a_reader_that_has_gone(tmp_path: Path) -> None:
     """Output that is closed early, as by `head -1`, ends the command without a traceback."""
     steps = file(tmp_path, '@step\ndef long(text): return "line\\n" * 100_000\n')
@@ -45,6 +65,26 @@ def test_a_reader_that_has_gone(tmp_path: Path) -> None:
         assert started.returncode == 141
         assert "Traceback" not in err
         assert "Error" not in err
+
+
+def test_a_reader_of_tables_that_has_gone(tmp_path: Path) -> None:
+    """What prints tables ends in the same way."""
+    gold = tmp_path / "gold.csv"
+    gold.write_text("n,answer\n1,a\n")
+    steps = file(tmp_path, '@step\nasync def right(row): return "a"\n')
+    with process("compare", f"{steps}:right", "--gold", str(gold), "--answer", "answer") as started:
+        started.stdout.close()
+        err = started.stderr.read().decode()
+    assert (started.returncode, err) == (141, "right: 1 of 1 rows\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("more", [["--json"], ["--quiet"]])
+def test_a_disk_that_is_full(tmp_path: Path, more: list[str]) -> None:
+    """The answer is lost, and that is said in one line; exit code 1."""
+    with Path("/dev/full").open("wb") as full:
+        done = finish(process("run", file(tmp_path, SAME), "x", *more, stdout=full))
+    assert (done.code, done.told) == (1, "fanfold: the output cannot be written: No space left on device")
 
 
 def test_a_reader_that_has_gone_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,7 +60,7 @@ def half(text): return "\\ud800"
     assert fanfold("run", f"{steps}:odd", "x").out == "[[...]]\n"
     assert fanfold("run", f"{steps}:odd", "x", "--json").document["output"] == "[[...]]"
     assert fanfold("run", f"{steps}:half", "x").out == "\\ud800\n"
-    assert fanfold("run", f"{steps}:half", "x", "--json").document["output"] == "'\\ud800'"
+    assert fanfold("run", f"{steps}:half", "x", "--json").document["output"] == "\\ud800"
 
 
 def test_a_json_input(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
@@ -14,18 +13,15 @@ from rich.console import Console
 from rich.text import Text
 
 from fanfold.cli import reports
-from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, StepThreads, say
+from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
 from fanfold.cli.figures import Gain
 from fanfold.cli.running import limited
-from fanfold.cli.tables import cell, print_gains, print_reading, table
+from fanfold.cli.tables import Page, cell, print_gains, print_reading, table
 from fanfold.core.clock import now
 from fanfold.data.compare import Comparison, Gold, Way, compare
 from fanfold.errors import FanfoldError, UsageError
 from fanfold.session import Session
 from fanfold.steps.step import Step
-
-WIDTH = 100
-"""Characters a line where no terminal says its own."""
 
 EVERY = 5.0
 """Seconds between two lines of progress."""
@@ -46,16 +42,15 @@ def show_comparison(
     try:
         with redirect_stdout(sys.stderr):
             found = asyncio.run(_compare(*build(), Session(**limited(**options)), progress.tell, ways))
-    except UsageError:
-        raise
     except (FanfoldError, KeyboardInterrupt) as error:
+        if isinstance(error, UsageError) and not ways:
+            raise
         return _broken_off(error, ways, json=json, quiet=quiet)
     code = FAILED if any(way.failed == len(found.items) for way in found.ways) else DONE
     if json:
         sys.stdout.buffer.write(reports.encoded(_document(found, show)))
         return code
-    told = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(highlight=False, width=None if told else WIDTH)
+    console = Page()
     _print_ways(console, found)
     if len(found.ways) > 1:
         _print_against(console, found)
@@ -87,7 +82,9 @@ def _broken_off(error: BaseException, ways: Sequence[Way], *, json: bool, quiet:
     for way in () if json or quiet else ways:
         cost = _money(way, way.spent.cost.usd)
         sys.stderr.write(f"{way.name} was done: {way.accuracy:.1%} right, {way.spent.calls:,} calls, cost {cost}\n")
-    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return USAGE if isinstance(error, UsageError) else FAILED
 
 
 class _Progress:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, Self
@@ -18,6 +17,7 @@ from fanfold.cli.drawing import drew, picture_path
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, say
 from fanfold.cli.findings import document, print_findings
 from fanfold.cli.measuring import Measured, Progress, Tell, measure
+from fanfold.cli.tables import Page
 from fanfold.core.clock import now
 from fanfold.errors import UsageError
 from fanfold.runs.run import Run
@@ -28,9 +28,6 @@ from fanfold.testing.server import ModelServer
 
 QUICK = 10
 """`--quick` takes every tenth question."""
-
-WIDTH = 100
-"""Characters a line where no terminal says its own."""
 
 CODE = """def get_user(id):
     return db.query(f"SELECT * FROM users WHERE id={id}")
@@ -67,8 +64,7 @@ class Demo(msgspec.Struct, frozen=True):
 def show_demo(which: Which, *, quick: bool, speed: float, seed: int, as_json: bool, timeline: str | None = None) -> int:
     """Run a demo and print it; gives the exit code. The picture of its example goes to `timeline`."""
     target = None if timeline is None else picture_path(timeline)
-    told = sys.stdout.isatty() or "COLUMNS" in os.environ
-    console = Console(highlight=False, width=None if told else WIDTH)
+    console = Page()
     passes = _Passes(console, quiet=as_json)
     demo, every, began = _demo(which), QUICK if quick else 1, now()
     if target is not None and demo.example is None:

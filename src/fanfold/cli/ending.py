@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -20,6 +21,9 @@ INTERRUPTED = 128 + signal.SIGINT
 TERMINATED = 128 + signal.SIGTERM
 CLOSED = 128 + 13
 """By the number of SIGPIPE, which not every system has: whoever read the output has gone."""
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+"""How a write fails that finds no room, or a broken disk: nobody's bug."""
 
 PATIENCE = 0.1
 """Seconds that a thread of a step gets to end; nothing can stop one that does not."""
@@ -72,11 +76,17 @@ def settled(work: Callable[[], int]) -> int:
     except BrokenPipeError:
         _drop_output()
         return CLOSED
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _drop_output()
+        say(f"the output cannot be written: {error.strerror}")
+        return FAILED
     return code
 
 
 def _drop_output() -> None:
-    """Let what is still to be written go nowhere: its reader has closed the pipe, as `head` does."""
+    """Let what is still to be written go nowhere: its reader has closed the pipe, as `head` does, or a disk is full."""
     with suppress(OSError, ValueError):  # a stream that is no file has no number
         number = sys.stdout.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -88,8 +98,9 @@ def leave(code: int) -> NoReturn:
     """End the process with this exit code, even if a thread of a step runs on."""
     until = now() + PATIENCE
     threads = [thread for thread in threading.enumerate() if thread.name.startswith(STEP_THREAD)]
-    for thread in threads:
-        thread.join(max(0.0, until - now()))
+    with suppress(KeyboardInterrupt):  # whoever presses Ctrl-C again waits for none of them
+        for thread in threads:
+            thread.join(max(0.0, until - now()))
     if any(thread.is_alive() for thread in threads):
         sys.stdout.flush()
         sys.stderr.flush()

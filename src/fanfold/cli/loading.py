@@ -103,6 +103,11 @@ def _load(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    except SystemExit as left:
+        raise UsageError(
+            f"{path} cannot be loaded: {left!r}; what a script does when it is run belongs behind "
+            "`if __name__ == '__main__':`"
+        ) from left
     return module
 
 

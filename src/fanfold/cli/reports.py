@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanfold.core.halves import spelled
 from fanfold.errors import BranchError, FanfoldError, QuorumError, UsageError
 from fanfold.folds.ballots import FieldResult, Said, VoteResult
 from fanfold.steps.sections import Sections
-from fanfold.steps.templates import plain, render
+from fanfold.steps.templates import plain, spoken, told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -119,10 +121,7 @@ def _shared(one: FieldResult) -> str:
 
 def text(value: Any) -> str:
     """A value as people read it."""
-    try:
-        return render(value)
-    except (TypeError, ValueError, RecursionError):  # JSON cannot say it
-        return str(value)
+    return told(value)
 
 
 def notes(run: Run[Any]) -> list[str]:
@@ -185,10 +184,11 @@ def finished_branches(run: Run[Any]) -> dict[str, Any]:
 
 
 def _encoded(value: Any) -> bytes:
-    try:
+    with suppress(TypeError, ValueError, RecursionError):
         return msgspec.json.encode(value, enc_hook=plain)
-    except (TypeError, ValueError, RecursionError):
-        return msgspec.json.encode(repr(value))
+    with suppress(TypeError, ValueError, RecursionError):
+        return msgspec.json.encode(spelled(msgspec.to_builtins(value, enc_hook=plain)))
+    return msgspec.json.encode(spoken(value, repr))
 
 
 def _grouped(missing: Mapping[str, str]) -> str:

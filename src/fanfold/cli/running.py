@@ -56,12 +56,23 @@ def execute(
         with redirect_stdout(sys.stderr):
             run = asyncio.run(job.run(*build()))
     except (Exception, KeyboardInterrupt) as error:
-        if job.state is None:
+        if job.state is not None:
+            return job.failed(job.state, error)
+        if isinstance(error, UsageError) or not isinstance(error, FanfoldError):
             raise
-        return job.failed(job.state, error)
+        return _not_begun(error, json=json)
     drawn = drew(run, job.timeline)
     job.print(run)
     return DONE if drawn else FAILED
+
+
+def _not_begun(error: FanfoldError, *, json: bool) -> int:
+    """Say what kept a run from its beginning, as a journal that another process has; gives the exit code."""
+    told = reports.reason(error)
+    if json:
+        sys.stdout.buffer.write(reports.encoded({"error": {"type": type(error).__name__, "message": told}}))
+    say(told)
+    return FAILED
 
 
 def limited(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -10,6 +12,21 @@ from rich.table import Table
 from rich.text import Text
 
 from fanfold.cli.figures import Gain
+
+WIDTH = 100
+"""Characters a line where no terminal says its own."""
+
+
+class Page(Console):
+    """Standard output for tables; a reader that has gone is an error as it is anywhere, and no exit code of its own."""
+
+    def __init__(self) -> None:
+        told = sys.stdout.isatty() or "COLUMNS" in os.environ
+        super().__init__(highlight=False, width=None if told else WIDTH)
+
+    def on_broken_pipe(self) -> None:
+        """Let the error be what it is."""
+        raise BrokenPipeError
 
 
 def table(title: str, names: Sequence[str], figures: Sequence[str]) -> Table:

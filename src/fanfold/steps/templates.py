@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -121,6 +121,22 @@ def render(value: Any) -> str:
     if isinstance(value, bool | int | float) or value is None:
         return str(value)
     return msgspec.json.format(msgspec.json.encode(value, enc_hook=plain), indent=2).decode()
+
+
+def told(value: Any) -> str:
+    """A value as people read it, whatever it is: what JSON cannot say by its text."""
+    try:
+        return render(value)
+    except (TypeError, ValueError, RecursionError):
+        return spoken(value, str)
+
+
+def spoken(value: Any, by: Callable[[Any], str]) -> str:
+    """The text of a value `by` str or repr, which neither gives of what is too deep."""
+    try:
+        return by(value)
+    except RecursionError:
+        return f"a {type(value).__name__} too deep to be shown"
 
 
 def plain(value: Any) -> Any:
