@@ -364,6 +364,54 @@ def test_the_only_letter_mentioned_with_a_delimiter_is_the_choice(text: str, val
 @pytest.mark.parametrize(
     "text",
     [
+        "I prefer A over B.",
+        "A outperforms B.",
+        "A beats B",
+        "A is preferable to B.",
+        "A is clearly superior to B!",
+        "B wins against A.",
+        "C edges out D.",
+        "A > B",
+        "A >> B",
+        "B>A",
+        "A|B",
+        "A&B",
+        "A vs. B",
+        "A \u227b B",
+        "Answer: A over B",
+        "Verdict: A > B",
+        "Both are good, yet I think A is the best, compared with B.",
+    ],
+)
+def test_a_letter_that_another_is_compared_with_is_no_choice(text: str) -> None:
+    """Of "I prefer A over B" only the last letter has a delimiter, and it is the one that was not chosen."""
+    refused(Letter, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("A careful look at the facts leads me to B.", "B"),
+        ("A better fit is B.", "B"),
+        ("Of C and D the better one is D.", "D"),
+        ("Over A I prefer B.", "B"),
+        ("I looked at A but settle on C.", "C"),
+        ("Both C and D are near but it should be B.", "B"),
+    ],
+)
+def test_a_letter_behind_another_is_the_choice_where_it_is_plainly_named(text: str, value: str) -> None:
+    """An article is no letter, and "is", "I prefer" or another clause says that this one is meant."""
+    assert read(Letter, text) == value
+
+
+def test_a_pronoun_is_no_letter_to_compare_with() -> None:
+    """Where "I" is a choice, it is mostly the one who speaks."""
+    assert read(Literal["A", "B", "C", "D", "E", "F", "G", "H", "I"], "All in all I settle on B.") == "B"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "not spam",
         "isn't spam",
         "isn\u2019t spam",

@@ -65,6 +65,14 @@ class Nested(typing.TypedDict, total=False):
     points: list[Plain]
 
 
+class Inside(typing.TypedDict):
+    """Others of its kind, where they may be left out or be None."""
+
+    best: typing.Required[Plain]
+    last: Plain | None
+    all: typing.NotRequired[list[Plain]]
+
+
 Score = NewType("Score", int)
 SPAM = Verdict(label="spam", score=7)
 
@@ -161,6 +169,12 @@ def test_the_first_object_that_is_wrong_is_the_one_told_about() -> None:
         (Newer, '{"x": 1}', {"x": 1}),
         (Nested, '{"points": [{"x": 1}]}', {"points": [{"x": 1}]}),
         (Nested, "{}", {}),
+        (Plain | None, '{"x": 1}', {"x": 1}),
+        (Plain | None, "none", None),
+        (list[Plain | None], '[{"x": 1}, null]', [{"x": 1}, None]),
+        (Plain | Verdict, '{"label": "spam", "score": 7}', SPAM),
+        (Inside, '{"best": {"x": 1}, "last": null}', {"best": {"x": 1}, "last": None}),
+        (Inside, '{"best": {"x": 1}, "last": {"x": 2}, "all": []}', {"best": {"x": 1}, "last": {"x": 2}, "all": []}),
         (list[Verdict], '[{"label": "spam", "score": 7}]', [SPAM]),
         (list[Verdict], '{"answer": [{"label": "spam", "score": 7}]}', [SPAM]),
         (list[Verdict], "[]", []),
@@ -187,7 +201,7 @@ def test_the_first_object_that_is_wrong_is_the_one_told_about() -> None:
         (decimal.Decimal, "**9.90**", decimal.Decimal("9.90")),
         (uuid.UUID, "12345678-1234-5678-1234-567812345678", uuid.UUID("12345678-1234-5678-1234-567812345678")),
     ],
-    ids=range(38),
+    ids=range(44),
 )
 def test_whatever_pydantic_validates_can_be_returned(returns: Any, text: str, value: Any) -> None:
     """Models, dataclasses, TypedDicts (of either module), unions, mappings, dates: all are read, wrapped or bare."""

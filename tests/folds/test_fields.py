@@ -194,7 +194,16 @@ def test_whole_numbers_stay_whole_and_exact() -> None:
     assert field("count", huge, 2**80, 3, 5).winner == 5
     assert field("count", huge, 2**80, 2**81).winner == 2**80
     assert field("count", huge, 2**80).winner == huge
+    assert field("count", 10**400, 3, 10**500).winner == 10**400  # beyond what a float can hold
+    assert field("exact", Decimal("1e400"), Decimal(3), Decimal("1e500")).winner == Decimal("1e400")
     assert repr(field("exact", Decimal("1.50"), Decimal("1.5"), Decimal(9)).winner) == "Decimal('1.50')"
+
+
+@pytest.mark.parametrize("lost", ["nan", "sNaN", "inf"])
+def test_what_is_no_finite_decimal_abstains(lost: str) -> None:
+    """Not a number, whether it signals or not, and infinity have no place in an order."""
+    found = said(Item, [Item("good", exact=Decimal(lost)), Item("good", exact=Decimal(2))])
+    assert (found.winner.exact, found.valid, found.abstained) == (Decimal(2), 1, 1)
 
 
 def test_no_order_of_arrival_shows() -> None:

@@ -1,6 +1,10 @@
 """Made-up text and values: of the schema asked for, small, and marked."""
 
 import asyncio
+import datetime as dt
+import ipaddress
+import uuid
+from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal, Optional
 
@@ -44,17 +48,51 @@ class Everything(pydantic.BaseModel):
     maybe: int | None
 
 
+class Formed(pydantic.BaseModel):
+    """Values of a form, and within bounds of every kind."""
+
+    day: dt.date
+    when: dt.datetime | None
+    hour: dt.time
+    took: list[dt.timedelta]
+    id: uuid.UUID
+    price: Decimal
+    host: ipaddress.IPv4Address
+    other: ipaddress.IPv6Address
+    above: pydantic.PositiveInt
+    below: pydantic.NegativeInt
+    least: int = pydantic.Field(le=-5)
+    between: int = pydantic.Field(gt=0, lt=2)
+    fives: int = pydantic.Field(multiple_of=5, ge=12)
+    cold: float = pydantic.Field(lt=-5)
+    tiny: float = pydantic.Field(gt=0.001, lt=0.002)
+    one: list[int] = pydantic.Field(max_length=1)
+
+
 def made(schema: dict[str, Any], seed: int = 0) -> Any:
     """A made-up value."""
     return instance(schema, seeded_source(seed))
 
 
-@pytest.mark.parametrize("kind", [Everything, Tree])
+@pytest.mark.parametrize("kind", [Everything, Tree, Formed])
 def test_a_made_up_value_is_of_its_schema(kind):
     """Whatever the seed, the value validates, also where the type contains itself."""
     values = [kind.model_validate(made(kind.model_json_schema(), seed)) for seed in SEEDS]
     assert len({repr(value) for value in values}) > 1
     assert max(len(repr(value)) for value in values) < 100_000
+
+
+@pytest.mark.parametrize("structured", [True, False])
+def test_the_fake_gives_dates_and_bounded_numbers_when_asked(structured):
+    """By schema or in words, a typed prompt on the fake model gets what it can read."""
+
+    async def main():
+        for seed in SEEDS:
+            async with Session(model=FakeModel(seed=seed, structured=structured)) as session:
+                found = await prompt("{input}", returns=Formed).run("x", session=session)
+                assert isinstance(found.output, Formed)
+
+    asyncio.run(main())
 
 
 def test_a_made_up_text_in_a_value_is_marked():

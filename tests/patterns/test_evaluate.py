@@ -43,6 +43,8 @@ def test_each_criterion_is_one_call_and_all_at_once() -> None:
         'Here it is: ```json\n{"score": 7.0, "explanation": "good"}\n```',
         "It is good, with one slip.\n\nScore: 7/10",
         "Well argued. **Score: 7**",
+        '{"explanation": "Well argued.", "score": "7"}',
+        'So: {"explanation": "Well argued.", "score": "7/10"}',
         "7",
     ],
 )

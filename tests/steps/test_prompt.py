@@ -325,6 +325,7 @@ def test_one_prompt_serves_many_runs() -> None:
     assert ran(step, model=FakeModel(["b"])).output == "b"
 
 
-def test_what_is_no_text_is_refused_with_a_word_on_how_to_read_it() -> None:
+@pytest.mark.parametrize("given", ["\ud800", ["\ud800"], {"text": "\ud800"}, {"mail": {"body": "\ud800"}}], ids=repr)
+def test_what_is_no_text_is_refused_with_a_word_on_how_to_read_it(given: Any) -> None:
     """A lone surrogate, as a careless decoding leaves it, is a `UsageError` and not a bare encoding error."""
-    assert "errors='replace'" in str(failed(prompt("{input}"), UsageError, "\ud800"))
+    assert "errors='replace'" in str(failed(prompt("{input}"), UsageError, given))

@@ -206,6 +206,10 @@ def test_the_record_of_a_merged_run_keeps_the_parts() -> None:
         ({"merge": ASK}, str, "cannot be called 'merge'"),
         ({"a": ASK, "b": ASK}, lambda a, c: a, r"parameters \['c'\], which are no branches \(branches: a, b"),
         ({"a": ASK}, "Write {a}", "neither a step nor a function"),
+        ({"a": ASK, "b": ASK}, lambda **parts: parts, "cannot be called with the mapping of the branches"),
+        ({"a": ASK, "b": ASK}, lambda a, b, /: a + b, r"\(missing a required argument: 'b'\): give it one parameter"),
+        ({"a": ASK}, lambda: "", r"\(too many positional arguments\)"),
+        ({"a": ASK}, lambda *, a: a, "cannot be called with the mapping"),
     ],
 )
 def test_a_merge_that_could_never_be_filled_is_refused_when_made(branches: Any, merge: Any, words: str) -> None:

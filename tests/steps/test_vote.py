@@ -282,6 +282,16 @@ def test_a_step_can_break_a_tie() -> None:
     assert run.calls[-1].place == "vote/ties"
 
 
+def test_a_winner_by_a_tie_step_has_its_share() -> None:
+    """It is the same as where order breaks the tie: its part of the valid ballots, or of their weight."""
+    run = ran(vote(WORD, n=5, ties=taking(0, "b"), stop=None), model=said("a", "b", "a", "b", "c"))
+    assert (run.output, run.detail.share, run.detail.share_bounds) == ("b", 0.4, (0.4, 0.4))
+    voters = {"one": taking(0, "a"), "two": taking(0, "b"), "three": taking(9, "c")}
+    weights = rules.weighted({"one": 2, "two": 2, "three": 1})
+    late = ran(vote(voters, rule=weights, ties=taking(0, "b"), timeout=5))
+    assert (late.output, late.detail.share, late.detail.share_bounds) == ("b", 0.5, (0.4, 0.6))
+
+
 def test_a_tie_step_is_asked_only_for_a_tie() -> None:
     """Where there is a winner the step does not run."""
     breaker = Asked(["spam"])

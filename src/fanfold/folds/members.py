@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from decimal import Decimal
@@ -108,7 +107,8 @@ class LowerMiddle(Numbers):
         """The number as it is: a float could not hold every whole one."""
         if isinstance(value, bool) or not isinstance(value, int | Decimal):
             return super().read(value)
-        return value if math.isfinite(value) else None
+        # A whole number is finite however long it is, and one of more than 308 digits has no float to ask.
+        return value if isinstance(value, int) or value.is_finite() else None
 
     def take(self, index: int, group: Hashable, value: Any) -> None:
         """Count a number; equal ones (1.0 and 1.00) are spelled as the first voter has it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,34 @@ WORDS: tuple[str, ...] = (
 WORDS += ("garden", "letter", "bridge", "quiet", "early", "plain", "narrow", "green", "second", "open", "careful")
 
 MARK = "[made up]"
+
+
+def _day(source: Chance) -> str:
+    return f"20{source.randint(10, 39)}-{source.randint(1, 12):02}-{source.randint(1, 28):02}"
+
+
+def _time(source: Chance) -> str:
+    return f"{source.randint(0, 23):02}:{source.randint(0, 59):02}:00Z"
+
+
+def _uuid(source: Chance) -> str:
+    """One of the form that is for made-up ones."""
+    digits = "".join(source.choices("0123456789abcdef", k=30))
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[15:18]}-{digits[18:]}"
+
+
+FORMATS: Mapping[str, Callable[[Chance], str]] = {
+    "date": _day,
+    "time": _time,
+    "date-time": lambda source: f"{_day(source)}T{_time(source)}",
+    "duration": lambda source: f"PT{source.randint(1, 59)}M",
+    "uuid": _uuid,
+    "email": lambda source: f"{source.choice(WORDS)}@made-up.example",
+    "hostname": lambda source: f"{source.choice(WORDS)}.made-up.example",
+    "ipv4": lambda source: f"192.0.2.{source.randint(1, 254)}",
+    "ipv6": lambda source: f"2001:db8::{source.randint(1, 9999)}",
+}
+"""Texts that have to be of a form, which has no room for the mark; hosts and addresses are those kept for examples."""
 
 DEEP = 8
 """Levels down at which a made-up value of a recursive type begins to come to its end."""
@@ -154,26 +183,61 @@ class _Filling:
 
     def _length(self, schema: Mapping[str, Any], depth: int) -> int:
         least: int = schema.get("minItems", 0)
-        return max(self.source.randint(2, 3) if depth < DEEP else 0, least)
+        length = max(self.source.randint(2, 3) if depth < DEEP else 0, least)
+        most: int = schema.get("maxItems", length)
+        return min(length, most)
 
     def _chosen(self, options: list[Mapping[str, Any]], depth: int) -> Mapping[str, Any]:
-        """Any of the options; deep down one that nests no further, so that recursive types come to an end."""
+        """Any of the options; deep down one that nests no further, so that recursive types come to an end.
+
+        Of a number that may also be written as text, as a decimal, the number.
+        """
+        if any(option.get("type") == "number" for option in options):
+            options = [option for option in options if option.get("type") != "string"]
         plain = [option for option in options if "$ref" not in option and "properties" not in option]
         return self.source.choice(plain if plain and depth >= DEEP else options)
 
 
 def _plain(kind: str, schema: Mapping[str, Any], source: Chance) -> Any:
-    low = schema.get("minimum", schema.get("exclusiveMinimum", 0))
-    high = schema.get("maximum", schema.get("exclusiveMaximum", low + 10))
     if kind == "integer":
-        return source.randint(int(low), int(high))
+        return _whole(schema, source)
     if kind == "number":
-        return round(source.uniform(float(low), float(high)), 2)
+        return _number(schema, source)
     if kind == "boolean":
         return source.random() < 0.5
     if kind == "null":
         return None
-    return f"{MARK} {' '.join(source.choices(WORDS, k=4))}"
+    form = FORMATS.get(schema.get("format", ""))
+    return form(source) if form is not None else f"{MARK} {' '.join(source.choices(WORDS, k=4))}"
+
+
+def _whole(schema: Mapping[str, Any], source: Chance) -> int:
+    """A whole number within the bounds, and a multiple of what it has to be one of."""
+    step = int(schema.get("multipleOf", 1)) or 1
+    lows = [math.ceil(schema["minimum"])] if "minimum" in schema else []
+    lows += [math.floor(schema["exclusiveMinimum"]) + 1] if "exclusiveMinimum" in schema else []
+    highs = [math.floor(schema["maximum"])] if "maximum" in schema else []
+    highs += [math.ceil(schema["exclusiveMaximum"]) - 1] if "exclusiveMaximum" in schema else []
+    low, high = _span(max(lows, default=None), min(highs, default=None), 10 * step)
+    first: int = -(-low // step)
+    last: int = high // step
+    return step * source.randint(first, max(first, last))
+
+
+def _number(schema: Mapping[str, Any], source: Chance) -> float:
+    """A number within the bounds, of two decimals where one such fits."""
+    over, under = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    low, high = _span(schema.get("minimum", over), schema.get("maximum", under), 10)
+    found = source.uniform(float(low), float(high))
+    short = round(found, 2)
+    return short if low <= short <= high and short not in {over, under} else found
+
+
+def _span(low: Any, high: Any, width: int) -> tuple[Any, Any]:
+    """From where to where a number may be, where one end or both are open."""
+    if low is None:
+        low = 0 if high is None or high > 0 else high - width
+    return low, low + width if high is None else high
 
 
 def _usage(request: Request, texts: list[str]) -> Usage:

@@ -52,6 +52,8 @@ class Merge:
                 f"merge has the parameters {unknown}, which are no branches (branches: {', '.join(branches)}; "
                 "'input' is the original input; a function of one parameter gets all branches as a mapping)"
             )
+        if not isinstance(self.by, Step) and self._bound({**branches, "input": None}) is self.by:
+            _check_takes_one(self.by)
 
     def check_fields(self, given: Any, branches: Iterable[str]) -> None:
         """Before anything is sent: a merging prompt finds all its fields."""
@@ -95,6 +97,21 @@ def as_merge(merge: Any) -> Merge | None:
     if not isinstance(merge, Step) and not callable(merge):
         raise UsageError(f"merge={merge!r} is neither a step nor a function")
     return Merge(merge)
+
+
+def _check_takes_one(function: Callable[..., Any]) -> None:
+    """Refuse a function that cannot be called with the mapping of the branches alone."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # one of Python's own, which does not tell
+    try:
+        signature.bind({})
+    except TypeError as error:
+        raise UsageError(
+            f"merge= cannot be called with the mapping of the branches ({error}): give it one parameter, or several "
+            "that are named as the branches"
+        ) from None
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, bool]:

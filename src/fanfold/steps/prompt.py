@@ -114,10 +114,10 @@ class Prompt(Step[Any, Out_co]):
     def _asked(self, fields: Mapping[str, Any], scope: Scope) -> tuple[Request, Line]:
         """What to send, as the next sample of it, and to which model."""
         line = scope.run.session.line(self.options.model)
-        request = self.request(fields, structured=line.model.structured, ceiling=ceiling(scope.purse))
         read = scope.run.streaming or (scope.hold is not None and scope.hold.watched)
         stream = self.answer.is_text and scope.tail and read
         try:
+            request = self.request(fields, structured=line.model.structured, ceiling=ceiling(scope.purse))
             draw = scope.draw(request.key())
         except UnicodeEncodeError as error:
             raise UsageError(

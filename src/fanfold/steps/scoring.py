@@ -63,7 +63,9 @@ def score_answer(scale: Scale) -> Answer[Score]:
 def _read(scale: Scale, text: str) -> Score:
     for found in find_json(text):
         if isinstance(found, dict) and "score" in found:
-            return _checked(scale, found["score"], str(found.get("explanation", "")))
+            score = found["score"]
+            score = number().reader(score) if isinstance(score, str) else score  # "8", or "8/10"
+            return _checked(scale, score, str(found.get("explanation", "")))
     return _checked(scale, number().reader(text), text.strip())
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
-from functools import partial
+import types
+from functools import partial, reduce
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NotRequired, Required, get_args, get_origin, get_type_hints, is_typeddict
+from operator import or_
+from typing import TYPE_CHECKING, Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from fanfold.folds.canonical import clean
 from fanfold.steps.answers.plain import is_none, unwrapped
@@ -66,10 +68,14 @@ def _known(returns: Any) -> Any:
         return returns
     if is_typeddict(returns) and type(returns).__module__ == "typing":
         return _typed_dict(returns)
-    args = get_args(returns)
-    if not args or get_origin(returns) not in {list, dict, set, tuple}:
+    origin, args = get_origin(returns), get_args(returns)
+    if origin in {Union, types.UnionType}:
+        return reduce(or_, map(_known, args))
+    if origin in {Required, NotRequired}:
+        return origin[_known(args[0])]
+    if not args or origin not in {list, dict, set, tuple}:
         return returns
-    return get_origin(returns)[tuple(map(_known, args))]
+    return origin[tuple(map(_known, args))]
 
 
 def _typed_dict(returns: Any) -> Any:

@@ -47,6 +47,7 @@ _DENIED = re.compile(
 )
 # "[Yes] if it is prime": in lower case, since "(A) If it rains" is a choice and its text.
 _CONDITIONAL = re.compile(rf"{_CLOSING}\s{{1,3}}(?:if|means?|only|or|unless|when|would)\b")
+_OPENERS = ("(", "[", '"', "'")
 _BRACKETED = re.compile(r"\[([^\[\]\n]{1,80})\]")
 _NEGATED = re.compile(
     r"\b(?:not|no|never|nor|neither|none|nothing|without|cannot|hardly|unlikely|unable|unclear|unsure|uncertain"
@@ -55,6 +56,13 @@ _NEGATED = re.compile(
 )
 # Where a negation ends: "not personal, so it is spam".
 _TURNS = re.compile(r"[.;:!?\n]|\b(?:but|hence|however|so|therefore|thus)\b", re.IGNORECASE)
+# "I prefer A over B": a letter behind another is what that is compared with, unless it is plainly named.
+_NAMED = re.compile(
+    r"\b(?:are|be|choose|favou?r|go(?:ing)?\s+with|is|pick|prefer|say|select|take|vote\s+for|was)\s{1,3}$",
+    re.IGNORECASE,
+)
+# "A outperforms B", "A > B": in front of a clause, anything else behind an A makes an article of it.
+_ACTS = re.compile(r"\s{0,3}(?:[^\w\s'\u2019-]|(?:\w+s|beat|can|could|over|to|versus|will|would)\b|[A-Z]\b)")
 _CLAUSE = 200
 _DRESS = 400
 _MENTIONS = 200
@@ -124,6 +132,12 @@ class Vocabulary:
             ]
         return re.compile("|".join(found), self._flags)
 
+    @cached_property
+    def _letters(self) -> re.Pattern[str]:
+        """The single letters, spelled as declared; "I" is mostly the one who speaks."""
+        single = [text for text in self.spellings if _is_single(text) and text != "I"]
+        return re.compile("|".join(f"(?-i:{self._words[text]})" for text in single) or r"(?!)")
+
     def exact(self, text: str) -> int | None:
         """The word that the whole of `text` is."""
         if len(text) > self.longest:
@@ -182,8 +196,19 @@ class Vocabulary:
                 return None
             if _denied(text, match) or self._one_of_several(text[match.end() : match.end() + _CLAUSE], meant):
                 return None
+            if _is_single(match[0]) and self._compared(text, match):
+                return None
             found = meant
         return found
+
+    def _compared(self, text: str, match: re.Match[str]) -> bool:
+        """Whether a bare letter stands behind another one in its clause: "I prefer A over B", "A > B"."""
+        before = text[max(0, match.start() - _CLAUSE) : match.start()].replace("vs.", "vs")
+        clause = _TURNS.split(before)[-1].lstrip()
+        if clause.endswith(_OPENERS) or _NAMED.search(clause):
+            return False
+        others = [other for other in self._letters.finditer(clause) if other[0] != match[0]]
+        return any(other.start() or other[0] not in {"A", "a"} or _ACTS.match(clause, other.end()) for other in others)
 
     def _meant(self, word: str) -> int | None:
         found = self.index.get(self.key(word))
