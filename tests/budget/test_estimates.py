@@ -136,6 +136,17 @@ def test_every_pattern_knows_its_calls(pattern: Step[Any, Any], bounds: tuple[in
     assert calls(pattern) == bounds
 
 
+def test_the_least_of_a_vote_is_that_of_its_cheapest_voters() -> None:
+    """Of each unit by itself: who writes least is not always who costs least, nor the first who was named."""
+    cheap = prompt("{input}", model=OpenAI("a", price=(1, 1)), max_tokens=5)
+    dear = prompt("{input}", model=OpenAI("b", price=(1000, 1000)), max_tokens=5)
+    told = prompt("{input}", model=OpenAI("c", price=(1, 1)), max_tokens=5, system="Be brief.")
+    assert foretold(vote([dear, cheap, cheap])).usd.at_least == pytest.approx(2e-6)
+    found = foretold(vote([dear, told, cheap]))
+    assert (found.calls.at_least, found.tokens.at_least) == (2, 2)
+    assert found.usd.at_least == pytest.approx(3e-6)
+
+
 def test_a_map_has_a_branch_an_item_and_its_merges() -> None:
     """A tree of merges has no more calls than items, and one."""
     assert calls(map_over(ASK), ["q"] * 7) == (7, 7)

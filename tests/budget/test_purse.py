@@ -110,6 +110,22 @@ def test_what_can_never_fit_is_refused_at_once() -> None:
     run_virtual(main())
 
 
+def test_a_refusal_names_the_unit_that_will_never_do() -> None:
+    """Not one that is only reserved by now, and comes back: more of that would change nothing."""
+
+    async def main() -> None:
+        purse = Purse(Budget(tokens=100, calls=5))
+        purse.charged = Amount(tokens=10, calls=1)
+        under_way = purse.try_lease(Amount(tokens=80, calls=1))
+        assert under_way is not None
+        with pytest.raises(BudgetError, match="of 5 calls cannot cover a vote, which may take 5 calls") as caught:
+            await purse.lease(Amount(tokens=50, calls=5), "a vote")
+        assert (caught.value.unit, caught.value.left) == ("calls", 3)
+        under_way.settle(NOTHING)
+
+    run_virtual(main())
+
+
 def test_the_refusal_is_told_as_soon_as_it_is_certain() -> None:
     """Who waits is refused in the moment in which what was under way turns out to have cost too much."""
 

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from fanfold.calls.amounts import Budget
+from fanfold.calls.estimates import Estimate, total
+from fanfold.cli.reports import estimate_lines
+from fanfold.core.records import Cost
 from fanfold.testing import ModelServer
 from tests.cli.calling import fanfold, file
 
@@ -33,6 +37,13 @@ def test_a_dry_run_says_what_to_make_of_it(options: tuple[str, ...], said: str) 
     """Whether the budget covers it, and why something is not known."""
     model = () if "--model" in options else MODEL
     assert said in fanfold(*VOTE, *model, *options, "--dry-run").out.splitlines()
+
+
+def test_a_budget_of_just_the_most_covers_it() -> None:
+    """What floating point makes of a sum is no part of it: the run itself counts whole picodollars."""
+    three = total([Estimate(usd=Cost(0.0, 0.1))] * 3)
+    assert estimate_lines(three, Budget(usd=0.3))[-1] == "the budget of $0.300000 covers it"
+    assert estimate_lines(three, Budget(usd=0.299999))[-1] == "the budget of $0.299999 does not cover the most"
 
 
 def test_a_dry_run_as_json_is_one_document() -> None:

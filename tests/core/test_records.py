@@ -25,7 +25,7 @@ from fanfold.core.records import (
     Usage,
 )
 from fanfold.errors import AccessError, BillingError, ConnectError, StatusError
-from fanfold.models.prices import FlatRate
+from fanfold.models.prices import FlatRate, rate
 from fanfold.runs.run import Saved
 
 # Eighths add up exactly, so that sums can be compared.
@@ -99,6 +99,14 @@ def test_usages_add_up(a: Usage, b: Usage) -> None:
 
 
 # -- prices -------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_request_costs_beside_its_tokens_is_part_of_its_price() -> None:
+    """Perplexity takes 12 dollars for a thousand requests to `sonar`, and one for a million tokens."""
+    found = rate("perplexity:sonar")
+    assert found is not None
+    assert found.price(Usage(1000, 500)) == pytest.approx(0.012 + 1500 / 1e6)
+
 
 RATE = FlatRate(2.0, 10.0)
 ASKED = Request((Message("user", "x" * 100),), max_tokens=50)

@@ -382,7 +382,8 @@ class Shortage(msgspec.Struct, frozen=True):
 
 def refusal(what: str, need: Amount, purse: Purse) -> BudgetError:
     """What to say where `what` gets `need` out of `purse` neither now nor later."""
-    unit = purse.limit.passed(purse.charged + purse.reserved + need) or "calls"
+    passed = purse.limit.passed  # first by what is spent for good: what is reserved may come back, and changes nothing
+    unit = passed(purse.charged + need) or passed(purse.charged + purse.reserved + need) or "calls"
     limit: int = getattr(purse.limit, unit)
     charged, reserved, needed = (getattr(amount, unit) for amount in (purse.charged, purse.reserved, need))
     left = max(0, limit - charged - reserved)

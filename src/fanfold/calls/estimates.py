@@ -175,9 +175,12 @@ def one_of(parts: Sequence[Estimate]) -> Estimate:
     )
 
 
-def least_of(parts: Sequence[Estimate]) -> Estimate:
-    """At least one of these, at most all."""
-    return total(parts).from_least(one_of(parts))
+def least_of(parts: Sequence[Estimate], count: int = 1) -> Estimate:
+    """At least `count` of these, whichever take least of each unit; at most all."""
+    calls = sum(sorted(part.calls.at_least for part in parts)[:count])
+    tokens = sum(sorted(part.tokens.at_least for part in parts)[:count])
+    usd = sum(sorted(part.usd.at_least for part in parts)[:count])
+    return total(parts).from_least(Estimate(Bounds(calls), Bounds(tokens), Cost(usd)))
 
 
 def one_call(requests: Sequence[Request], quote: Quote) -> Estimate:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanfold.calls.amounts import picos
 from fanfold.core.halves import spelled
 from fanfold.errors import BranchError, FanfoldError, QuorumError, UsageError
 from fanfold.folds.ballots import FieldResult, Said, VoteResult
@@ -79,11 +80,11 @@ def estimate_lines(estimate: Estimate, budget: Budget | None) -> list[str]:
 
 
 def _covers(estimate: Estimate, budget: Budget) -> bool | None:
-    """Whether a budget of dollars is sure to do; None where the most is not known."""
-    most, limit = estimate.usd.at_most, budget.usd or 0.0
+    """Whether a budget of dollars is sure to do, counted as it will be; None where the most is not known."""
+    most, limit = estimate.usd.at_most, picos(budget.usd or 0.0)
     if most is None:
-        return False if estimate.usd.at_least > limit else None
-    return most <= limit
+        return False if picos(estimate.usd.at_least) > limit else None
+    return picos(most) <= limit
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:

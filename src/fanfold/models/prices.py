@@ -55,7 +55,7 @@ def _fits(usd: object) -> bool:
 
 
 class ListRate:
-    """A price with tiers: genai-prices works out every call (some 0.1 ms each)."""
+    """A price with tiers, or with one for each request: genai-prices works out every call (some 0.1 ms each)."""
 
     def __init__(self, name: str, vendor: str) -> None:
         self.name = name
@@ -75,7 +75,8 @@ def rate(label: str) -> Rate | None:
     except (LookupError, ValueError):
         return None
     known = (found.input_mtok, found.output_mtok, found.cache_read_mtok)
-    if isinstance(known[0], Decimal) and isinstance(known[1], Decimal) and isinstance(known[2], Decimal | None):
+    by_tokens = found.requests_kcount is None  # what is paid for each request besides, a flat rate does not know
+    if by_tokens and all(isinstance(one, Decimal) for one in known[:2]) and isinstance(known[2], Decimal | None):
         return FlatRate(float(known[0]), float(known[1]), None if known[2] is None else float(known[2]))
     return None if known[0] is None and known[1] is None else ListRate(name, vendor)
 

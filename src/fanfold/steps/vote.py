@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, get_args, overl
 
 import msgspec
 
-from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, total
+from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, least_of
 from fanfold.core.clock import now
 from fanfold.core.fan import fan
 from fanfold.core.numbers import is_count
@@ -91,8 +91,8 @@ class VoteStep(Step[In, Any]):
 
     def foresee(self, given: Any, outlook: Outlook) -> Estimate:
         """All voters, or the fewest that can decide; what tells the same apart, what breaks a tie, and the merge."""
-        asked = sorted((outlook.foresee(step, given) for step in self.voters.values()), key=_least)
-        found = total(asked).from_least(total(asked[: self.make_fold().fewest()]))
+        asked = [outlook.foresee(step, given) for step in self.voters.values()]
+        found = least_of(asked, self.make_fold().fewest())
         found += self.same.foresee(len(self.voters), outlook)
         if self.tie_step is not None:
             found += outlook.foresee(self.tie_step, UNSEEN).times(0, 1)
@@ -171,10 +171,6 @@ def _valid(result: VoteResult[Any]) -> dict[str, Any]:
 def _shrunk(result: VoteResult[Any], voters: int) -> VoteResult[Any]:
     why = f"{result.why}; shrunk from {voters} to {result.n} voters, for the budget covers no more"
     return msgspec.structs.replace(result, why=why, shrunk_from=voters)
-
-
-def _least(estimate: Estimate) -> tuple[int, int]:
-    return estimate.calls.at_least, estimate.tokens.at_least
 
 
 async def _ballot(step: Step[In, Any], given: In, place: Place | None) -> Said[Any]:
