@@ -21,8 +21,9 @@ class _Details(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
@@ -167,12 +168,14 @@ def _text(said: _Said | None) -> str:
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
-    if usage is None:
+    """None where a count is missing or none at all; thinking that only the total counts (xAI, Gemini) is output."""
+    if usage is None or usage.prompt_tokens is None:
+        return None
+    sent, total, output = usage.prompt_tokens, usage.total_tokens, usage.completion_tokens
+    if total is not None and total > sent + (output or 0):
+        output = total - sent
+    if output is None or sent < 0 or output < 0:
         return None
     given, made = usage.prompt_tokens_details, usage.completion_tokens_details
-    return Usage(
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        (given.cached_tokens or 0) if given else 0,
-        (made.reasoning_tokens or 0) if made else 0,
-    )
+    cached = (given.cached_tokens or 0) if given else 0
+    return Usage(sent, output, max(0, min(cached, sent)), (made.reasoning_tokens or 0) if made else 0)

@@ -1,0 +1,76 @@
+"""Replies that real servers send and no reference shows: they are read, and what they do not tell is not made up."""
+
+import json
+
+import pytest
+
+from fanfold.core.records import Usage
+from fanfold.models import chat, messages
+from fanfold.models.prices import rate
+
+
+def completion(usage, **message):
+    """What is read of a whole completion."""
+    said = {"index": 0, "message": {"content": "hello", **message}, "finish_reason": "stop"}
+    return chat.reply_of(json.dumps({"choices": [said], "usage": usage}).encode(), "openai:m")
+
+
+def message(usage):
+    """The same in the other dialect."""
+    body = {"content": [{"type": "text", "text": "hello"}], "usage": usage}
+    return messages.reply_of(json.dumps(body).encode(), "anthropic:m")
+
+
+# -- usage ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {},
+        {"total_tokens": 9},
+        {"prompt_tokens": 3},
+        {"prompt_tokens": None, "completion_tokens": 2},
+        {"prompt_tokens": 3, "completion_tokens": None},
+        {"prompt_tokens": -1, "completion_tokens": 2},
+        {"prompt_tokens": 3, "completion_tokens": -1},
+    ],
+)
+def test_half_a_usage_is_none(usage):
+    """A paid reply is not lost for a count that is missing, and a missing count is not zero."""
+    reply = completion(usage)
+    assert (reply.texts, reply.usage) == (("hello",), None)
+
+
+@pytest.mark.parametrize("usage", [{"input_tokens": -1, "output_tokens": 2}, {"input_tokens": 3, "output_tokens": -1}])
+def test_a_negative_usage_is_none_in_the_other_dialect_too(usage):
+    """Nothing was ever paid back by a reply."""
+    assert message(usage).usage is None
+
+
+@pytest.mark.parametrize(
+    ("usage", "output"),
+    [
+        ({"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 274}, 242),
+        ({"prompt_tokens": 32, "total_tokens": 274}, 242),
+        ({"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 41}, 9),
+        ({"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": 0}, 9),
+        ({"prompt_tokens": 32, "completion_tokens": 9, "total_tokens": None}, 9),
+    ],
+)
+def test_thinking_that_only_the_total_counts_is_output(usage, output):
+    """Some vendors (xAI, Gemini) leave it out of the completion, and bill it as that."""
+    assert completion(usage).usage == Usage(32, output)
+
+
+@pytest.mark.parametrize(("cached", "counted"), [(9, 3), (-1, 0), (2, 2)])
+def test_no_more_is_cached_than_was_sent(cached, counted):
+    """Some count what was cached beside the rest: then the price of that would be below nothing, or an error."""
+    usage = completion(
+        {"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": cached}}
+    ).usage
+    assert usage == Usage(3, 2, counted)
+    for name in ("openai:gpt-4o-mini", "gemini:gemini-2.5-pro"):
+        known = rate(name)
+        assert known is not None
+        assert known.price(usage) > 0
