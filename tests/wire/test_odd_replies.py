@@ -7,6 +7,7 @@ import pytest
 from fanfold.core.records import Usage
 from fanfold.models import chat, messages
 from fanfold.models.prices import rate
+from tests.wire import raw
 
 
 def completion(usage, **message):
@@ -74,3 +75,40 @@ def test_no_more_is_cached_than_was_sent(cached, counted):
         known = rate(name)
         assert known is not None
         assert known.price(usage) > 0
+
+
+# -- texts ---------------------------------------------------------------------------------------------------------
+
+PARTS = [
+    {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+    {"type": "text", "text": "hel"},
+    {"type": "reference", "reference_ids": [1]},
+    {"type": "text", "text": "lo"},
+]
+
+
+def test_content_in_parts_is_the_text_of_them():
+    """So Mistral's thinking models answer; their thinking is no text."""
+    assert completion(None, content=PARTS).texts == ("hello",)
+    assert completion(None, content=[]).texts == ("",)
+
+
+def test_content_in_parts_streams():
+    """A piece may be in parts, too."""
+    streamed = chat.StreamedReply("mistral:m")
+    events = [
+        {"choices": [{"index": 0, "delta": {"content": PARTS[:2]}}]},
+        {"choices": [{"index": 0, "delta": {"content": "lo"}, "finish_reason": "stop"}]},
+    ]
+    assert [streamed.feed(raw.event(event)) for event in events] == ["hel", "lo"]
+    assert streamed.reply().texts == ("hello",)
+
+
+def test_samples_out_of_order_keep_their_reason_to_stop():
+    """The reason is that of the first sample, wherever it stands."""
+    choices = [
+        {"index": 1, "message": {"content": "b"}, "finish_reason": "length"},
+        {"index": 0, "message": {"content": "a"}, "finish_reason": "stop"},
+    ]
+    reply = chat.reply_of(json.dumps({"choices": choices}).encode(), "openai:m")
+    assert (reply.texts, reply.finish) == (("a", "b"), "stop")

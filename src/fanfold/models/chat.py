@@ -28,8 +28,13 @@ class _Usage(msgspec.Struct):
     completion_tokens_details: _Details | None = None
 
 
+class _Part(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+
+
 class _Said(msgspec.Struct):
-    content: str | None = None
+    content: str | list[_Part] | None = None
     refusal: str | None = None
 
 
@@ -83,10 +88,10 @@ def reply_of(data: bytes, label: str) -> Reply:
     choices = body.choices
     if not choices:
         raise ReplyError(f"{label} sent a reply without choices: {start_of(data)}", model=label)
-    finish = choices[0].finish_reason or "stop"
     made_up = body.system_fingerprint == MADE_UP
     if len(choices) > 1:
         choices = sorted(choices, key=lambda choice: choice.index)
+    finish = choices[0].finish_reason or "stop"
     texts = tuple([_text(choice.message) for choice in choices])
     return Reply(texts, _usage(body.usage), finish, body.model or "", body.id or "", made_up)
 
@@ -163,8 +168,13 @@ def _read(data: bytes, label: str) -> _Body:
 
 
 def _text(said: _Said | None) -> str:
-    """A refusal is an answer too: it is text, and usage was paid for it."""
-    return "" if said is None else said.content or said.refusal or ""
+    """A refusal is an answer too: it is text, and usage was paid for it. Of content in parts, thinking is no text."""
+    if said is None:
+        return ""
+    content = said.content
+    if isinstance(content, list):
+        content = "".join([part.text or "" for part in content if part.type == "text"])
+    return content or said.refusal or ""
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
