@@ -5,6 +5,7 @@ import json
 import pytest
 
 from fanfold.core.records import Usage
+from fanfold.errors import ReplyError
 from fanfold.models import chat, messages
 from fanfold.models.prices import rate
 from tests.wire import raw
@@ -112,3 +113,35 @@ def test_samples_out_of_order_keep_their_reason_to_stop():
     ]
     reply = chat.reply_of(json.dumps({"choices": choices}).encode(), "openai:m")
     assert (reply.texts, reply.finish) == (("a", "b"), "stop")
+
+
+# -- streams -------------------------------------------------------------------------------------------------------
+
+
+def streamed(*parts):
+    """What is read of a streamed completion."""
+    reply = chat.StreamedReply("openai:m")
+    for part in parts:
+        reply.feed(part)
+    reply.rest()
+    return reply.reply()
+
+
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_byte_order_mark_hides_no_text(size):
+    """The standard has one passed over at the start of a stream, however it is cut."""
+    sent = b"\xef\xbb\xbf" + b"".join(raw.stream("hel", "lo"))
+    parts = [sent[at : at + size] for at in range(0, len(sent), size)]
+    assert streamed(*parts).texts == ("hello",)
+
+
+def test_events_without_data_are_none():
+    """An empty line of data is no event in the standard; some servers keep a connection alive by it."""
+    assert streamed(b"data:\n\ndata: \n\n", *raw.stream("hello")).texts == ("hello",)
+
+
+@pytest.mark.parametrize("events", [[], [raw.event({"choices": [], "usage": None})]])
+def test_an_end_without_a_beginning_is_no_reply(events):
+    """As a whole body without choices is none: nothing was answered, not even an empty text."""
+    with pytest.raises(ReplyError, match="before the reply was whole"):
+        streamed(*events, raw.event("[DONE]"))

@@ -120,7 +120,7 @@ class StreamedReply:
 
     def finished(self) -> bool:
         """Whether the stream has said that the reply is whole."""
-        return self.over or bool(self.texts and self.texts.keys() <= self.finishes.keys())
+        return bool(self.texts) and (self.over or self.texts.keys() <= self.finishes.keys())
 
     def reply(self) -> Reply:
         """The whole reply; raises `ReplyError` where the stream ended too soon."""
@@ -129,7 +129,7 @@ class StreamedReply:
                 f"{self.label}: the stream ended before the reply was whole, after {len(self.text())} characters",
                 model=self.label,
             )
-        texts = tuple("".join(self.texts[index]) for index in sorted(self.texts)) or ("",)
+        texts = tuple("".join(self.texts[index]) for index in sorted(self.texts))
         return Reply(texts, _usage(self.usage), self.finishes.get(0, "stop"), self.model, self.id, self.made_up)
 
     def text(self) -> str:
