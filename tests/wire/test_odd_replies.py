@@ -8,6 +8,7 @@ from fanfold.core.records import Usage
 from fanfold.errors import ReplyError
 from fanfold.models import chat, messages
 from fanfold.models.prices import rate
+from fanfold.models.refusals import error_code, error_text
 from tests.wire import raw
 
 
@@ -145,3 +146,21 @@ def test_an_end_without_a_beginning_is_no_reply(events):
     """As a whole body without choices is none: nothing was answered, not even an empty text."""
     with pytest.raises(ReplyError, match="before the reply was whole"):
         streamed(*events, raw.event("[DONE]"))
+
+
+# -- refusals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"message": "no money", "code": "insufficient_quota"}},
+        [{"error": {"message": "no money", "code": "insufficient_quota"}}],
+        {"object": "error", "message": "no money", "type": "error", "code": "insufficient_quota"},
+        {"error": None, "message": "no money", "type": "insufficient_quota"},
+    ],
+)
+def test_an_error_is_found_wherever_a_server_puts_it(body):
+    """Its code decides whether the request is sent again, so both are read from the same shapes."""
+    data = json.dumps(body).encode()
+    assert (error_text(data), error_code(data)) == ("no money", "insufficient_quota")
