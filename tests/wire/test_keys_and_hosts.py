@@ -312,6 +312,8 @@ def test_what_is_not_a_base_url_is_refused(env, base_url, where):
         "https://pass-word@host/v1",
         "https://h/v1?key=pass-word",
         "https://h/v1#pass-word",
+        "https://h/v1?",
+        "https://h/v1#",
     ],
 )
 def test_secrets_do_not_belong_in_a_base_url(base_url):

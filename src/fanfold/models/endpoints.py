@@ -166,7 +166,7 @@ def shown(url: str) -> str:
 def _check_url(base: str, *, allow_http: bool) -> bool:
     """Refuse what is not a plain base URL, and plain HTTP to elsewhere; gives whether it is this machine."""
     parts = _parts(base)
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.username is not None or {"?", "#"} & set(base):
         raise ModelError(
             f"base_url={shown(base)!r} comes with a user name, a query or a fragment: give api_key=, headers= or "
             "query= instead, where secrets stay hidden"
