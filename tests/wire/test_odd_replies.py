@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from fanfold.calls.retrying import row_for
 from fanfold.core.records import Usage
 from fanfold.errors import ReplyError
 from fanfold.models import chat, messages
@@ -164,3 +165,13 @@ def test_an_error_is_found_wherever_a_server_puts_it(body):
     """Its code decides whether the request is sent again, so both are read from the same shapes."""
     data = json.dumps(body).encode()
     assert (error_text(data), error_code(data)) == ("no money", "insufficient_quota")
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"), [(400, "fail"), (402, "fail"), (403, "fail"), (429, "retry"), (502, "retry")]
+)
+def test_a_status_inside_a_200_decides_as_it_would_outside(code, verdict):
+    """OpenRouter sends the status of the server behind it as the code of the error."""
+    with pytest.raises(ReplyError) as caught:
+        chat.reply_of(json.dumps({"error": {"code": code, "message": "no"}}).encode(), "openrouter:m")
+    assert row_for(caught.value).verdict == verdict
