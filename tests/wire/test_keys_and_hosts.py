@@ -5,7 +5,7 @@ import io
 import logging
 from contextlib import AsyncExitStack, suppress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote_plus, urlsplit
 
 import pytest
 import wreq
@@ -312,6 +312,8 @@ def test_what_is_not_a_base_url_is_refused(env, base_url, where):
         "https://pass-word@host/v1",
         "https://h/v1?key=pass-word",
         "https://h/v1#pass-word",
+        "https://h/v1?",
+        "https://h/v1#",
     ],
 )
 def test_secrets_do_not_belong_in_a_base_url(base_url):
@@ -481,6 +483,22 @@ def test_no_failed_call_leaves_the_key_in_what_it_says(caplog):
         written = f"{everything_written(error)}{error.run.events}{error.run.calls}{error.__cause__!r}{error.args}"
         assert KEY not in written
     assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("said", ["key={key}", "{key}", "{quoted}"])
+def test_what_a_query_holds_is_no_more_repeated_than_a_key(said):
+    """A server that answers with the address it was asked at does not get what is secret of it into an error."""
+    key = "planted/secret+01=="
+    target = endpoint("azure", "m", base_url="https://host", query={"key": key}, api_key=KEY)
+    words = said.format(key=key, quoted=quote_plus(key))
+    assert target.hide(f"no {words} at 2024-10-21") == f"no {said.split('{')[0]}[hidden] at 2024-10-21"
+    assert key in target.secrets()
+
+
+def test_a_key_with_a_space_at_its_end_stays_hidden():
+    """On the way the space is lost, so a server repeats the key without it."""
+    target = endpoint("openai", "m", base_url="https://host/v1", api_key=f"{KEY} ")
+    assert target.hide(f"Incorrect API key provided: {KEY}.") == "Incorrect API key provided: [hidden]."
 
 
 # -- names -----------------------------------------------------------------------------------------------------------

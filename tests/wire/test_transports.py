@@ -205,12 +205,14 @@ def test_the_proxy_of_the_environment_is_asked_for_other_hosts(monkeypatch):
     assert "u:p" not in str(error)
 
 
-def test_a_proxy_that_is_no_url_is_refused_with_how_one_looks(monkeypatch):
+@both
+@pytest.mark.parametrize("named", ["user:{}@proxy.invalid:3128", "http://user:{}@proxy.invalid:port", "proxy.invalid"])
+def test_a_proxy_that_is_no_url_is_refused_with_how_one_looks(monkeypatch, named):
     """The variable is named, and what stands in it is not shown."""
-    monkeypatch.setenv("https_proxy", f"user:{KEY}@proxy.invalid:3128")
+    monkeypatch.setenv("https_proxy", named.format(KEY))
 
     async def main():
-        async with transport("wreq") as opened:
+        async with transport() as opened:
             await post(opened, "https://example.org/v1")
 
     with pytest.raises(UsageError, match=r"HTTPS_PROXY.*http://host:port") as caught:

@@ -58,6 +58,7 @@ FINAL = frozenset(
     {
         *("invalid_request_error", "authentication_error", "permission_error", "not_found_error"),
         *("request_too_large", "context_length_exceeded", "content_filter", "invalid_api_key", "model_not_found"),
+        *("400", "401", "402", "403", "404", "413", "422"),  # so OpenRouter writes them
     }
 )
 """Codes inside a 200 that stand for what would be a 4xx outside."""

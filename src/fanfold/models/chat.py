@@ -21,14 +21,20 @@ class _Details(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
 
+class _Part(msgspec.Struct):
+    type: str = ""
+    text: str | None = None
+
+
 class _Said(msgspec.Struct):
-    content: str | None = None
+    content: str | list[_Part] | None = None
     refusal: str | None = None
 
 
@@ -82,10 +88,10 @@ def reply_of(data: bytes, label: str) -> Reply:
     choices = body.choices
     if not choices:
         raise ReplyError(f"{label} sent a reply without choices: {start_of(data)}", model=label)
-    finish = choices[0].finish_reason or "stop"
     made_up = body.system_fingerprint == MADE_UP
     if len(choices) > 1:
         choices = sorted(choices, key=lambda choice: choice.index)
+    finish = choices[0].finish_reason or "stop"
     texts = tuple([_text(choice.message) for choice in choices])
     return Reply(texts, _usage(body.usage), finish, body.model or "", body.id or "", made_up)
 
@@ -114,7 +120,7 @@ class StreamedReply:
 
     def finished(self) -> bool:
         """Whether the stream has said that the reply is whole."""
-        return self.over or bool(self.texts and self.texts.keys() <= self.finishes.keys())
+        return bool(self.texts) and (self.over or self.texts.keys() <= self.finishes.keys())
 
     def reply(self) -> Reply:
         """The whole reply; raises `ReplyError` where the stream ended too soon."""
@@ -123,7 +129,7 @@ class StreamedReply:
                 f"{self.label}: the stream ended before the reply was whole, after {len(self.text())} characters",
                 model=self.label,
             )
-        texts = tuple("".join(self.texts[index]) for index in sorted(self.texts)) or ("",)
+        texts = tuple("".join(self.texts[index]) for index in sorted(self.texts))
         return Reply(texts, _usage(self.usage), self.finishes.get(0, "stop"), self.model, self.id, self.made_up)
 
     def text(self) -> str:
@@ -162,17 +168,24 @@ def _read(data: bytes, label: str) -> _Body:
 
 
 def _text(said: _Said | None) -> str:
-    """A refusal is an answer too: it is text, and usage was paid for it."""
-    return "" if said is None else said.content or said.refusal or ""
+    """A refusal is an answer too: it is text, and usage was paid for it. Of content in parts, thinking is no text."""
+    if said is None:
+        return ""
+    content = said.content
+    if isinstance(content, list):
+        content = "".join([part.text or "" for part in content if part.type == "text"])
+    return content or said.refusal or ""
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
-    if usage is None:
+    """None where a count is missing or none at all; thinking that only the total counts (xAI, Gemini) is output."""
+    if usage is None or usage.prompt_tokens is None:
+        return None
+    sent, total, output = usage.prompt_tokens, usage.total_tokens, usage.completion_tokens
+    if total is not None and total > sent + (output or 0):
+        output = total - sent
+    if output is None or sent < 0 or output < 0:
         return None
     given, made = usage.prompt_tokens_details, usage.completion_tokens_details
-    return Usage(
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        (given.cached_tokens or 0) if given else 0,
-        (made.reasoning_tokens or 0) if made else 0,
-    )
+    cached = (given.cached_tokens or 0) if given else 0
+    return Usage(sent, output, max(0, min(cached, sent)), (made.reasoning_tokens or 0) if made else 0)

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from hashlib import blake2b
-from urllib.parse import SplitResult, quote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, urlencode, urlsplit
 
 import msgspec
 
@@ -64,8 +64,8 @@ PROVIDERS: Mapping[str, Provider] = {
 KEYS = frozenset({"authorization", "api-key", "x-api-key"})
 """Headers that carry a key."""
 
-PUBLIC = frozenset({"content-type", "anthropic-version"})
-"""Headers whose values are no secrets."""
+PUBLIC = frozenset({"content-type", "anthropic-version", "api-version"})
+"""Headers, and fields of a query, whose values are no secrets."""
 
 
 SECRET = 6
@@ -102,8 +102,10 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     def secrets(self) -> frozenset[str]:
         """What is sent along and is nobody else's business."""
-        values = [value for name, value in self.headers.items() if name.lower() not in PUBLIC]
+        values = [value.strip() for name, value in self.headers.items() if name.lower() not in PUBLIC]
         parts = [part for value in values for part in (value, value.rpartition(" ")[2])]
+        asked = [value for name, value in parse_qsl(urlsplit(self.url).query) if name.lower() not in PUBLIC]
+        parts += [part for value in asked for part in (value, quote_plus(value))]
         return frozenset(part for part in parts if len(part) >= SECRET)
 
 
@@ -164,7 +166,7 @@ def shown(url: str) -> str:
 def _check_url(base: str, *, allow_http: bool) -> bool:
     """Refuse what is not a plain base URL, and plain HTTP to elsewhere; gives whether it is this machine."""
     parts = _parts(base)
-    if parts.username is not None or parts.query or parts.fragment:
+    if parts.username is not None or {"?", "#"} & set(base):
         raise ModelError(
             f"base_url={shown(base)!r} comes with a user name, a query or a fragment: give api_key=, headers= or "
             "query= instead, where secrets stay hidden"

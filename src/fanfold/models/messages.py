@@ -273,4 +273,6 @@ def _usage(usage: _Usage | None) -> Usage | None:
         return None
     cached, thinking = usage.cache_read_input_tokens or 0, usage.output_tokens_details
     given = usage.input_tokens + cached + (usage.cache_creation_input_tokens or 0)
+    if min(usage.input_tokens, cached, usage.output_tokens) < 0:
+        return None
     return Usage(given, usage.output_tokens, cached, (thinking.thinking_tokens or 0) if thinking else 0)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from fanfold.errors import UsageError
 from fanfold.models.endpoints import is_loopback
+
+NO_URL = "the proxy that the environment names (HTTPS_PROXY or HTTP_PROXY) is not a URL: write http://host:port"
+"""What to say of such a proxy; not what it is, for it may hold a password."""
 
 
 class Proxies:
@@ -14,8 +19,19 @@ class Proxies:
         self._given = getproxies()
 
     def of(self, scheme: str, host: str | None) -> str | None:
-        """The proxy's URL, or None where a host is reached directly."""
+        """The proxy's URL, or None where a host is reached directly; raises `UsageError` for what is no URL."""
         # What is meant for this machine stays on it, also where nobody set NO_PROXY.
         if not self._given or host is None or is_loopback(host) or proxy_bypass(host):
             return None
-        return self._given.get(scheme)
+        given = self._given.get(scheme)
+        if given is not None and not _is_url(given):
+            raise UsageError(NO_URL)
+        return given
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return bool(parts.scheme and parts.hostname) and parts.port != 0
+    except ValueError:
+        return False

@@ -25,7 +25,7 @@ def error_text(data: bytes) -> str:
         body = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return start_of(data)
-    error = body.get("error", body) if isinstance(body, dict) else body
+    error = _inner(body)
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error
     return error[:500] if isinstance(error, str) else start_of(data)
@@ -94,5 +94,12 @@ def _error(data: bytes) -> dict[str, Any]:
         body = msgspec.json.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return {}
-    error = body.get("error") if isinstance(body, dict) else None
+    error = _inner(body)
     return error if isinstance(error, dict) else {}
+
+
+def _inner(body: object) -> object:
+    """The error in a body: some put it into a list (Google), others beside all else (Mistral)."""
+    if isinstance(body, list) and len(body) == 1:
+        body = body[0]
+    return body.get("error") or body if isinstance(body, dict) else body

@@ -5,13 +5,17 @@ It works on bytes, so that a character split between chunks is whole again befor
 
 from __future__ import annotations
 
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark, with which a stream may begin."""
+
 
 class EventData:
     """Feed it chunks of any size; it gives the data of every event that is complete."""
 
-    __slots__ = ("_buffer", "_data")
+    __slots__ = ("_begun", "_buffer", "_data")
 
     def __init__(self) -> None:
+        self._begun = False
         self._buffer = b""
         self._data: list[bytes] = []
 
@@ -19,14 +23,19 @@ class EventData:
         """The data of the events that this chunk completes."""
         lines = (self._buffer + chunk).split(b"\n")
         self._buffer = lines.pop()
+        if not self._begun and lines:
+            self._begun = True
+            lines[0] = lines[0].removeprefix(BOM)
         whole: list[bytes] = []
         for raw in lines:
             line = raw.removesuffix(b"\r")
             if line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
             elif not line and self._data:
-                whole.append(b"\n".join(self._data))
+                data = b"\n".join(self._data)
                 self._data = []
+                if data:  # without any it is no event
+                    whole.append(data)
         return whole
 
     def rest(self) -> list[bytes]:

@@ -18,7 +18,7 @@ from wreq import exceptions
 
 from fanfold.core.clock import sleep
 from fanfold.errors import UsageError
-from fanfold.models.proxies import Proxies
+from fanfold.models.proxies import NO_URL, Proxies
 from fanfold.models.transport import CONNECT, KEEPALIVE, broken, unreached
 
 if TYPE_CHECKING:
@@ -225,10 +225,8 @@ def _proxy(url: str) -> wreq.Proxy:
     try:
         return wreq.Proxy.all(url)
     except exceptions.BuilderError:
-        message = (
-            "the proxy that the environment names (HTTPS_PROXY or HTTP_PROXY) is not a URL: write http://host:port"
-        )
-    raise UsageError(message)
+        pass  # its own words hold the proxy's password
+    raise UsageError(NO_URL)
 
 
 def _origin(url: str) -> str:
