@@ -177,6 +177,28 @@ def test_a_name_with_a_slash() -> None:
 # -- screens ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"), [("\x1b[2Ja\r\nb", "[2Ja b"), ("[red]a", "[red]a"), ("[/a]", "[/a]"), ("a\ud800b", "a b")]
+)
+def test_a_name_moves_no_cursor_and_is_no_markup(name: str, shown: str) -> None:
+    """A name may come from data: it is one line, as it is written, in a table, its title, and a plain line."""
+    place = name.replace("/", "%2F")
+    events = [
+        event("run.started", place, value="sections"),
+        event("branch.started", f"{place}/{place}"),
+        event("branch.ended", f"{place}/{place}", value=1),
+    ]
+    lines, tty = io.StringIO(), Tty()
+    plain, live = LineScreen(lines), LiveScreen(tty)
+    for one in events:
+        plain.on_event(one)
+        live.on_event(one)
+    assert lines.getvalue() == f"done      {shown} (0.00 s): 1\n"
+    Console(file=tty, width=80, height=30).print(live)
+    assert tty.getvalue().splitlines()[0].strip() == f"sections {shown}"
+    assert f"│ {shown} │" in re.sub(" +", " ", tty.getvalue())
+
+
 def test_the_screen_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """None when quiet, live on a terminal that can redraw, else lines."""
     monkeypatch.setenv("TERM", "xterm")
