@@ -85,6 +85,20 @@ def test_how_a_branch_may_end() -> None:
     assert progress.ended == 2.0
 
 
+def test_nothing_runs_on_in_a_run_that_is_over() -> None:
+    """A guarded answer that was there when a check tripped never says its end: it is held, as in the timeline."""
+    progress = followed(
+        event("run.started", "guard", value="guard"),
+        event("branch.started", "guard/answer", 0.5),
+        event("branch.started", "guard/harm", 0.5),
+        event("branch.ended", "guard/harm", 1.0, value=True),
+        event("run.ended", "guard", 1.5, value="No."),
+    )
+    assert row(progress, "answer") == ("held", 0, 0, "")
+    assert progress.rows["answer"].until == 1.5
+    assert row(progress, "harm")[0] == "done"
+
+
 def test_what_is_deeper_counts_for_its_branch() -> None:
     """Calls and branches inside a branch have no row of their own; a call outside any counts for the run alone."""
     progress = followed(

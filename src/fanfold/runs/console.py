@@ -76,6 +76,7 @@ class Progress:
             self._voting = event.value == "vote"
         elif event.kind == "run.ended":
             self.ended = event.at
+            self._leave_open(event.at)
         elif event.kind in {"branch.started", "step.started"}:
             self._open(event)
         elif event.kind in {"branch.ended", "branch.late", "branch.cancelled", "step.ended"}:
@@ -102,6 +103,12 @@ class Progress:
         if self._voting and event.kind == "branch.ended" and event.error is None:
             self.tally[row.value] += 1
         return row
+
+    def _leave_open(self, at: float) -> None:
+        """The run is over: of what never said its end, that was held back."""
+        for row in self.rows.values():
+            if row.until is None:
+                row.until, row.end = at, "held"
 
     def _follow(self, kind: str, call: Call) -> None:
         """A call has moved on: it waits, it is on the wire, it is over."""
