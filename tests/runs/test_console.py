@@ -85,6 +85,20 @@ def test_how_a_branch_may_end() -> None:
     assert progress.ended == 2.0
 
 
+def test_nothing_runs_on_in_a_run_that_is_over() -> None:
+    """A guarded answer that was there when a check tripped never says its end: it is held, as in the timeline."""
+    progress = followed(
+        event("run.started", "guard", value="guard"),
+        event("branch.started", "guard/answer", 0.5),
+        event("branch.started", "guard/harm", 0.5),
+        event("branch.ended", "guard/harm", 1.0, value=True),
+        event("run.ended", "guard", 1.5, value="No."),
+    )
+    assert row(progress, "answer") == ("held", 0, 0, "")
+    assert progress.rows["answer"].until == 1.5
+    assert row(progress, "harm")[0] == "done"
+
+
 def test_what_is_deeper_counts_for_its_branch() -> None:
     """Calls and branches inside a branch have no row of their own; a call outside any counts for the run alone."""
     progress = followed(
@@ -175,6 +189,28 @@ def test_a_name_with_a_slash() -> None:
 
 
 # -- screens ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("\x1b[2Ja\r\nb", "[2Ja b"), ("[red]a", "[red]a"), ("[/a]", "[/a]"), ("a\ud800b", "a b")]
+)
+def test_a_name_moves_no_cursor_and_is_no_markup(name: str, shown: str) -> None:
+    """A name may come from data: it is one line, as it is written, in a table, its title, and a plain line."""
+    place = name.replace("/", "%2F")
+    events = [
+        event("run.started", place, value="sections"),
+        event("branch.started", f"{place}/{place}"),
+        event("branch.ended", f"{place}/{place}", value=1),
+    ]
+    lines, tty = io.StringIO(), Tty()
+    plain, live = LineScreen(lines), LiveScreen(tty)
+    for one in events:
+        plain.on_event(one)
+        live.on_event(one)
+    assert lines.getvalue() == f"done      {shown} (0.00 s): 1\n"
+    Console(file=tty, width=80, height=30).print(live)
+    assert tty.getvalue().splitlines()[0].strip() == f"sections {shown}"
+    assert f"│ {shown} │" in re.sub(" +", " ", tty.getvalue())
 
 
 def test_the_screen_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -398,6 +398,44 @@ def test_a_view_that_was_left_early_has_no_record() -> None:
     run_virtual(main())
 
 
+@pytest.mark.parametrize("after", [0.0, 0.5])
+def test_a_view_that_was_left_early_ends(after: float) -> None:
+    """Iterated all the same it says what was; it does not wait for ever, nor cancel who iterates."""
+
+    async def main() -> None:
+        async with Session(FakeModel(echo, latency=1.0)) as session, no_leaks(session):
+            async with ASK.text("q") as view:
+                if after:
+                    await sleep(after)
+            async with asyncio.timeout(5):
+                with pytest.raises(UsageError, match="cancelled before it was over"):
+                    await anext(view)
+                with pytest.raises(StopAsyncIteration):
+                    await anext(view)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("view", ["text", "events"])
+def test_two_tasks_may_read_one_view(view: str) -> None:
+    """Each item comes to one of them."""
+
+    async def main() -> None:
+        async with Session(FakeModel(["one two three"], latency=1.0)) as session, no_leaks(session):
+            async with getattr(ASK, view)("q") as listening:
+
+                async def taken() -> list[Any]:
+                    return [item async for item in listening]
+
+                one, two = await asyncio.gather(taken(), taken())
+            if view == "text":
+                assert sorted(one + two) == ["one ", "three", "two "]
+            else:
+                assert sorted(event.number for event in one + two) == list(range(len(listening.run.events)))
+
+    run_virtual(main())
+
+
 def test_a_view_is_of_one_run() -> None:
     """Entered again it would go on where the first reading ended, in another run."""
 

@@ -71,10 +71,12 @@ class Progress:
     def take(self, event: Event) -> _Row | None:
         """Take one event; gives the row that it ended, if it did."""
         if event.kind == "run.started":
-            self.title = event.place if event.place == event.value else f"{event.value} {event.place}"
+            name = _readable(event.place)
+            self.title = name if name == event.value else f"{event.value} {name}"
             self._voting = event.value == "vote"
         elif event.kind == "run.ended":
             self.ended = event.at
+            self._leave_open(event.at)
         elif event.kind in {"branch.started", "step.started"}:
             self._open(event)
         elif event.kind in {"branch.ended", "branch.late", "branch.cancelled", "step.ended"}:
@@ -89,7 +91,7 @@ class Progress:
         if row is not None:
             row.since, row.until = event.at, None  # the same step once more
         elif self._row(event.place) is None:
-            self.rows[name] = _Row(name.replace("%2F", "/"), event.at)
+            self.rows[name] = _Row(_readable(name), event.at)
 
     def _close(self, event: Event) -> _Row | None:
         row = self.rows.get(_name(event.place))
@@ -101,6 +103,12 @@ class Progress:
         if self._voting and event.kind == "branch.ended" and event.error is None:
             self.tally[row.value] += 1
         return row
+
+    def _leave_open(self, at: float) -> None:
+        """The run is over: of what never said its end, that was held back."""
+        for row in self.rows.values():
+            if row.until is None:
+                row.until, row.end = at, "held"
 
     def _follow(self, kind: str, call: Call) -> None:
         """A call has moved on: it waits, it is on the wire, it is over."""
@@ -244,7 +252,7 @@ class LiveScreen(Screen):
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=self.progress.title, title_justify="left")
+        table = Table(title=Text(self.progress.title), title_justify="left")
         for heading in ("branch", "state", "seconds", "calls", "tokens", "answer"):
             justify: JustifyMethod = "right" if heading in {"seconds", "calls", "tokens"} else "left"
             table.add_column(heading, justify=justify, min_width=9 if heading == "state" else None)
@@ -275,10 +283,19 @@ def _ending(event: Event) -> str:
     return {"branch.late": "late", "branch.cancelled": "cancelled"}.get(event.kind, "done")
 
 
+def _readable(place: str) -> str:
+    """A place as a person reads it."""
+    return _line(place.replace("%2F", "/"))
+
+
+def _line(text: str) -> str:
+    """A text in one line, without what would move a terminal's cursor."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+
+
 def _short(value: object) -> str:
-    """A value in one short line, without what would move a terminal's cursor."""
+    """A value in one short line."""
     if value is None:
         return ""
-    text = "".join(letter if letter.isprintable() else " " for letter in str(value)[: 10 * LONGEST])
-    text = " ".join(text.split())
+    text = _line(str(value)[: 10 * LONGEST])
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

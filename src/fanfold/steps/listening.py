@@ -58,12 +58,13 @@ class Listening(Generic[Item, Out]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        task, _ = self._begun()
+        task, state = self._begun()
         if not task.done():
             task.cancel()
             interrupted = await gone({task}, self._name_resisting)
             if interrupted is not None:
                 raise interrupted
+        state.close()  # a run that was cancelled before its first step has not done that itself
         if not task.cancelled():
             task.exception()  # seen: it was raised by the iteration, or its reader has left
 
@@ -73,14 +74,17 @@ class Listening(Generic[Item, Out]):
     async def __anext__(self) -> Item:
         task, state = self._begun()
         while not self._ready:
-            if await state.past(self._position):
-                self._ready.extend(self._view(state.events[self._position]))
-                self._position += 1
+            position = self._position
+            if await state.past(position):
+                if position == self._position:  # else another reader of this view has taken it meanwhile
+                    self._position += 1
+                    self._ready.extend(self._view(state.events[position]))
             elif self._over:
                 raise StopAsyncIteration
             else:
                 self._over = True
-                self._ready.extend(self._last(await task))
+                # A cancelled run raises its cancellation in nobody else's task.
+                self._ready.extend(self._last(self.run if task.cancelled() else await task))
         return self._ready.popleft()
 
     @property
