@@ -13,6 +13,7 @@ import msgspec
 from fanfold.core.halves import spelled
 from fanfold.errors import BranchError, FanfoldError, QuorumError, UsageError
 from fanfold.folds.ballots import FieldResult, Said, VoteResult
+from fanfold.runs.run import money
 from fanfold.steps.sections import Sections
 from fanfold.steps.templates import plain, spoken, told
 
@@ -169,8 +170,7 @@ def so_far(run: Run[Any]) -> list[str]:
     if sent:
         answered = sum(call.state == "ok" for call in sent)
         tokens = f"{run.usage.input_tokens} + {run.usage.output_tokens} tokens"
-        money = "made up, nothing was paid" if run.made_up else f"cost {run.cost}"
-        lines.append(f"until then: {answered} of {len(sent)} calls answered, {tokens}, {money}, {run.wall:.2f} s")
+        lines.append(f"until then: {answered} of {len(sent)} calls answered, {tokens}, {money(run)}, {run.wall:.2f} s")
     return lines
 
 
