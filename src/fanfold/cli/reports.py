@@ -165,7 +165,8 @@ def root(error: BaseException) -> BaseException:
 
 def so_far(run: Run[Any]) -> list[str]:
     """What an unfinished run had done, and what that cost, line by line; nothing where it had done nothing."""
-    lines = [f"finished {name}: {text(value)}" for name, value in finished_branches(run).items()]
+    finished = finished_branches(run).items()
+    lines = [f"finished {place.replace('%2F', '/')}: {text(value)}" for place, value in finished]
     sent = [call for call in run.calls if call.sent is not None]
     if sent:
         answered = sum(call.state == "ok" for call in sent)
