@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from fanfold.cli.reports import so_far
+from fanfold.core.records import Event
+from fanfold.runs.run import Run
 from fanfold.testing import ModelServer
 from tests.cli.calling import Outcome, fanfold, file, finish, process
 
@@ -168,3 +171,9 @@ async def main(text):
     assert done.code == 130
     assert seconds < 1
     assert "Traceback" not in done.err
+
+
+def test_a_finished_branch_is_told_by_its_name() -> None:
+    """A slash in it is a slash, as on the screen."""
+    run = Run("job", None, None, 1.0, (), (Event(0, 0.5, "branch.ended", "job/terms%2Ffees", "fair"),))
+    assert so_far(run) == ["finished terms/fees: fair"]

@@ -153,6 +153,16 @@ def test_what_is_made_up_says_so() -> None:
     assert "cost" not in progress.footer(0.0)
 
 
+def test_what_was_paid_beside_what_is_made_up() -> None:
+    """One call of two was answered by a fake model: the other is paid all the same."""
+    progress = followed(
+        *(event("call.sent", call=call("sent", "p")) for _ in range(2)),
+        event("call.ended", call=call("ok", "p", made_up=True)),
+        event("call.ended", call=call("ok", "p")),
+    )
+    assert "cost $0.002000 + made up" in progress.footer(0.0)
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [

@@ -14,6 +14,7 @@ from fanfold.calls.amounts import picos
 from fanfold.core.halves import spelled
 from fanfold.errors import BranchError, FanfoldError, QuorumError, UsageError
 from fanfold.folds.ballots import FieldResult, Said, VoteResult
+from fanfold.runs.run import money
 from fanfold.steps.sections import Sections
 from fanfold.steps.templates import plain, spoken, told
 
@@ -165,13 +166,13 @@ def root(error: BaseException) -> BaseException:
 
 def so_far(run: Run[Any]) -> list[str]:
     """What an unfinished run had done, and what that cost, line by line; nothing where it had done nothing."""
-    lines = [f"finished {name}: {text(value)}" for name, value in finished_branches(run).items()]
+    finished = finished_branches(run).items()
+    lines = [f"finished {place.replace('%2F', '/')}: {text(value)}" for place, value in finished]
     sent = [call for call in run.calls if call.sent is not None]
     if sent:
         answered = sum(call.state == "ok" for call in sent)
         tokens = f"{run.usage.input_tokens} + {run.usage.output_tokens} tokens"
-        money = "made up, nothing was paid" if run.made_up else f"cost {run.cost}"
-        lines.append(f"until then: {answered} of {len(sent)} calls answered, {tokens}, {money}, {run.wall:.2f} s")
+        lines.append(f"until then: {answered} of {len(sent)} calls answered, {tokens}, {money(run)}, {run.wall:.2f} s")
     return lines
 
 

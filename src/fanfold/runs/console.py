@@ -63,7 +63,7 @@ class Progress:
         self.cost = Cost()
         self.calls: Counter[str] = Counter()
         self.tally: Counter[str] = Counter()
-        self.made_up = False
+        self.made_up = self.real = False
         self.title = ""
         self.ended: float | None = None
         self._voting = False
@@ -135,6 +135,7 @@ class Progress:
         self.calls[call.state] += 1
         self.cost += call.cost
         self.made_up = self.made_up or call.made_up
+        self.real = self.real or not call.made_up
         row.calls += 1
         if call.usage is not None:
             self.usage += call.usage
@@ -157,10 +158,10 @@ class Progress:
         parts.append(f"calls: {counts or 'none yet'}")
         if self.usage.total_tokens:
             parts.append(f"{self.usage.input_tokens} + {self.usage.output_tokens} tokens")
-        if self.made_up:
+        if self.real:
+            parts.append(f"cost {self.cost}{' + made up' * self.made_up}")
+        elif self.made_up:
             parts.append("made up")
-        elif any(count for state, count in self.calls.items() if state not in {"queued", "running"}):
-            parts.append(f"cost {self.cost}")
         return " · ".join([*parts, f"{seconds:.1f} s"])
 
     def shown(self, most: int) -> list[_Row]:

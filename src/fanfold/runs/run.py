@@ -125,10 +125,17 @@ class Run(Generic[Out_co]):
             parts.append(f"{self.saved.calls} saved")
         parts.append(f"{self.usage.input_tokens} + {self.usage.output_tokens} tokens")
         now = f" ({self.paid} of it now)" if found else ""
-        parts.append("made up, nothing was paid" if self.made_up else f"cost {self.cost}{now}")
+        parts.append(money(self, now))
         parts.append(f"× {self.times_one_call} of one call")
         parts.append(f"{self.wall:.2f} s ({self.sequential:.2f} s one after another)")
         return ", ".join(parts)
+
+
+def money(run: Run[Any], now: str = "") -> str:
+    """What a run cost, in words; `now` says how much of it now. What a fake model made up was not paid."""
+    if run.made_up and all(call.made_up for call in run.calls):
+        return "made up, nothing was paid"
+    return f"cost {run.cost}{now}{' + made up' * run.made_up}"
 
 
 def finished(state: RunState, wall: float, output: Any, detail: Any, error: BaseException | None) -> Run[Any]:
