@@ -107,8 +107,12 @@ def test_a_record_does_not_change() -> None:
             record(call(made_up=True), msgspec.structs.replace(call(), cost=Cost(0.25, 0.25))),
             "2 calls, 0 + 0 tokens, cost $0.250000 + made up, × 2 of one call, 3.00 s (4.00 s one after another)",
         ),
+        (
+            record(call(made_up=True), msgspec.structs.replace(call(), cost=Cost(0.0, 0.0))),
+            "2 calls, 0 + 0 tokens, made up, nothing was paid, × 2 of one call, 3.00 s (4.00 s one after another)",
+        ),
     ],
-    ids=["empty", "one", "saved", "made up", "some made up"],
+    ids=["empty", "one", "saved", "made up", "some made up", "made up, one cut off"],
 )
 def test_a_summary_is_one_line_for_people(run: Run[str], line: str) -> None:
     """Calls, what was saved, tokens, cost, "× N of one call", wall time against one after another."""

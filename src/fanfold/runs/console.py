@@ -16,6 +16,7 @@ import msgspec
 from fanfold.core.clock import now
 from fanfold.core.records import Call, Cost, Event, Usage
 from fanfold.errors import UsageError
+from fanfold.runs.run import may_cost
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -135,7 +136,7 @@ class Progress:
         self.calls[call.state] += 1
         self.cost += call.cost
         self.made_up = self.made_up or call.made_up
-        self.real = self.real or not call.made_up
+        self.real = self.real or may_cost(call)
         row.calls += 1
         if call.usage is not None:
             self.usage += call.usage
@@ -158,10 +159,10 @@ class Progress:
         parts.append(f"calls: {counts or 'none yet'}")
         if self.usage.total_tokens:
             parts.append(f"{self.usage.input_tokens} + {self.usage.output_tokens} tokens")
-        if self.real:
-            parts.append(f"cost {self.cost}{' + made up' * self.made_up}")
-        elif self.made_up:
+        if self.made_up and not self.real:
             parts.append("made up")
+        elif any(count for state, count in self.calls.items() if state not in {"queued", "running"}):
+            parts.append(f"cost {self.cost}{' + made up' * self.made_up}")
         return " · ".join([*parts, f"{seconds:.1f} s"])
 
     def shown(self, most: int) -> list[_Row]:

@@ -131,9 +131,14 @@ class Run(Generic[Out_co]):
         return ", ".join(parts)
 
 
+def may_cost(call: Call) -> bool:
+    """Whether a call may have cost something; one that was cut off at a fake model did not, without a reply."""
+    return not call.made_up and call.cost.at_most != 0
+
+
 def money(run: Run[Any], now: str = "") -> str:
     """What a run cost, in words; `now` says how much of it now. What a fake model made up was not paid."""
-    if run.made_up and all(call.made_up for call in run.calls):
+    if run.made_up and not any(may_cost(call) for call in run.calls):
         return "made up, nothing was paid"
     return f"cost {run.cost}{now}{' + made up' * run.made_up}"
 
