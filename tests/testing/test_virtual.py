@@ -148,18 +148,20 @@ def test_time_stands_still_while_a_thread_works_for_the_loop() -> None:
 
     def work(loop: asyncio.AbstractEventLoop, done: asyncio.Future[str]) -> None:
         time.sleep(0.02)
-        worker.working = False
         loop.call_soon_threadsafe(done.set_result, "written")
+        worker.working = False
+
+    threads: list[threading.Thread] = []
 
     async def main() -> str:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[str] = loop.create_future()
-        thread = threading.Thread(target=work, args=(loop, done))
-        thread.start()
+        threads.append(threading.Thread(target=work, args=(loop, done)))
+        threads[0].start()
         async with asyncio.timeout(600):
             found = await done
-        thread.join()
         assert loop.time() < 1
         return found
 
     assert run_virtual(main()) == "written"
+    threads[0].join()
