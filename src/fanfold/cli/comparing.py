@@ -22,6 +22,7 @@ from fanfold.data.compare import Comparison, Gold, Way, compare
 from fanfold.errors import FanfoldError, UsageError
 from fanfold.session import Session
 from fanfold.steps.step import Step
+from fanfold.steps.templates import told
 
 EVERY = 5.0
 """Seconds between two lines of progress."""
@@ -155,7 +156,7 @@ def _print_disagreements(console: Console, found: Comparison, show: int) -> None
     rows = found.disagreements()
     for at in rows[:show]:
         item = found.items[at]
-        console.print(Text(f"\nrow {item.number}: {_short(reports.text(dict(item.row)))}"))
+        console.print(Text(f"\nrow {item.number}: {_short(told(dict(item.row)))}"))
         for way in found.ways:
             mark = "right" if way.right[at] else "wrong"
             console.print(cell(f"  {mark} {way.name}: {_short(way.said[at])}"))

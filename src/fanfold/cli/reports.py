@@ -105,7 +105,7 @@ def detail_fields(detail: Any) -> dict[str, Any]:
 
 
 def _tally(tally: Mapping[Any, float]) -> dict[str, float]:
-    return {text(value): count for value, count in tally.items()}
+    return {told(value): count for value, count in tally.items()}
 
 
 def _by_field(fields: Mapping[str, FieldResult]) -> dict[str, Any]:
@@ -119,11 +119,6 @@ def _by_field(fields: Mapping[str, FieldResult]) -> dict[str, Any]:
 def _shared(one: FieldResult) -> str:
     share = "" if one.share is None else f" ({one.share:.0%})"
     return f"{one.winner!r:.40}{share}"
-
-
-def text(value: Any) -> str:
-    """A value as people read it."""
-    return told(value)
 
 
 def notes(run: Run[Any]) -> list[str]:
@@ -167,7 +162,7 @@ def root(error: BaseException) -> BaseException:
 def so_far(run: Run[Any]) -> list[str]:
     """What an unfinished run had done, and what that cost, line by line; nothing where it had done nothing."""
     finished = finished_branches(run).items()
-    lines = [f"finished {place.replace('%2F', '/')}: {text(value)}" for place, value in finished]
+    lines = [f"finished {place.replace('%2F', '/')}: {told(value)}" for place, value in finished]
     sent = [call for call in run.calls if call.sent is not None]
     if sent:
         answered = sum(call.state == "ok" for call in sent)

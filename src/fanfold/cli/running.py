@@ -19,6 +19,7 @@ from fanfold.runs.console import screen_for
 from fanfold.runs.run import Run, finished
 from fanfold.session import Session
 from fanfold.steps.running import new_state, run_alone
+from fanfold.steps.templates import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -146,7 +147,7 @@ class _Job:
         if self.json:
             sys.stdout.buffer.write(reports.document(run))
             return
-        sys.stdout.write(reports.text(run.output) + "\n")
+        sys.stdout.write(told(run.output) + "\n")
         if not self.quiet:
             sys.stderr.write("".join(f"{line}\n" for line in [*reports.notes(run), run.summary()]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from fanfold.errors import UsageError
@@ -10,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
     from types import TracebackType
-
-BOM = b"\xef\xbb\xbf"
 
 
 class Unreadable(dict[str, Any]):
@@ -77,7 +76,7 @@ class LineReader(Reader):
             for line in self.file:
                 self.line += 1
                 self.read += len(line)
-                yield line.removeprefix(BOM) if self.line == 1 else line
+                yield line.removeprefix(BOM_UTF8) if self.line == 1 else line
         except OSError as error:
             why = f"{self.path} cannot be read after line {self.line}: {error.strerror or error}"
             raise UsageError(why) from None

@@ -5,8 +5,7 @@ It works on bytes, so that a character split between chunks is whole again befor
 
 from __future__ import annotations
 
-BOM = b"\xef\xbb\xbf"
-"""The byte order mark, with which a stream may begin."""
+from codecs import BOM_UTF8
 
 
 class EventData:
@@ -25,7 +24,7 @@ class EventData:
         self._buffer = lines.pop()
         if not self._begun and lines:
             self._begun = True
-            lines[0] = lines[0].removeprefix(BOM)
+            lines[0] = lines[0].removeprefix(BOM_UTF8)  # with which a stream may begin
         whole: list[bytes] = []
         for raw in lines:
             line = raw.removesuffix(b"\r")
