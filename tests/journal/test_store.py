@@ -386,7 +386,7 @@ def test_the_words_of_an_error_may_be_no_text(tmp_path: Path) -> None:
         book.end(ConnectError(wrong))
 
     with_journal(path, work)
-    kinds = {entry.kind: entry.body for entry in entries(path) if "caf" in entry.body}
+    kinds = {entry.kind: entry.body for entry in entries(path) if "no file" in entry.body}
     assert set(kinds) == {"call", "end"}
     assert all(r"no file 'caf\\udce9'" in body for body in kinds.values())
     (kept,) = (found_in(entry) for entry in entries(path, "kind = 'call' AND nth = 0"))
