@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from fanfold import Budget, OpenAI, Session, chain, prompt, retry, sections, step
-from fanfold.calls.pricing import PER_PART, PER_SCHEMA, input_bound, output_bound
+from fanfold.calls.pricing import PER_PART, PER_SCHEMA, input_bound, output_bound, price_of
+from fanfold.calls.spending import worst_of
 from fanfold.core.clock import sleep
-from fanfold.core.records import Message, Reply, Request, Usage
+from fanfold.core.records import Cost, Message, Reply, Request, Usage
 from fanfold.errors import (
     AccessError,
     BudgetError,
@@ -21,6 +22,7 @@ from fanfold.errors import (
     StepTimeout,
     UsageError,
 )
+from fanfold.models.prices import FlatRate
 from fanfold.testing import FakeModel, run_virtual
 from tests.budget.billing import Billed
 from tests.steps.running import Asked
@@ -244,6 +246,29 @@ def test_everything_that_is_sent_counts_for_the_input() -> None:
     assert input_bound(Request((Message("user", "hello"),), extra_body={"tools": "x" * 99})) > input_bound(plain) + 99
     assert input_bound(Request((Message("user", [text, image]),))) in range(PER_PART, PER_PART + 100)
     assert input_bound(Request((Message("user", [sound]),))) > 10**6
+
+
+HOUR = {"type": "ephemeral", "ttl": "1h"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "times"),
+    [
+        ({}, 1.25),  # some vendors write to their cache unasked
+        ({"extra_body": {"cache_control": {"type": "ephemeral"}}}, 1.25),
+        ({"extra_body": {"cache_control": HOUR}}, 2.0),
+        ({"extra_body": {"system": [{"type": "text", "text": "x", "cache_control": HOUR}]}}, 2.0),
+        ({"messages": (Message("user", [{"type": "text", "text": "x", "cache_control": HOUR}]),)}, 2.0),
+    ],
+)
+def test_the_worst_case_of_a_request_is_that_it_is_written_to_a_cache(asked: dict[str, Any], times: float) -> None:
+    """Which costs a quarter more than plain input with most who have caches, and twice as much for an hour."""
+    request = Request(**{"messages": (Message("user", "hello"),), "max_tokens": 10} | asked)
+    rate = FlatRate(1.0, 4.0, 0.1, 1.25, 2.0)
+    assert worst_of(request, rate).picos == 1e6 * (times * input_bound(request) + 40)
+    cut = price_of(rate, request, "cancelled", None, None)
+    assert cut == Cost(0.0, worst_of(request, rate).picos / 1e12)
+    assert worst_of(request, FlatRate(1.0, 4.0)).picos == 1e6 * (input_bound(request) + 40)
 
 
 def test_a_sign_that_a_tokenizer_takes_apart_counts_for_its_parts() -> None:

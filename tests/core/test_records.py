@@ -4,12 +4,14 @@ import json
 import math
 from typing import Any
 
+import genai_prices
 import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fanfold.calls.pricing import PER_MESSAGE, input_bound, price_of
+from fanfold.core.clock import today
 from fanfold.core.records import (
     UNKNOWN_COST,
     Arrival,
@@ -25,7 +27,7 @@ from fanfold.core.records import (
     Usage,
 )
 from fanfold.errors import AccessError, BillingError, ConnectError, StatusError
-from fanfold.models.prices import FlatRate, rate
+from fanfold.models.prices import VENDORS, FlatRate, ListRate, rate
 from fanfold.runs.run import Saved
 
 # Eighths add up exactly, so that sums can be compared.
@@ -161,6 +163,55 @@ def test_cached_tokens_have_their_own_price() -> None:
     usage = Usage(1000, 0, cached_tokens=400)
     assert FlatRate(1.0, 1.0, 0.1).price(usage) == pytest.approx(0.00064)
     assert FlatRate(1.0, 1.0).price(usage) == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize(
+    ("prices", "cost"),
+    [
+        ((), 1000),  # as any input
+        ((1.25,), 500 + 500 * 1.25),
+        ((1.25, 2.0), 500 + 300 * 1.25 + 200 * 2.0),
+        ((None, 2.0), 800 + 200 * 2.0),
+    ],
+)
+def test_what_is_written_to_a_cache_has_its_own_price(prices: tuple[float | None, ...], cost: float) -> None:
+    """For minutes or for an hour, where the vendor has such prices."""
+    usage = Usage(1000, 0, cache_write_tokens=500, cache_write_1h_tokens=200)
+    assert FlatRate(1.0, 1.0, 0.1, *prices).price(usage) == pytest.approx(cost / 1e6)
+
+
+LISTED = (
+    "anthropic:claude-haiku-4-5",
+    "anthropic:claude-sonnet-4-5",
+    "openai:gpt-4o-mini",
+    "openai:gpt-5.6-sol",
+    "gemini:gemini-2.5-pro",
+    "openrouter:anthropic/claude-haiku-4.5",
+)
+
+
+@pytest.mark.parametrize("label", LISTED)
+@given(st.sampled_from([1, 1000, 200_000, 200_001, 272_001, 10**6]), st.integers(0, 5000), st.data())
+@settings(max_examples=30)
+def test_a_rate_is_the_price_of_the_list(label: str, length: int, output: int, data: st.DataObject) -> None:
+    """Whatever was cached or written, in whichever tier: as genai-prices works it out."""
+    cached, written = data.draw(st.integers(0, length // 2)), data.draw(st.integers(0, length // 2))
+    hour = data.draw(st.integers(0, written))
+    provider, _, name = label.partition(":")
+    billed = genai_prices.Usage(
+        input_tokens=length,
+        output_tokens=output,
+        cache_read_tokens=cached or None,
+        cache_write_tokens=written or None,
+        cache_write_1h_tokens=hour or None,
+    )
+    vendor = VENDORS.get(provider, provider)
+    listed = genai_prices.calc_price(billed, name, provider_id=vendor, genai_request_timestamp=today())
+    found = rate(label)
+    assert found is not None
+    assert not isinstance(found, ListRate)
+    usage = Usage(length, output, cached, 0, written, hour)
+    assert found.price(usage) == pytest.approx(float(listed.total_price))
 
 
 # -- draws --------------------------------------------------------------------------------------------------------

@@ -171,6 +171,20 @@ def test_label_price_and_structured_may_be_given():
     assert repr(model) == "LangChainModel('openai:gpt-4o-mini')"
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"cache_creation": 5, "ephemeral_1h_input_tokens": 2},
+        {"cache_creation": 0, "ephemeral_5m_input_tokens": 3, "ephemeral_1h_input_tokens": 2},  # as for Claude
+    ],
+)
+def test_what_was_written_to_a_cache_is_told(told: Any):
+    """In one number, or by how long it is kept."""
+    usage: Any = {"input_tokens": 10, "output_tokens": 4, "total_tokens": 14, "input_token_details": told}
+    run = ran(LangChainModel(Chat(answer=AIMessage("x", usage_metadata=usage))))
+    assert run.usage == Usage(10, 4, cache_write_tokens=5, cache_write_1h_tokens=2)
+
+
 def test_a_fake_is_made_up(caplog):
     """Answers of LangChain's own fakes say what they are, and no retries are missed in one."""
     run = ran(FakeListChatModel(responses=["yes"]))

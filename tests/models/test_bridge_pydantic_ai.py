@@ -159,6 +159,13 @@ def test_thinking_is_no_text():
     assert streamed.output == "one two"
 
 
+def test_what_was_written_to_a_cache_is_told():
+    """It costs more than other input."""
+    usage = RequestUsage(input_tokens=9, output_tokens=1, cache_write_tokens=5, cache_write_1h_tokens=2)
+    run = ran(Heard(ModelResponse([TextPart("x")], usage=usage)).model)
+    assert run.usage == Usage(9, 1, cache_write_tokens=5, cache_write_1h_tokens=2)
+
+
 def test_a_timeout_cancels_it():
     """Our timeout is over it, as over every model; nothing of it goes on."""
     with pytest.raises(StepTimeout):

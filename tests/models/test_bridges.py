@@ -78,12 +78,12 @@ def test_cached_and_reasoning_tokens_are_told(kind):
         "prompt_tokens": 100,
         "completion_tokens": 50,
         "total_tokens": 150,
-        "prompt_tokens_details": {"cached_tokens": 40},
+        "prompt_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 25},
         "completion_tokens_details": {"reasoning_tokens": 30},
     }
     body = raw.reply("Hi.", id="x-1", object="chat.completion", created=1, usage=usage)
     run, _ = answered(kind, raw.whole(body), ask)
-    assert run.usage == Usage(100, 50, 40, 30)
+    assert run.usage == Usage(100, 50, 40, 30, 25)
 
 
 def test_a_streamed_call_comes_in_pieces_with_its_usage(kind):

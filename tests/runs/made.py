@@ -8,7 +8,7 @@ from typing import Any
 from fanfold.core.records import UNKNOWN_COST, Attempt, Call, CallState, Cost, Draw, Event, Usage
 from fanfold.runs.run import Run
 
-TOLD = Usage(120, 40, 20, 10)
+TOLD = Usage(120, 40, 20, 10, cache_write_tokens=5)
 PAID = Cost(0.002, 0.002)
 RANGE = Cost(0.0, 0.004)
 

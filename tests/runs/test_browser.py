@@ -179,7 +179,7 @@ def test_hover_shows_the_call(look: Any) -> None:
     retried, hedged, failed, job = look(small(), hover)
     for words in ("job/retried", "call 0", "openai:gpt-4o-mini", "rate wait", "500 ms", "backoff", "1 s", "error 429"):
         assert words in retried
-    for words in ("120 in, 40 out", "20 cached, 10 reasoning", "$0.002000"):
+    for words in ("120 in, 40 out", "20 cached, 10 reasoning", "written to a cache\t5", "$0.002000"):
         assert words in retried
     assert "2 hedge" in hedged
     assert "$0.000000 to $0.004000" in hedged

@@ -400,9 +400,9 @@ def test_gathered_calls_have_rows_of_their_own() -> None:
 
 
 def test_tokens_are_told_by_kind() -> None:
-    """A bar has what went in, came out, was cached and was reasoning; None where the server did not tell."""
+    """A bar has what went in, came out, was cached, reasoning, written to a cache; None where nothing was told."""
     found = bars(timeline_of(small()))
-    assert found["retried"].tokens == (120, 40, 20, 10)
+    assert found["retried"].tokens == (120, 40, 20, 10, 5)
     assert found["cancelled"].tokens is None
     assert Usage(*found["retried"].tokens).total_tokens == 160
     assert found["hedged"].cost == str(Cost(0.002, 0.006))

@@ -116,7 +116,7 @@ def test_a_call_says_what_it_cost_and_how_it_ended() -> None:
         "number": 0,
         "model": "openai:gpt-4o-mini",
         "state": "ok",
-        "tokens": {"input": 120, "output": 40, "cached": 20, "reasoning": 10},
+        "tokens": {"input": 120, "output": 40, "cached": 20, "reasoning": 10, "cache_write": 5},
         "cost": "$0.002000",
     }
     assert told["failed"]["error"].startswith("ConnectError")

@@ -269,7 +269,7 @@ CACHED = {
     "input_tokens": 10,
     "cache_read_input_tokens": 1000,
     "cache_creation_input_tokens": 200,
-    "cache_creation": {"ephemeral_5m_input_tokens": 200},
+    "cache_creation": {"ephemeral_5m_input_tokens": 50, "ephemeral_1h_input_tokens": 150},
     "output_tokens": 50,
     "output_tokens_details": {"thinking_tokens": 30},
     "service_tier": "standard",
@@ -277,7 +277,7 @@ CACHED = {
 
 
 def test_cached_tokens_are_part_of_the_input():
-    """Its input leaves out what the cache gave and took; ours counts all of it, and says what was read from there."""
+    """Its input leaves out what the cache gave and took; ours counts all of it, and says what was read and written."""
     plain, _ = heard_by(raw.whole(message(said("a"), usage=CACHED)), ask)
     told = {**CACHED, "output_tokens": 1}
     streamed, _ = heard_by(
@@ -289,7 +289,7 @@ def test_cached_tokens_are_part_of_the_input():
         ),
         stream,
     )
-    assert plain.usage == streamed.usage == Usage(1210, 50, 1000, 30)
+    assert plain.usage == streamed.usage == Usage(1210, 50, 1000, 30, 200, 150)
     assert plain.cost.usd == pytest.approx((1210 * 1.0 + 50 * 2.0) / 1e6)
 
 

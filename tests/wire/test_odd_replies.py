@@ -74,6 +74,14 @@ def test_no_more_is_cached_than_was_sent(cached, counted):
         {"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": cached}}
     ).usage
     assert usage == Usage(3, 2, counted)
+    written = completion(
+        {
+            "prompt_tokens": 3,
+            "completion_tokens": 2,
+            "prompt_tokens_details": {"cached_tokens": 1, "cache_write_tokens": cached},
+        }
+    ).usage
+    assert written == Usage(3, 2, 1, cache_write_tokens=min(counted, 2))
     for name in ("openai:gpt-4o-mini", "gemini:gemini-2.5-pro"):
         known = rate(name)
         assert known is not None

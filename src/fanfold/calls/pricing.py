@@ -22,6 +22,9 @@ PER_PART = 50_000
 The dearest known is OpenAI's gpt-4o-mini: 2,833 tokens and 5,667 for each of at most 8 tiles ("Images and vision").
 """
 
+_HOUR = b'"ttl":"1h"'
+"""What a `cache_control` says that keeps what it marks for an hour (Anthropic, "Prompt caching")."""
+
 CEILINGS = ("max_tokens", "max_completion_tokens")
 """The fields of a request's `extra_body` that allow a longer reply than its `max_tokens`."""
 
@@ -47,6 +50,24 @@ def output_bound(request: Request) -> int | None:
     ceilings: list[int] = [extra[name] for name in CEILINGS if isinstance(extra.get(name), int)]
     samples: list[int] = [extra["n"]] if isinstance(extra.get("n"), int) else []
     return max([request.max_tokens, *ceilings]) * max([request.n, *samples])
+
+
+def dearest(rate: Rate, request: Request, output: int) -> float:
+    """The most that a request can cost with this many output tokens, in USD.
+
+    Its input may be written to a cache, which costs more with some vendors, and which some do unasked; for an hour,
+    which costs most, only where the request says so.
+    """
+    sent = input_bound(request)
+    hour = sent if _asks_for_an_hour(request) else 0
+    written = Usage(sent, output, cache_write_tokens=sent, cache_write_1h_tokens=hour)
+    return max(rate.price(Usage(sent, output)), rate.price(written))
+
+
+def _asks_for_an_hour(request: Request) -> bool:
+    contents = [message.content for message in request.messages if not isinstance(message.content, str)]
+    marks = [part.get("cache_control") for content in contents for part in content]
+    return _HOUR in msgspec.json.encode((marks, request.extra_body), enc_hook=str)
 
 
 def _size(content: str | list[dict[str, Any]]) -> int:
@@ -88,7 +109,7 @@ def price_of(
     output = output_bound(request)
     if output is None:
         return UNKNOWN_COST
-    return Cost(0.0, rate.price(Usage(input_bound(request), output)))
+    return Cost(0.0, dearest(rate, request, output))
 
 
 def was_refused(error: BaseException | None) -> bool:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fanfold.calls.amounts import NOTHING, Amount, priced
-from fanfold.calls.pricing import input_bound, output_bound, was_refused
-from fanfold.core.records import Usage
+from fanfold.calls.pricing import dearest, input_bound, output_bound, was_refused
 from fanfold.errors import CallError, ConnectError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -63,8 +62,8 @@ def worst_of(request: Request, rate: Rate | None) -> Amount:
     output = output_bound(request)
     if output is None:
         raise UsageError("under a budget a request needs a max_tokens: there is no most that it can come to")
-    usage = Usage(input_bound(request), output)
-    return Amount(0 if rate is None else priced(rate.price(usage)), usage.total_tokens, 1)
+    usd = 0.0 if rate is None else dearest(rate, request, output)
+    return Amount(priced(usd), input_bound(request) + output, 1)
 
 
 def unpriced(label: str) -> str:

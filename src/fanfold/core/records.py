@@ -108,12 +108,18 @@ UNDRAWN = Draw()
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens, as the server counted them; cached and reasoning tokens are part of input and output."""
+    """Tokens, as the server counted them.
+
+    Those read from a cache (`cached_tokens`) and those written to one are part of the input, those written for an hour
+    part of the written ones, and reasoning is part of the output.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -121,6 +127,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
             self.output_tokens + other.output_tokens,
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.cache_write_1h_tokens + other.cache_write_1h_tokens,
         )
 
     @property

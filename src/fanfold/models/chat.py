@@ -17,6 +17,7 @@ MADE_UP = "fanfold-made-up"
 
 class _Details(msgspec.Struct):
     cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
 
 
@@ -187,5 +188,7 @@ def _usage(usage: _Usage | None) -> Usage | None:
     if output is None or sent < 0 or output < 0:
         return None
     given, made = usage.prompt_tokens_details, usage.completion_tokens_details
-    cached = (given.cached_tokens or 0) if given else 0
-    return Usage(sent, output, max(0, min(cached, sent)), (made.reasoning_tokens or 0) if made else 0)
+    cached, written = (given.cached_tokens or 0, given.cache_write_tokens or 0) if given else (0, 0)
+    cached = max(0, min(cached, sent))
+    written = max(0, min(written, sent - cached))
+    return Usage(sent, output, cached, (made.reasoning_tokens or 0) if made else 0, written)

@@ -15,6 +15,8 @@ from fanfold.models.bridging import Bridge, Hearing, label_of
 from fanfold.models.messages import FINISHES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessage
 
@@ -168,6 +170,9 @@ def _usage(message: AIMessage) -> Usage | None:
     told = message.usage_metadata
     if told is None:
         return None
-    cached = told.get("input_token_details", {}).get("cache_read") or 0
+    given: Mapping[str, Any] = told.get("input_token_details", {})
+    hour = given.get("ephemeral_1h_input_tokens") or 0  # some tell apart for how long, and then give no sum
+    written = given.get("cache_creation") or hour + (given.get("ephemeral_5m_input_tokens") or 0)
     thought = told.get("output_token_details", {}).get("reasoning") or 0
-    return Usage(told["input_tokens"], told["output_tokens"], cached, thought)
+    cached = given.get("cache_read") or 0
+    return Usage(told["input_tokens"], told["output_tokens"], cached, thought, written, hour)

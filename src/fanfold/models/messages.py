@@ -41,11 +41,16 @@ class _Thinking(msgspec.Struct):
     thinking_tokens: int | None = None
 
 
+class _Written(msgspec.Struct):
+    ephemeral_1h_input_tokens: int | None = None
+
+
 class _Usage(msgspec.Struct):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
     cache_creation_input_tokens: int | None = None
+    cache_creation: _Written | None = None
     output_tokens_details: _Thinking | None = None
 
 
@@ -271,8 +276,10 @@ def _usage(usage: _Usage | None) -> Usage | None:
     """Its input tokens leave out what was read from a cache or written to one; ours are all of them."""
     if usage is None or usage.input_tokens is None or usage.output_tokens is None:
         return None
-    cached, thinking = usage.cache_read_input_tokens or 0, usage.output_tokens_details
-    given = usage.input_tokens + cached + (usage.cache_creation_input_tokens or 0)
-    if min(usage.input_tokens, cached, usage.output_tokens) < 0:
+    cached, written = usage.cache_read_input_tokens or 0, usage.cache_creation_input_tokens or 0
+    hour = (usage.cache_creation.ephemeral_1h_input_tokens or 0) if usage.cache_creation else 0
+    thought = (usage.output_tokens_details.thinking_tokens or 0) if usage.output_tokens_details else 0
+    if min(usage.input_tokens, cached, written, usage.output_tokens) < 0:
         return None
-    return Usage(given, usage.output_tokens, cached, (thinking.thinking_tokens or 0) if thinking else 0)
+    given = usage.input_tokens + cached + written
+    return Usage(given, usage.output_tokens, cached, thought, written, max(0, min(hour, written)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
@@ -20,20 +19,42 @@ VENDORS = {"gemini": "google", "xai": "x-ai", "azure": "azure"}
 
 MILLION = 1_000_000
 
+PRICES = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok")
+"""What genai-prices calls the prices of a `FlatRate`."""
+
 
 class FlatRate(msgspec.Struct, frozen=True):
-    """USD per million tokens; cached input at its own price where the vendor has one."""
+    """USD per million tokens; input read from a cache, or written to one, at its own price where the vendor has one."""
 
     input: float
     output: float
     cached: float | None = None
+    cache_write: float | None = None
+    cache_write_1h: float | None = None
 
     def price(self, usage: Usage) -> float:
         """USD for this usage."""
         cached = 0 if self.cached is None else usage.cached_tokens
-        fresh = usage.input_tokens - cached
-        total = fresh * self.input + usage.output_tokens * self.output + cached * (self.cached or 0.0)
-        return total / MILLION
+        hour = 0 if self.cache_write_1h is None else usage.cache_write_1h_tokens
+        written = 0 if self.cache_write is None else usage.cache_write_tokens - hour
+        total = (usage.input_tokens - cached - written - hour) * self.input + usage.output_tokens * self.output
+        total += cached * (self.cached or 0.0) + written * (self.cache_write or 0.0)
+        return (total + hour * (self.cache_write_1h or 0.0)) / MILLION
+
+
+class TieredRate(msgspec.Struct, frozen=True):
+    """A price that depends on how long the input is: `tiers` are its lengths and the rates of what is longer."""
+
+    base: FlatRate
+    tiers: tuple[tuple[int, FlatRate], ...]
+
+    def price(self, usage: Usage) -> float:
+        """USD for this usage: all of it is at the price of its tier."""
+        found = self.base
+        for start, rate_of_tier in self.tiers:
+            if usage.input_tokens > start:
+                found = rate_of_tier
+        return found.price(usage)
 
 
 @overload
@@ -55,7 +76,7 @@ def _fits(usd: object) -> bool:
 
 
 class ListRate:
-    """A price with tiers, or with one for each request: genai-prices works out every call (some 0.1 ms each)."""
+    """A price for each request besides: genai-prices works out every call (some 0.1 ms each)."""
 
     def __init__(self, name: str, vendor: str) -> None:
         self.name = name
@@ -74,11 +95,26 @@ def rate(label: str) -> Rate | None:
         found = _calculate(name, vendor, Usage(1, 1)).model_price
     except (LookupError, ValueError):
         return None
-    known = (found.input_mtok, found.output_mtok, found.cache_read_mtok)
-    by_tokens = found.requests_kcount is None  # what is paid for each request besides, a flat rate does not know
-    if by_tokens and all(isinstance(one, Decimal) for one in known[:2]) and isinstance(known[2], Decimal | None):
-        return FlatRate(float(known[0]), float(known[1]), None if known[2] is None else float(known[2]))
-    return None if known[0] is None and known[1] is None else ListRate(name, vendor)
+    prices = [getattr(found, name) for name in PRICES]
+    if found.requests_kcount is not None:
+        return None if prices[0] is None and prices[1] is None else ListRate(name, vendor)
+    if prices[0] is None or prices[1] is None:
+        return None
+    starts = sorted({tier.start for price in prices for tier in getattr(price, "tiers", ())})
+    base = _at(prices, 0)
+    return TieredRate(base, tuple((start, _at(prices, start + 1)) for start in starts)) if starts else base
+
+
+def _at(prices: list[Any], length: int) -> FlatRate:
+    """The rate of an input of this length."""
+    return FlatRate(*[_per_million(price, length) for price in prices])
+
+
+def _per_million(price: Any, length: int) -> Any:
+    """USD where an input has this length; None where the list has no such price."""
+    reached = [tier.price for tier in getattr(price, "tiers", ()) if length > tier.start]
+    found = reached[-1] if reached else getattr(price, "base", price)
+    return None if found is None else float(found)
 
 
 def load() -> None:
@@ -95,5 +131,7 @@ def _calculate(name: str, vendor: str, usage: Usage) -> Any:
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cache_read_tokens=usage.cached_tokens or None,
+        cache_write_tokens=usage.cache_write_tokens or None,
+        cache_write_1h_tokens=usage.cache_write_1h_tokens or None,
     )
     return calc_price(billed, name, provider_id=vendor, genai_request_timestamp=today())

@@ -217,4 +217,6 @@ def _usage(response: ModelResponse) -> Usage | None:
     if told.unmeasured_requests or not (told.input_tokens or told.output_tokens):
         return None
     thought = told.output_reasoning_tokens or told.details.get("reasoning_tokens", 0)
-    return Usage(told.input_tokens, told.output_tokens, told.cache_read_tokens, thought)
+    hour = getattr(told, "cache_write_1h_tokens", 0) or 0
+    written = told.cache_write_tokens
+    return Usage(told.input_tokens, told.output_tokens, told.cache_read_tokens, thought, written, min(hour, written))

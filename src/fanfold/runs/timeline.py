@@ -56,7 +56,7 @@ class Bar(msgspec.Struct, frozen=True, omit_defaults=True):
     sends: tuple[Send, ...]
     sent: float | None = None
     first: float | None = None
-    tokens: tuple[int, int, int, int] | None = None
+    tokens: tuple[int, int, int, int, int] | None = None
     error: str | None = None
     made_up: bool = False
     late: bool = False
@@ -241,8 +241,9 @@ def _state(state: str) -> State:
     return known[state] if state in FINAL else "unfinished"
 
 
-def _counts(usage: Usage) -> tuple[int, int, int, int]:
-    return usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens
+def _counts(usage: Usage) -> tuple[int, int, int, int, int]:
+    sent, made = usage.input_tokens, usage.output_tokens
+    return sent, made, usage.cached_tokens, usage.reasoning_tokens, usage.cache_write_tokens
 
 
 def paid(cost: Cost, *, made_up: bool) -> str:

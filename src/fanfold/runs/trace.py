@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 PROCESS = 1
 
+COUNTS = ("input", "output", "cached", "reasoning", "cache_write")
+"""What the numbers of a bar's `tokens` are."""
+
 NAMES = {
     "rate": "rate wait",
     "queue": "queue wait",
@@ -118,7 +121,7 @@ def _call_slices(row: Row, bar: Bar) -> Iterator[_Slice]:
         "model": bar.model,
         "state": row.state if bar.state == "ok" else bar.state,
         "late": bar.late,
-        "tokens": dict(zip(("input", "output", "cached", "reasoning"), bar.tokens or (), strict=False)),
+        "tokens": dict(zip(COUNTS, bar.tokens or (), strict=False)),
         "cost": bar.cost,
         "error": bar.error or row.error,
     }

@@ -267,7 +267,7 @@ function spent(bar) {
 function callEntries(row, bar) {
   const sums = spent(bar);
   const took = (kind) => (sums[kind] ? time(sums[kind]) : null);
-  const [sent, received, cached, reasoning] = bar.tokens ?? [];
+  const [sent, received, cached, reasoning, written] = bar.tokens ?? [];
   return [
     ["queued at", time(bar.queued)],
     ["rate wait", took("rate")],
@@ -279,6 +279,7 @@ function callEntries(row, bar) {
     ["ended at", time(bar.ended)],
     ["tokens", bar.tokens ? `${sent.toLocaleString("en")} in, ${received.toLocaleString("en")} out` : bar.state === "ok" ? "not told by the server" : null],
     ["of these", cached || reasoning ? `${cached} cached, ${reasoning} reasoning` : null],
+    ["written to a cache", written ? written.toLocaleString("en") : null],
     ["cost", bar.cost],
     ["error", bar.error ?? row.error, "error"],
   ];
