@@ -8,8 +8,9 @@ same once more, with all of the table there, should take at most 5 % of the time
 for it works on a few requests at once and lets the others wait: there the journal should take at most 3 % of the rows a
 second (the median of pairs, for no two runs are the same). And, for comparison, at one that takes all, with as few
 calls in flight: what is missing there is a slot that waits until its reply is on the disk. Last the first rows side by
-side with what people write by hand (gather and a JSONL file), and with async-batch-llm and bespokelabs-curator, whose
-environments `make bench-table` installs: fanfold should do at least as many rows a second as each.
+side with what people write by hand (gather and a JSONL file, which keeps nothing until all is there; so fanfold is here
+without its journal, too), and with async-batch-llm and bespokelabs-curator, whose environments `make bench-table`
+installs: fanfold should do at least as many rows a second as each.
 """
 
 from __future__ import annotations
@@ -35,9 +36,13 @@ def environment(name: str) -> str:
     return str(HERE.parent / name / "bin" / "python")
 
 
-BESIDE = {
+OURS = {
     "fanfold": ("by_fanfold", sys.executable),
     "fanfold by wreq": ("by_fanfold_wreq", sys.executable),
+    "the same, no journal": ("by_fanfold_wreq_bare", sys.executable),
+}
+
+BESIDE = {
     "gather and a file": ("by_gather", sys.executable),
     "async-batch-llm": ("by_async_batch_llm", environment(".venv-peers")),
     "bespokelabs-curator": ("by_curator", environment(".venv-curator")),
@@ -156,16 +161,16 @@ def limited(folder: Path, rows: int, options: argparse.Namespace) -> None:
 def beside(bench: Bench, rows: int, in_flight: int, rounds: int) -> None:
     """The same rows by each client, in turn; of each the round with the median time."""
     print(f"Side by side, {in_flight} in flight, medians of {rounds}")
-    taken: dict[str, list[Taken]] = {name: [] for name, (_, python) in BESIDE.items() if Path(python).exists()}
+    taken: dict[str, list[Taken]] = {name: [] for name, (_, python) in (OURS | BESIDE).items() if Path(python).exists()}
     for _ in range(rounds):
         for name, found in taken.items():
-            module, python = BESIDE[name]
+            module, python = (OURS | BESIDE)[name]
             found.append(bench.run(module, rows, in_flight, python=python))
     middle = {name: sorted(found, key=lambda one: one.wall)[len(found) // 2] for name, found in taken.items()}
     for name, one in middle.items():
         show(name, one)
-    for ours in ("fanfold", "fanfold by wreq"):
-        for name in middle.keys() - {"fanfold", "fanfold by wreq"}:
+    for ours in OURS:
+        for name in [name for name in BESIDE if name in middle]:
             over = middle[ours].rate / middle[name].rate
             ratio(f"rows a second of {ours} over {name}", over, "at least 1", kept=over >= 1)
     for name in BESIDE.keys() - middle.keys():
