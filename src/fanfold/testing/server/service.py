@@ -20,7 +20,7 @@ from fanfold.testing.server import tokens
 from fanfold.testing.server.answers import answerer_of
 from fanfold.testing.server.bill import Bill, Charge, Prices
 from fanfold.testing.server.book import Book, ServerStatistics
-from fanfold.testing.server.delivery import Work, deliver, forever, planned, send
+from fanfold.testing.server.delivery import Work, deliver, forever, planned, send, until
 from fanfold.testing.server.faults import Asking, Faults
 from fanfold.testing.server.limits import Limits
 from fanfold.testing.server.meter import Meter
@@ -171,6 +171,7 @@ class Service:
             await visit.serve(billed)
         except (Refusal, FanfoldError) as error:
             refusal = refusal_of(error)
+            await until(now() + visit.struck.delay())
             answer = dialect.refuse(refusal, seen.number).told(visit.told())
             await send(answer, billed, seen)
         finally:
@@ -239,11 +240,10 @@ class _Visit:
 
     async def serve(self, outlet: Outlet) -> None:
         """All of it, in order: what fails before anything is done, limits, refusals, the queue, the work, the reply."""
-        struck = self.struck
-        outage = struck.first("outage", "reset")
-        if outage is not None and outage.kind == "outage" and outage.value != "reset":
+        outage = self.struck.first("outage")
+        if outage is not None and outage.value != "reset":
             raise Refusal(int(outage.value or 503), "The server is temporarily out of service.", kind="server_error")
-        if outage is not None and outage.value in {"", "reset"}:
+        if outage is not None or self.struck.bare("reset"):
             self.seen.cut = True
             return await outlet.cut(reset=True)
         self._admit()
@@ -285,8 +285,7 @@ class _Visit:
         words = outgoing.length if request.stream else max(1, *(len(split(text)) for text in reply.texts))
         timing = service.pace.timing(reply, words, key, stream=request.stream, slower=self.struck.slowness())
         self.work = Work(began, timing, words, request.stream)
-        stall = self.struck.first("stall")
-        if stall is not None and not stall.value:
+        if self.struck.bare("stall"):
             await forever()
         plan = planned(self.work, outgoing, self.dialect, self.struck)
         self.sent = plan.made(self.work, self.usage)
