@@ -126,6 +126,27 @@ def test_tests_with_names_alike_have_recordings_of_their_own(tmp_path: Path) -> 
     assert again.returncode == 0, again.stdout
 
 
+SILENT = """
+from fanfold import Session
+
+def test_without_a_session(fanfold_replay):
+    pass
+
+def test_without_a_call(fanfold_replay):
+    with Session("fake:", journal=fanfold_replay):
+        pass
+"""
+
+
+def test_a_test_that_asks_nothing_has_a_recording_too(tmp_path: Path) -> None:
+    """One that was recorded is not told to be recorded for ever, as where a fixture of all tests asks for this one."""
+    (tmp_path / "test_silent.py").write_text(SILENT)
+    for options in (["--fanfold-record"], []):
+        done = pytest_on(tmp_path, *options, forbidden=True)
+        assert done.returncode == 0, done.stdout
+        assert "2 passed" in done.stdout
+
+
 NEARBY = """
 import socket
 
