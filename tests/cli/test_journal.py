@@ -1,16 +1,21 @@
 """The journal at the command: runs that resume and replay, and what there is to see, move and forget."""
 
+import asyncio
 import json
 from pathlib import Path
 from urllib.error import HTTPError
 
+import msgspec
 import pytest
 
+from fanfold.core.records import Draw, Reply, Usage
 from fanfold.errors import UsageError
+from fanfold.journal import Journal
 from fanfold.testing.server.recording import RecordingModel
 from tests.cli.calling import Outcome, fanfold, finish, process
 from tests.cli.test_mock import ask
-from tests.journal.books import recorded
+from tests.journal.books import begun, call, recorded, request, with_journal
+from tests.testing.asking import Heard
 
 
 def vote(path: Path, *options: str, text: str = "hello") -> Outcome:
@@ -167,6 +172,30 @@ def test_a_recording_is_served(tmp_path: Path) -> None:
             ask(url, "any", "never asked")
         started.terminate()
         finish(started)
+
+
+def test_a_recording_gives_as_many_samples_as_are_asked_for(tmp_path: Path) -> None:
+    """`n` is honoured, from the draw's sample on, whichever way they were recorded: one by one or several in a reply."""
+    path = tmp_path / "j.db"
+
+    async def keep(journal: Journal) -> None:
+        book = await begun(journal)
+        for nth, texts in enumerate([("one",), ("two", "three")]):
+            asked = request(n=len(texts))
+            made = msgspec.structs.replace(call("run", nth), draw=Draw("run", nth, nth))
+            await book.keep(book.digest("fake:", asked.key()), asked.key(), made, Reply(texts, Usage(3, 5)))
+
+    with_journal(path, keep)
+
+    model = RecordingModel(str(path))
+
+    def said(n: int, ordinal: int) -> tuple[str, ...]:
+        wanted = request(n=n, draw=Draw("run", 0, ordinal))
+        return asyncio.run(model.send(wanted, Heard())).texts
+
+    assert said(1, 1) == ("two",)
+    assert said(2, 1) == ("two", "three")
+    assert said(5, 0) == ("one", "two", "three", "one", "two")
 
 
 def test_a_recording_without_replies_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from fanfold.errors import JournalError, NotRecorded, UsageError
 from fanfold.journal import moving
@@ -20,7 +21,8 @@ SQLITE = b"SQLite format 3\0"
 class RecordingModel:
     """Gives the replies of a recording, by a request's messages and its draw's ordinal: for ``ModelServer(answers=…)``.
 
-    A sample beyond those recorded is one of them again. What was not recorded is `NotRecorded`, a 404 over HTTP.
+    `n` samples are those from the draw's on, and one beyond those recorded is one of them again. What was not recorded
+    is `NotRecorded`, a 404 over HTTP.
     """
 
     made_up = False
@@ -43,9 +45,10 @@ class RecordingModel:
         samples = self.replies.get(_named(request.messages))
         if samples is None:
             raise NotRecorded("no such request was recorded; its messages have to be the same", model=self.label)
-        ordinal = request.draw.ordinal
         known = sorted(samples)
-        reply = samples.get(ordinal) or samples[known[ordinal % len(known)]]
+        ordinals = range(request.draw.ordinal, request.draw.ordinal + request.n)
+        taken = [samples.get(ordinal) or samples[known[ordinal % len(known)]] for ordinal in ordinals]
+        reply = replace(taken[0], texts=tuple(one.text for one in taken))
         if request.stream:
             watch.text(reply.text)
         watch.done(reply)
@@ -60,7 +63,10 @@ class RecordingModel:
             kept = msgspec.json.decode(entry.body, type=Kept)
             asked = msgspec.json.decode(kept.request)
             if asked is not None and kept.reply is not None:
-                self.replies.setdefault(_named(asked["messages"]), {})[entry.ordinal] = kept.reply
+                samples = self.replies.setdefault(_named(asked["messages"]), {})
+                for number, text in enumerate(kept.reply.texts):
+                    # Its usage is that of all of them; the server has a count of its own.
+                    samples[entry.ordinal + number] = replace(kept.reply, texts=(text,), usage=None)
 
 
 def _named(messages: object) -> bytes:
