@@ -175,7 +175,7 @@ def test_a_recording_is_served(tmp_path: Path) -> None:
 
 
 def test_a_recording_gives_as_many_samples_as_are_asked_for(tmp_path: Path) -> None:
-    """`n` is honoured, from the draw's sample on, whichever way they were recorded: one by one or several in a reply."""
+    """`n` is honoured, from the draw's sample on, whether they were recorded one by one or several in a reply."""
     path = tmp_path / "j.db"
 
     async def keep(journal: Journal) -> None:
