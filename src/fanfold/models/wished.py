@@ -58,8 +58,11 @@ def _kind(wanted: str) -> dict[str, Any] | None:
     listed = wanted.removeprefix("one of").lstrip(":")
     if listed == wanted:
         return None
-    choices = _CHOICE.findall(listed)
-    return {"enum": [json.loads(one) if one.startswith('"') else one for one in choices]}
+    try:
+        choices = [json.loads(one) if one.startswith('"') else one for one in _CHOICE.findall(listed)]
+    except json.JSONDecodeError:
+        return None
+    return {"enum": choices} if choices else None
 
 
 def _score(low: str, high: str) -> dict[str, Any] | None:
