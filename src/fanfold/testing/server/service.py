@@ -104,7 +104,7 @@ class Service:
         self.book = Book(keep)
         self.bill = Bill(Prices(price), CHARGES)
         self._faults = Faults(faults, seed)
-        self._limits = limits or Limits()
+        self._limits = _granted(limits or Limits())
         self._meters: dict[tuple[str, str], Meter] = {}
         self._number = 0
         self._began: float | None = None
@@ -117,7 +117,7 @@ class Service:
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
-        self._limits = limits
+        self._limits = _granted(limits)
         for meter in self._meters.values():
             meter.change(limits, now())
         self.desk.change(limits)
@@ -383,6 +383,13 @@ class _Desk:
             if not turn.done():
                 self.taken += 1
                 turn.set_result(None)
+
+
+def _granted(limits: Limits) -> Limits:
+    """The limits, if that is what they are."""
+    if not isinstance(limits, Limits):
+        raise UsageError(f"limits={limits!r}: give Limits, as Limits(rpm=600)")
+    return limits
 
 
 def _failed(fault: Fault, limits: Limits) -> Refusal:
