@@ -8,9 +8,11 @@ from urllib.error import HTTPError
 import msgspec
 import pytest
 
+from fanfold import Session, prompt
 from fanfold.core.records import Draw, Reply, Usage
 from fanfold.errors import UsageError
 from fanfold.journal import Journal
+from fanfold.testing import FakeModel
 from fanfold.testing.server.recording import RecordingModel
 from tests.cli.calling import Outcome, fanfold, finish, process
 from tests.cli.test_mock import ask
@@ -196,6 +198,16 @@ def test_a_recording_gives_as_many_samples_as_are_asked_for(tmp_path: Path) -> N
     assert said(1, 1) == ("two",)
     assert said(2, 1) == ("two", "three")
     assert said(5, 0) == ("one", "two", "three", "one", "two")
+
+
+def test_what_a_journal_takes_out_of_a_message_is_no_part_of_its_name(tmp_path: Path) -> None:
+    """A message that holds a key is recorded without it, and is found with it."""
+    path = tmp_path / "j.db"
+    text = f"Is sk-{'a1' * 12} a key?"
+    with Session(FakeModel(["It was."]), journal=path):
+        prompt("{input}").run_sync(text)
+    asked = request(text)
+    assert asyncio.run(RecordingModel(str(path)).send(asked, Heard())).text == "It was."
 
 
 def test_a_recording_without_replies_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from fanfold.errors import JournalError, NotRecorded, UsageError
 from fanfold.journal import moving
 from fanfold.journal.entries import Kept
+from fanfold.journal.redaction import Redactor
 
 if TYPE_CHECKING:
     from fanfold.core.records import Rate, Reply, Request, Watch
@@ -31,7 +32,8 @@ class RecordingModel:
 
     def __init__(self, path: str) -> None:
         self.label = f"recording:{Path(path).stem}"
-        self.replies: dict[bytes, dict[int, Reply]] = {}
+        self.replies: dict[str, dict[int, Reply]] = {}
+        self._redactor = Redactor()
         try:
             self._load(Path(path))
         except (OSError, JournalError) as error:
@@ -42,7 +44,7 @@ class RecordingModel:
     async def send(self, request: Request, watch: Watch) -> Reply:
         """The recorded reply; raises `NotRecorded`."""
         watch.sent()
-        samples = self.replies.get(_named(request.messages))
+        samples = self.replies.get(self._named(request.messages))
         if samples is None:
             raise NotRecorded("no such request was recorded; its messages have to be the same", model=self.label)
         known = sorted(samples)
@@ -63,11 +65,11 @@ class RecordingModel:
             kept = msgspec.json.decode(entry.body, type=Kept)
             asked = msgspec.json.decode(kept.request)
             if asked is not None and kept.reply is not None:
-                samples = self.replies.setdefault(_named(asked["messages"]), {})
+                samples = self.replies.setdefault(self._named(asked["messages"]), {})
                 for number, text in enumerate(kept.reply.texts):
                     # Its usage is that of all of them; the server has a count of its own.
                     samples[entry.ordinal + number] = replace(kept.reply, texts=(text,), usage=None)
 
-
-def _named(messages: object) -> bytes:
-    return msgspec.json.encode(msgspec.to_builtins(messages), order="sorted")
+    def _named(self, messages: object) -> str:
+        """What stands for messages, without what a journal takes out of them: so one with a key in it is found."""
+        return self._redactor.clean(msgspec.json.encode(msgspec.to_builtins(messages), order="sorted").decode())
