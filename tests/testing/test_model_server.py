@@ -342,6 +342,19 @@ class TestFace:
         assert words in body["error"]["message"]
         assert bool(allow) == (status == 405)
 
+    def test_what_can_be_got_can_be_looked_at(self):
+        """HEAD is answered as GET is, without a body: so programs that wait for a server ask."""
+
+        async def main():
+            found = []
+            async with ModelServer("fake") as server, aiohttp.ClientSession() as client:
+                for path in ("/health", "/v1/models", "/bill", "/reset"):
+                    async with client.head(server.origin + path) as response:
+                        found.append((response.status, await response.read()))
+                return found
+
+        assert asyncio.run(main()) == [(200, b""), (200, b""), (200, b""), (405, b"")]
+
     def test_health_tells_the_counts_and_the_pace(self):
         """GET /health says ok, how often it was asked, and how its times are made."""
 

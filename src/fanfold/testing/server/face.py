@@ -83,7 +83,7 @@ class Face:
         if path not in self.routes:
             raise Refusal(404, f"nothing is at {path[:200]!r}: there is {', '.join(self.routes)}")
         method, handler = self.routes[path]
-        if request.method != method:
+        if request.method not in {method, "HEAD" if method == "GET" else method}:
             raise Refusal(405, f"{path} takes {method}, not {request.method}", headers={"Allow": method})
         return handler
 
