@@ -49,15 +49,16 @@ def fanfold_replay(
 ) -> Iterator[Journal]:
     """The test's recording, as a journal for ``Session(journal=...)``; recorded anew under ``--fanfold-record``."""
     from fanfold.journal import Journal
-    from fanfold.journal.moving import bring_in, export
+    from fanfold.journal.moving import bring_in, export, owned
 
     recording = _recording(request)
     path = tmp_path / "fanfold-recording.db"
     if request.config.getoption("--fanfold-record"):
+        with owned(path):
+            pass  # an empty journal: a test that asks nothing has a recording, too
         yield Journal(path, mode="record")
-        if path.exists():
-            recording.parent.mkdir(parents=True, exist_ok=True)
-            recording.write_bytes(b"".join(export(path)))
+        recording.parent.mkdir(parents=True, exist_ok=True)
+        recording.write_bytes(b"".join(export(path)))
         return
     if not recording.exists():
         pytest.fail(f"there is no recording {recording}: run this test once with --fanfold-record", pytrace=False)
@@ -84,23 +85,37 @@ def _named(test: str) -> str:
 
 
 def _close_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing else leave this machine while a recording is replayed."""
-    for method in ("connect", "connect_ex"):
+    """Let nothing else leave this machine while a recording is replayed, and no name be looked up."""
+    for method in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, method, _guarded(getattr(socket.socket, method)))
+    monkeypatch.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
 
 
 def _guarded(method: Any) -> Any:
-    def connect(self: socket.socket, address: Any) -> Any:
-        if self.family in {socket.AF_INET, socket.AF_INET6} and not _is_here(address[0]):
-            raise ConnectionRefusedError(f"a replayed test may not reach {address[0]}: record it with --fanfold-record")
-        return method(self, address)
+    def reach(self: socket.socket, *given: Any) -> Any:
+        if self.family in {socket.AF_INET, socket.AF_INET6}:
+            _check(given[-1][0])
+        return method(self, *given)
 
-    return connect
+    return reach
 
 
-def _is_here(host: str) -> bool:
-    """Whether a host, by its address or by its name, is this machine; no name is looked up."""
+def _guarded_lookup(lookup: Any) -> Any:
+    def look_up(host: Any, *given: Any, **options: Any) -> Any:
+        if host:
+            _check(host)
+        return lookup(host, *given, **options)
+
+    return look_up
+
+
+def _check(host: Any) -> None:
+    """Refuse a host, by its address or by its name, that is not this machine; no name is looked up."""
+    name = host.decode() if isinstance(host, bytes) else str(host)
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(name)
+        here = address.is_loopback or address.is_unspecified
     except ValueError:
-        return host == "localhost"
+        here = name in {"localhost", socket.gethostname()}
+    if not here:
+        raise ConnectionRefusedError(f"a replayed test may not reach {name}: record it with --fanfold-record")

@@ -299,8 +299,7 @@ def test_a_quorum_counts_what_was_not_started() -> None:
 
 def test_a_failing_item_still_fails_a_map_that_shrinks() -> None:
     """Want of money is forgiven, a failure only under its policy."""
-    model = Asked([StatusError("no", status=400)])
-    model.answers = lambda request: StatusError("no", status=400)
+    model = Asked(lambda request: StatusError("no", status=400))
     with pytest.raises(BranchError, match="branch '0'"):
         paid(map_over(ASK, if_unaffordable="shrink"), Budget(calls=2), ["q"] * 5, model)
 

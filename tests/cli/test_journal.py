@@ -1,16 +1,23 @@
 """The journal at the command: runs that resume and replay, and what there is to see, move and forget."""
 
+import asyncio
 import json
 from pathlib import Path
 from urllib.error import HTTPError
 
+import msgspec
 import pytest
 
+from fanfold import Session, prompt
+from fanfold.core.records import Draw, Reply, Usage
 from fanfold.errors import UsageError
+from fanfold.journal import Journal
+from fanfold.testing import FakeModel
 from fanfold.testing.server.recording import RecordingModel
 from tests.cli.calling import Outcome, fanfold, finish, process
 from tests.cli.test_mock import ask
-from tests.journal.books import recorded
+from tests.journal.books import begun, call, recorded, request, with_journal
+from tests.testing.asking import Heard
 
 
 def vote(path: Path, *options: str, text: str = "hello") -> Outcome:
@@ -167,6 +174,40 @@ def test_a_recording_is_served(tmp_path: Path) -> None:
             ask(url, "any", "never asked")
         started.terminate()
         finish(started)
+
+
+def test_a_recording_gives_as_many_samples_as_are_asked_for(tmp_path: Path) -> None:
+    """`n` is honoured, from the draw's sample on, whether they were recorded one by one or several in a reply."""
+    path = tmp_path / "j.db"
+
+    async def keep(journal: Journal) -> None:
+        book = await begun(journal)
+        for nth, texts in enumerate([("one",), ("two", "three")]):
+            asked = request(n=len(texts))
+            made = msgspec.structs.replace(call("run", nth), draw=Draw("run", nth, nth))
+            await book.keep(book.digest("fake:", asked.key()), asked.key(), made, Reply(texts, Usage(3, 5)))
+
+    with_journal(path, keep)
+
+    model = RecordingModel(str(path))
+
+    def said(n: int, ordinal: int) -> tuple[str, ...]:
+        wanted = request(n=n, draw=Draw("run", 0, ordinal))
+        return asyncio.run(model.send(wanted, Heard())).texts
+
+    assert said(1, 1) == ("two",)
+    assert said(2, 1) == ("two", "three")
+    assert said(5, 0) == ("one", "two", "three", "one", "two")
+
+
+def test_what_a_journal_takes_out_of_a_message_is_no_part_of_its_name(tmp_path: Path) -> None:
+    """A message that holds a key is recorded without it, and is found with it."""
+    path = tmp_path / "j.db"
+    text = f"Is sk-{'a1' * 12} a key?"
+    with Session(FakeModel(["It was."]), journal=path):
+        prompt("{input}").run_sync(text)
+    asked = request(text)
+    assert asyncio.run(RecordingModel(str(path)).send(asked, Heard())).text == "It was."
 
 
 def test_a_recording_without_replies_is_refused(tmp_path: Path) -> None:

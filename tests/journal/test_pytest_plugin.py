@@ -126,6 +126,27 @@ def test_tests_with_names_alike_have_recordings_of_their_own(tmp_path: Path) -> 
     assert again.returncode == 0, again.stdout
 
 
+SILENT = """
+from fanfold import Session
+
+def test_without_a_session(fanfold_replay):
+    pass
+
+def test_without_a_call(fanfold_replay):
+    with Session("fake:", journal=fanfold_replay):
+        pass
+"""
+
+
+def test_a_test_that_asks_nothing_has_a_recording_too(tmp_path: Path) -> None:
+    """One that was recorded is not told to be recorded for ever, as where a fixture of all tests asks for this one."""
+    (tmp_path / "test_silent.py").write_text(SILENT)
+    for options in (["--fanfold-record"], []):
+        done = pytest_on(tmp_path, *options, forbidden=True)
+        assert done.returncode == 0, done.stdout
+        assert "2 passed" in done.stdout
+
+
 NEARBY = """
 import socket
 
@@ -136,15 +157,21 @@ def test_nearby(host, fanfold_replay):
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
         client.connect((host, server.getsockname()[1]))
 
+    assert socket.getaddrinfo(host, 80)
+
 @pytest.mark.parametrize("host", ["example.com", "192.0.2.1"])
 def test_far(host, fanfold_replay):
     with socket.socket() as client, pytest.raises(ConnectionRefusedError, match="a replayed test may not reach"):
         client.connect((host, 80))
+    with socket.socket(type=socket.SOCK_DGRAM) as client, pytest.raises(ConnectionRefusedError, match=host):
+        client.sendto(b"text", (host, 53))
+    with pytest.raises(ConnectionRefusedError, match=host):
+        socket.create_connection((host, 80))
 """
 
 
 def test_a_replayed_test_reaches_this_machine_only(tmp_path: Path) -> None:
-    """By name as by number: a server beside the test is reached, and no other host."""
+    """By name as by number: a server beside the test is reached, and no other host; nor is its name looked up."""
     (tmp_path / "test_hosts.py").write_text(NEARBY)
     folder = tmp_path / "recordings" / "test_hosts"
     folder.mkdir(parents=True)

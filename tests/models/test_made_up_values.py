@@ -13,6 +13,7 @@ import pytest
 
 from fanfold import Session, prompt
 from fanfold.core.clock import seeded_source
+from fanfold.errors import UsageError
 from fanfold.models.fake import MARK, instance, words
 from fanfold.testing import FakeModel
 
@@ -69,12 +70,34 @@ class Formed(pydantic.BaseModel):
     one: list[int] = pydantic.Field(max_length=1)
 
 
+class Shaped(pydantic.BaseModel):
+    """Texts of a length, tuples, and numbers of a step."""
+
+    country: str = pydantic.Field(min_length=2, max_length=2)
+    title: str = pydantic.Field(description="As on the cover (in full)", max_length=12)
+    essay: str = pydantic.Field(min_length=200)
+    site: pydantic.HttpUrl
+    quarter: float = pydantic.Field(gt=0, lt=1, multiple_of=0.25)
+    pair: tuple[int, bool]
+    several: tuple[bool, ...]
+    counts: dict[str, int]
+
+
+class Book(pydantic.BaseModel):
+    """A type without what strict structured output cannot say."""
+
+    code: str = pydantic.Field(min_length=6, max_length=6)
+    title: str = pydantic.Field(description="As on the cover (in full)", max_length=12)
+    essay: str = pydantic.Field(min_length=200)
+    site: pydantic.HttpUrl
+
+
 def made(schema: dict[str, Any], seed: int = 0) -> Any:
     """A made-up value."""
     return instance(schema, seeded_source(seed))
 
 
-@pytest.mark.parametrize("kind", [Everything, Tree, Formed])
+@pytest.mark.parametrize("kind", [Everything, Tree, Formed, Shaped, Book])
 def test_a_made_up_value_is_of_its_schema(kind):
     """Whatever the seed, the value validates, also where the type contains itself."""
     values = [kind.model_validate(made(kind.model_json_schema(), seed)) for seed in SEEDS]
@@ -82,17 +105,54 @@ def test_a_made_up_value_is_of_its_schema(kind):
     assert max(len(repr(value)) for value in values) < 100_000
 
 
+@pytest.mark.parametrize("kind", [Formed, Shaped, Book])
 @pytest.mark.parametrize("structured", [True, False])
-def test_the_fake_gives_dates_and_bounded_numbers_when_asked(structured):
-    """By schema or in words, a typed prompt on the fake model gets what it can read."""
+def test_the_fake_gives_dates_and_bounded_values_when_asked(structured, kind):
+    """By schema or in words, a typed prompt on the fake model gets what it can read: also where strict structured
+    output leaves the length of a text to its description.
+    """
 
     async def main():
         for seed in SEEDS:
             async with Session(model=FakeModel(seed=seed, structured=structured)) as session:
-                found = await prompt("{input}", returns=Formed).run("x", session=session)
-                assert isinstance(found.output, Formed)
+                found = await prompt("{input}", returns=kind).run("x", session=session)
+                assert isinstance(found.output, kind)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("schema", "kinds"),
+    [
+        ({"type": ["integer", "null"]}, {int, type(None)}),
+        ({"oneOf": [{"type": "integer"}, {"type": "boolean"}]}, {int, bool}),
+        ({"type": "array", "prefixItems": [{"type": "integer"}], "items": False, "minItems": 1}, {list}),
+        ({"type": "array", "items": True}, {list}),
+        ({"type": "string", "description": "shortest length: many (format: odd)"}, {str}),
+    ],
+)
+def test_schemas_as_people_write_them_are_read(schema, kinds):
+    """Several types in one place, one of several, tuples, and schemas that allow anything."""
+    assert {type(made(schema, seed)) for seed in SEEDS} == kinds
+
+
+@pytest.mark.parametrize("answers", ["text", "", [], (), ["one", 2], {"a": "b"}, 3])
+def test_what_cannot_answer_is_refused(answers):
+    """A text alone would be taken letter by letter, and of no texts there is none to give."""
+    with pytest.raises(UsageError, match="give a list of texts, at least one, or a function"):
+        FakeModel(answers)
+
+
+def test_a_function_that_is_async_or_gives_no_text_is_refused():
+    """The error says what it gave."""
+
+    async def later(_request):
+        return "text"
+
+    with pytest.raises(UsageError, match="not async"):
+        FakeModel(later)
+    with Session(FakeModel(lambda _: None)), pytest.raises(UsageError, match="gave None: let them return a text"):
+        prompt("{input}").run_sync("x")
 
 
 def test_a_made_up_text_in_a_value_is_marked():
@@ -114,6 +174,12 @@ def test_a_value_without_end_is_refused(schema):
     """A schema whose smallest value is huge or endless raises ValueError soon."""
     with pytest.raises(ValueError, match="at most 10000 parts, 100 deep"):
         made(schema)
+
+
+def test_a_text_without_end_is_refused():
+    """So is one whose shortest text is huge."""
+    with pytest.raises(ValueError, match="at most 10000 characters"):
+        made({"type": "string", "minLength": 10**9})
 
 
 @pytest.mark.parametrize("text", ["", " ", "one", "one two", "  a\n\nb\t c ", "a\0b c", "東京 🐙\u2003x"])

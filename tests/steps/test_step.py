@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -77,6 +77,20 @@ def test_a_function_of_other_than_one_input_is_no_step() -> None:
     for wrong in (lambda: 1, lambda a, b: 1, lambda *, a: 1, lambda a, *, b: 1):
         with pytest.raises(UsageError, match="a step takes one input"):
             step(wrong)
+
+
+def test_a_function_that_yields_is_no_step() -> None:
+    """A step gives one value, and a generator is none: it can be read once, and a prompt would show its name."""
+
+    def words(text: str) -> Iterator[str]:
+        yield from text.split()
+
+    async def later(text: str) -> AsyncIterator[str]:
+        yield text
+
+    for function in (words, later):
+        with pytest.raises(UsageError, match=r"\(\) yields, and a step gives one value: let it return that, as a list"):
+            step(function)
 
 
 def test_a_function_that_takes_one_input_is_a_step() -> None:

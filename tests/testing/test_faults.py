@@ -80,6 +80,7 @@ def test_any_fault_survives_its_short_form(kind, share, start, seconds, requests
         ("503#0", "at least the first attempt"),
         ("503@x", "write KIND"),
         ("503@3--5", "numbers and ranges"),
+        ("503@5-2", "numbers and ranges"),
         ("cut", "the connection ends"),
         ("cut=x", "the connection ends"),
         ("slow", "headers so many seconds later"),

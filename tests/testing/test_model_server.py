@@ -113,6 +113,7 @@ class TestPace:
             {"latency": float("inf")},
             {"latency": 0, "first_token": -0.1},
             {"latency": 0, "between_tokens": -0.1},
+            {"latency": 0, "between_tokens": "uniform:0.1,0.2"},
             {"latency": 0, "speed": 0},
             {"latency": 0, "speed": float("nan")},
             {"latency": "recorded", "first_token": 0.1},
@@ -123,6 +124,13 @@ class TestPace:
         """Negative and endless times, and two ways of pacing at once, are usage errors."""
         with pytest.raises(UsageError):
             ModelServer("fake", **options)
+
+    def test_limits_of_another_type_are_refused(self):
+        """At once, and not by every request."""
+        with pytest.raises(UsageError, match="give Limits"):
+            ModelServer("fake", limits={"rpm": 3})
+        with pytest.raises(UsageError, match="give Limits"):
+            ModelServer("fake").limits = None
 
 
 class TestWaiting:
@@ -232,6 +240,21 @@ class TestAnswers:
         assert str(error) in str(raised)
         assert raised.retry_after == error.retry_after if isinstance(error, StatusError) else True
 
+    def test_a_bug_in_the_faults_is_a_500_that_is_logged(self, caplog):
+        """So is one in a function that decides what goes wrong; the request counts as refused."""
+
+        def wrong(_asking):
+            raise RuntimeError("nonsense")
+
+        async def main():
+            async with ModelServer("fake", faults=wrong) as server:
+                return await post(server), server.statistics()
+
+        (status, body), counts = asyncio.run(main())
+        assert (status, body["error"]["message"]) == (500, "RuntimeError: nonsense")
+        assert (counts.refused, counts.disconnected) == (1, 0)
+        assert "nonsense" in caplog.text
+
     def test_a_bug_in_the_answers_is_a_500_that_is_logged(self, caplog):
         """An exception in a user's function is told in JSON, and its traceback is logged."""
 
@@ -318,6 +341,19 @@ class TestFace:
         assert got == status
         assert words in body["error"]["message"]
         assert bool(allow) == (status == 405)
+
+    def test_what_can_be_got_can_be_looked_at(self):
+        """HEAD is answered as GET is, without a body: so programs that wait for a server ask."""
+
+        async def main():
+            found = []
+            async with ModelServer("fake") as server, aiohttp.ClientSession() as client:
+                for path in ("/health", "/v1/models", "/bill", "/reset"):
+                    async with client.head(server.origin + path) as response:
+                        found.append((response.status, await response.read()))
+                return found
+
+        assert asyncio.run(main()) == [(200, b""), (200, b""), (200, b""), (405, b"")]
 
     def test_health_tells_the_counts_and_the_pace(self):
         """GET /health says ok, how often it was asked, and how its times are made."""
@@ -464,6 +500,17 @@ class TestLife:
                 asyncio.run(main(port))
         with pytest.raises(UsageError, match="cannot listen"):
             asyncio.run(main(99999))
+
+    def test_it_cannot_be_entered_while_it_runs(self):
+        """The second time would leave the first one's socket listening for ever."""
+
+        async def main():
+            async with ModelServer("fake") as server:
+                with pytest.raises(LoopError, match=f"runs already, at {server.url}"):
+                    await server.__aenter__()
+                return await post(server)
+
+        assert asyncio.run(main())[0] == 200
 
     def test_it_can_be_entered_again(self):
         """A server may run twice, one time after the other; its records go on."""

@@ -72,6 +72,22 @@ def test_a_stream_of_events_is_the_plain_reply_in_words():
     assert events[-2].delta.stop_reason == "end_turn"
 
 
+@pytest.mark.parametrize(
+    ("ceiling", "said"), [(500, ("one two", "stop_sequence", " three")), (1, ("one", "max_tokens", None))]
+)
+def test_a_text_ends_before_a_stop_sequence(ceiling, said):
+    """The reply says which of them it met, plain and streamed, unless its tokens had run out before."""
+    options: Any = {**NONSENSE, "max_tokens": ceiling, "stop_sequences": ["none", " three"]}
+
+    async def work(client, _server):
+        plain = await client.messages.create(**options)
+        async with client.messages.stream(**options) as stream:
+            return plain, await stream.get_final_message()
+
+    for reply in asked(work, answers=["one two three four"]):
+        assert (reply.content[0].text, reply.stop_reason, reply.stop_sequence) == said
+
+
 def test_the_clients_own_stream_puts_the_message_together():
     """`messages.stream` gives the text and a final message that equals the plain one."""
 

@@ -115,6 +115,37 @@ def test_n_is_streamed_side_by_side():
     assert order[:6] == [0, 1, 0, 1, 0, 1]
 
 
+@pytest.mark.parametrize("stop", [" three", ["none", " four", " three"], ["", " three"]])
+def test_a_text_ends_before_a_stop_sequence(stop):
+    """Each sample ends before the first of them that it meets, plain and streamed; usage is of what is said."""
+
+    async def work(client, server):
+        options: Any = {"model": "any", "messages": NONSENSE, "stop": stop, "n": 2}
+        plain = await client.chat.completions.create(**options)
+        texts = ["", ""]
+        async for chunk in await client.chat.completions.create(**options, stream=True):
+            texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+        return plain, texts, server.bill.charges[1].usage.output_tokens
+
+    plain, texts, billed = asked(work, answers=["one two three four", "three three"])
+    assert [choice.message.content for choice in plain.choices] == texts == ["one two", "three"]
+    assert {choice.finish_reason for choice in plain.choices} == {"stop"}
+    assert plain.usage.completion_tokens == billed == 3
+
+
+def test_a_recorded_text_ends_there_too():
+    """Of its measured tokens the share that is said is told."""
+
+    async def work(client, _server):
+        return await client.chat.completions.create(**ASKED, stop=SAMPLES[0][20:40])
+
+    reply = asked(work)
+    assert reply.choices[0].message.content == SAMPLES[0][:20]
+    whole = QUESTION.samples["gpt-35-turbo"][0]
+    assert 0 < reply.usage.completion_tokens < whole.output_tokens / 2
+    assert reply.usage.prompt_tokens == whole.input_tokens
+
+
 def test_identical_requests_get_one_sample_after_another():
     """Without a draw header the n-th identical request gets the n-th sample; another request counts apart."""
 
@@ -229,6 +260,7 @@ BAD_VALUES = [
     ({"n": True}, "n"),
     ({"temperature": 2.5}, "temperature"),
     ({"max_tokens": 0}, "max_tokens"),
+    ({"stop": ["1", "2", "3", "4", "5"]}, "stop"),
     ({"stream": "yes"}, "stream"),
     ({"response_format": {"type": "xml"}}, "response_format"),
     ({"response_format": {"type": "json_schema"}}, "response_format"),

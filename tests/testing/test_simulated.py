@@ -259,6 +259,27 @@ class TestFaults:
         """Ten times as long for the first word, no longer between the others."""
         assert met("stragglers:1x10", stream=True)[1] == pytest.approx(10 + 0.1 * (WORDS - 1), abs=0.01)
 
+    @pytest.mark.parametrize("refused", ["503", "quota", "outage"])
+    def test_a_refusal_is_slow_too(self, refused):
+        """Faults add up: headers that come later do so whatever they say, and a refusal costs nothing."""
+        found, at, charge = met(["slow=2.5", refused])
+        assert isinstance(found, StatusError | BillingError)
+        assert at == pytest.approx(2.5, abs=0.01)
+        assert (charge.state, charge.usd) == ("refused", 0.0)
+
+    @pytest.mark.parametrize("mild", ["reset=3", "reset=late"])
+    def test_an_outage_is_one_for_those_whose_connection_breaks_later(self, mild):
+        """A fault on the way out takes nothing from one before any work, in whichever order they are given."""
+        for faults in ([mild, "outage"], ["outage", mild]):
+            found, _, charge = met(faults)
+            assert (type(found), charge.status, charge.usd) == (StatusError, 503, 0.0)
+        _, _, charge = met([mild, "reset"])
+        assert (charge.state, charge.usd) == ("cut", 0.0)
+
+    def test_a_stall_without_an_answer_is_one_beside_a_later_one(self):
+        """Who never answers says nothing of the pieces, either."""
+        assert met(["stall=3", "stall"], seconds=30)[2].status is None
+
     def test_a_hedge_escapes_a_straggler_but_not_a_slow_request(self):
         """Of requests that were slow once, the second sending is as fast as any; where it is inherent, none is."""
 

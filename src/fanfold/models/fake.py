@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from fanfold.core.clock import Chance, seeded_source, sleep
 from fanfold.core.records import Rate, Reply, Request, Usage, Watch
-from fanfold.models.wished import wished
+from fanfold.errors import UsageError
+from fanfold.models.wished import noted, wished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,6 +58,7 @@ FORMATS: Mapping[str, Callable[[Chance], str]] = {
     "email": lambda source: f"{source.choice(WORDS)}@made-up.example",
     "hostname": lambda source: f"{source.choice(WORDS)}.made-up.example",
     "ipv4": lambda source: f"192.0.2.{source.randint(1, 254)}",
+    "uri": lambda source: f"https://made-up.example/{source.choice(WORDS)}",
     "ipv6": lambda source: f"2001:db8::{source.randint(1, 9999)}",
 }
 """Texts that have to be of a form, which has no room for the mark; hosts and addresses are those kept for examples."""
@@ -72,7 +75,7 @@ class FakeModel:
 
     `answers` is what it says: None for seeded made-up text (of the type asked for, by schema or in words), a list of
     texts taken in turn by the draw's ordinal, or a function from the `Request` to a text (or to an exception, which is
-    raised).
+    raised). Raises `UsageError` for anything else.
     `latency` is seconds until the reply, or a function from the request to seconds. `structured=False` makes it
     answer typed prompts in words, as a model without structured output does. A streamed reply comes a word at a time.
     """
@@ -88,6 +91,7 @@ class FakeModel:
         structured: bool = True,
         label: str = "fake:",
     ) -> None:
+        _check(answers)
         self.answers = answers
         self.seed = seed
         self.latency = latency
@@ -122,6 +126,8 @@ class FakeModel:
             said = self.answers(request)
             if isinstance(said, Exception):
                 raise said
+            if not isinstance(said, str):
+                raise UsageError(f"the fake model's answers gave {said!r}: let them return a text, or an exception")
             return said
         if self.answers is not None:
             return self.answers[ordinal % len(self.answers)]
@@ -133,6 +139,18 @@ class FakeModel:
             return made_up_text(source)
         value = instance(schema, source)
         return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _check(answers: object) -> None:
+    """Raise `UsageError` for what cannot answer; a text alone is none, for its letters would be the answers."""
+    if isinstance(answers, list | tuple):
+        usable = bool(answers) and all(isinstance(text, str) for text in answers)
+    else:
+        usable = answers is None or (callable(answers) and not iscoroutinefunction(answers))
+    if not usable:
+        raise UsageError(
+            f"answers={answers!r}: give a list of texts, at least one, or a function from a Request to one, not async"
+        )
 
 
 def made_up_text(source: Chance) -> str:
@@ -172,14 +190,26 @@ class _Filling:
             return schema["const"]
         if "enum" in schema:
             return self.source.choice(schema["enum"])
-        if "anyOf" in schema:
-            return self.value(self._chosen(schema["anyOf"], depth), depth + 1)
+        options = schema.get("anyOf") or schema.get("oneOf")
+        if options:
+            return self.value(self._chosen(options, depth), depth + 1)
         kind = schema.get("type", "string")
+        if isinstance(kind, list):
+            return self.value(self._chosen([{**schema, "type": one} for one in kind], depth), depth + 1)
         if kind == "object":
             return {name: self.value(field, depth + 1) for name, field in schema.get("properties", {}).items()}
         if kind == "array":
-            return [self.value(schema.get("items", {}), depth + 1) for _ in range(self._length(schema, depth))]
+            return self._array(schema, depth)
         return _plain(kind, schema, self.source)
+
+    def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
+        """The items that have a schema each, as those of a tuple, then as many as there may be of the others."""
+        made = [self.value(item, depth + 1) for item in schema.get("prefixItems", ())]
+        others = schema.get("items", not made)
+        if others is not False:
+            further = {} if others is True else others
+            made += [self.value(further, depth + 1) for _ in range(self._length(schema, depth) - len(made))]
+        return made
 
     def _length(self, schema: Mapping[str, Any], depth: int) -> int:
         least: int = schema.get("minItems", 0)
@@ -207,8 +237,20 @@ def _plain(kind: str, schema: Mapping[str, Any], source: Chance) -> Any:
         return source.random() < 0.5
     if kind == "null":
         return None
-    form = FORMATS.get(schema.get("format", ""))
-    return form(source) if form is not None else f"{MARK} {' '.join(source.choices(WORDS, k=4))}"
+    wanted = noted(schema)
+    form = FORMATS.get(wanted.get("format", ""))
+    return _said(wanted, source) if form is None else form(source)
+
+
+def _said(schema: Mapping[str, Any], source: Chance) -> str:
+    """A few words, marked, of the length asked for: a short one has no room for all of the mark."""
+    said = f"{MARK} {' '.join(source.choices(WORDS, k=4))}"
+    least, most = schema.get("minLength", 0), schema.get("maxLength", LARGEST)
+    if least > LARGEST:
+        raise ValueError(f"a made-up text has at most {LARGEST} characters")
+    while len(said) < least:
+        said += f" {source.choice(WORDS)}"
+    return said[:most]
 
 
 def _whole(schema: Mapping[str, Any], source: Chance) -> int:
@@ -228,6 +270,9 @@ def _number(schema: Mapping[str, Any], source: Chance) -> float:
     """A number within the bounds, of two decimals where one such fits."""
     over, under = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
     low, high = _span(schema.get("minimum", over), schema.get("maximum", under), 10)
+    if step := schema.get("multipleOf"):
+        whole = [step * number for number in range(math.ceil(low / step), math.floor(high / step) + 1)[:LARGEST]]
+        return float(source.choice([one for one in whole if one not in {over, under}]))
     found = source.uniform(float(low), float(high))
     short = round(found, 2)
     return short if low <= short <= high and short not in {over, under} else found

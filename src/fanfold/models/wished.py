@@ -11,6 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fanfold.core.records import Request
 
 _SCHEMA = re.compile(r"Reply with only JSON that matches this JSON Schema: (\{.*\})$")
@@ -18,6 +20,9 @@ _SCORE = re.compile(r"a line of the form: Score: N \(from (\S+) to (\S+)\)\.$")
 _ARRAY = re.compile(r"Reply with only a JSON array (?:of strings|in which each item is (.+))$")
 _ONE = re.compile(r"Reply with (?:exactly one word: |exactly (?=one of: )|only )(.+)$")
 _CHOICE = re.compile(r'"(?:[^"\\]|\\.)*"|[^,\s][^,]*')
+_LENGTH = re.compile(r"(shortest|longest) length: (\d{1,9})(?=[^()]*\)$)")
+_FORMAT = re.compile(r"(format): ([\w-]+)\)$")
+_BOUNDS = {"shortest": "minLength", "longest": "maxLength"}
 _KINDS = {"yes or no": "boolean", "a whole number": "integer", "a number": "number", "the answer": "string"}
 
 
@@ -40,14 +45,24 @@ def wished(request: Request) -> dict[str, Any] | None:
     return None if found is None else _kind(found[1].removesuffix(", in digits"))
 
 
+def noted(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema of a text with what strict servers refuse in it, which is told at the end of its description."""
+    told = str(schema.get("description", ""))
+    lengths = {_BOUNDS[word]: int(value) for word, value in _LENGTH.findall(told)}
+    return {**lengths, **dict(_FORMAT.findall(told)), **schema}
+
+
 def _kind(wanted: str) -> dict[str, Any] | None:
     if wanted in _KINDS:
         return {"type": _KINDS[wanted]}
     listed = wanted.removeprefix("one of").lstrip(":")
     if listed == wanted:
         return None
-    choices = _CHOICE.findall(listed)
-    return {"enum": [json.loads(one) if one.startswith('"') else one for one in choices]}
+    try:
+        choices = [json.loads(one) if one.startswith('"') else one for one in _CHOICE.findall(listed)]
+    except json.JSONDecodeError:
+        return None
+    return {"enum": choices} if choices else None
 
 
 def _score(low: str, high: str) -> dict[str, Any] | None:

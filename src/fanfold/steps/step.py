@@ -302,7 +302,7 @@ class Function(Step[In_contra, Out_co]):
 
     def __init__(self, function: Callable[[In_contra], Any], name: str, *, thread: bool, journal: bool = False) -> None:
         super().__init__(name)
-        if inspect.isasyncgenfunction(function):
+        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise UsageError(f"{name}() yields, and a step gives one value: let it return that, as a list, say")
         self.function = function
         self.thread = thread

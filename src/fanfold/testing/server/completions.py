@@ -14,6 +14,7 @@ from fanfold.testing.server.refusals import Refusal, decoded
 _Tokens = Annotated[int, msgspec.Meta(ge=1)]
 _Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
 _Samples = Annotated[int, msgspec.Meta(ge=1, le=128)]
+_Stops = Annotated[list[str], msgspec.Meta(max_length=4)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 
 
@@ -46,14 +47,20 @@ class _Body(msgspec.Struct):
     max_tokens: _Tokens | None = None
     max_completion_tokens: _Tokens | None = None
     response_format: _Format | None = None
+    stop: str | _Stops | None = None
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One request: the model's name, what it is asked in no vendor's dialect, and whether a stream tells usage."""
+    """One request: the model's name, what it is asked in no vendor's dialect, and whether a stream tells usage.
+
+    A text ends before any of the sequences in `stop`; `ended` is the one that the reply met, once there is one.
+    """
 
     model: str
     request: Request
     include_usage: bool
+    stop: tuple[str, ...] = ()
+    ended: str | None = None
 
 
 _ROLE = {"role": "assistant", "content": "", "refusal": None}
@@ -66,7 +73,8 @@ def read(data: bytes) -> Asked:
     """The request in a body; raises `Refusal` (400) where it is not one."""
     body = decoded(_decode, data, "a chat completion")
     options = body.stream_options
-    return Asked(body.model, _request(body), options is not None and bool(options.include_usage))
+    stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    return Asked(body.model, _request(body), options is not None and bool(options.include_usage), stop)
 
 
 def _request(body: _Body) -> Request:

@@ -133,7 +133,7 @@ def planned(work: Work, outgoing: Outgoing, dialect: Dialect, struck: Struck) ->
         parts = [*kept, Part(last.due, dialect.failure(stream=True), last.pieces)]
         return Plan(tuple(parts), length, "end", short=True)
     fault = struck.first("cut", "end", "reset", "stall")
-    if fault is None or (fault.kind == "stall" and not fault.value):
+    if fault is None:
         return Plan(tuple(parts), length, "end", short=False)
     parts = _shortened(parts, fault, stream=work.stream)
     if fault.kind == "end":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import socket
 import struct
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from fanfold.testing.server.service import Service
 
     Handler = Callable[[web.Request, Seen, "Connection"], Awaitable[None]]
+
+_log = logging.getLogger("fanfold")
 
 LARGEST = 64 * 1024 * 1024
 """Bytes of the largest body it reads: a few images."""
@@ -80,13 +83,20 @@ class Face:
         if path not in self.routes:
             raise Refusal(404, f"nothing is at {path[:200]!r}: there is {', '.join(self.routes)}")
         method, handler = self.routes[path]
-        if request.method != method:
+        if request.method not in {method, "HEAD" if method == "GET" else method}:
             raise Refusal(405, f"{path} takes {method}, not {request.method}", headers={"Allow": method})
         return handler
 
     async def _answer(self, dialect: Dialect, request: web.Request, seen: Seen, connection: Connection) -> None:
         seen.raw = await _body(request)
-        await self.service.respond(seen, dialect, connection)
+        try:
+            await self.service.respond(seen, dialect, connection)
+        except (Refusal, FanfoldError, ConnectionError):
+            raise
+        except Exception as error:
+            # As a function may raise that was given to choose the faults.
+            _log.exception("the model server raised")
+            raise Refusal(500, f"{type(error).__name__}: {error}", kind="server_error") from error
 
     async def _models(self, request: web.Request, seen: Seen, connection: Connection) -> None:
         names = self.service.answerer.models()

@@ -154,6 +154,10 @@ class Struck(msgspec.Struct, frozen=True):
         """The first of these kinds."""
         return next((fault for fault in self.faults if fault.kind in kinds), None)
 
+    def bare(self, kind: str) -> bool:
+        """Whether one is of this kind without a value: then nothing at all comes of the request."""
+        return any(fault.kind == kind and not fault.value for fault in self.faults)
+
     def status(self) -> Fault | None:
         """The first that is a status."""
         return next((fault for fault in self.faults if fault.kind.isdecimal()), None)
@@ -249,7 +253,7 @@ def _ranges(requests: str) -> tuple[tuple[int, float], ...]:
     made = []
     for part in requests.split(",") if requests else ():
         first, dash, last = part.partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()):
+        if not first.isdecimal() or (last and not (last.isdecimal() and int(first) <= int(last))):
             raise UsageError(f"requests {requests!r}: write numbers and ranges, as 0-9,12,20-")
         made.append((int(first), float(last) if last else inf if dash else int(first)))
     return tuple(made)

@@ -59,6 +59,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for name, allowed in (("window", WINDOWS), ("meter", METERS), ("by", SCOPES), ("over", OVERS)):
             if getattr(self, name) not in allowed:
                 raise UsageError(f"{name}={getattr(self, name)!r}: take one of {', '.join(allowed)}")
+        if self.assumed_output < 0:
+            raise UsageError(f"assumed_output={self.assumed_output!r}: give a number of tokens, 0 or more")
         if self.burst is not None and self.burst < 1:
             raise UsageError(f"burst={self.burst!r}: a bucket that holds less than one request never admits any")
         if self.window != "bucket" and not (self.burst is None and self.burst_tokens is None):

@@ -42,6 +42,7 @@ class _Body(msgspec.Struct):
     stream: bool | None = None
     temperature: _Temperature | None = None
     output_config: _Output | None = None
+    stop_sequences: list[str] | None = None
 
 
 _STOPS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
@@ -61,7 +62,7 @@ def read(data: bytes) -> Asked:
         wanted.schema if wanted else None,
         stream=bool(body.stream),
     )
-    return Asked(body.model, request, include_usage=True)
+    return Asked(body.model, request, include_usage=True, stop=tuple(body.stop_sequences or ()))
 
 
 def _system(system: str | list[_Block] | None) -> list[Message]:
@@ -89,6 +90,8 @@ class Answered:
         self.reply = reply
         self.words = words(reply.text) if asked.request.stream else []
         self.usage = reply.usage or Usage()
+        # Who has no tokens left has met no sequence, either.
+        self.ended = asked.ended if reply.finish == "stop" else None
         self.head = {
             "id": f"msg_fanfold-{maker}-{number}",
             "type": "message",
@@ -133,7 +136,8 @@ class Answered:
         return started + _event("content_block_start", index=0, content_block=block) + _event("ping")
 
     def _stop(self) -> dict[str, Any]:
-        return {"stop_reason": _STOPS.get(self.reply.finish, self.reply.finish), "stop_sequence": None}
+        reason = _STOPS.get(self.reply.finish, self.reply.finish) if self.ended is None else "stop_sequence"
+        return {"stop_reason": reason, "stop_sequence": self.ended}
 
 
 def _event(kind: str, **fields: Any) -> bytes:

@@ -117,6 +117,8 @@ class ModelServer:
         return self._service.statistics()
 
     async def __aenter__(self) -> Self:
+        if self._runner is not None:
+            raise LoopError(f"the model server runs already, at {self.url}: leave it first, or make another")
         await asyncio.to_thread(self._service.load)
         application = Face(self._service).application()
         # Who is told to close does not wait for replies: it is a test's server.

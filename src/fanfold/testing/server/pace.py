@@ -50,8 +50,11 @@ class Pace:
         seed: int | str = 0,
     ) -> None:
         _check(latency, first_token, speed)
+        pause = spread("between_tokens", between_tokens)
+        if pause.drawn:
+            raise UsageError(f"between_tokens={between_tokens!r}: it is not drawn; give seconds")
         self.latency = latency
-        self.between_tokens = spread("between_tokens", between_tokens).one
+        self.between_tokens = pause.one
         if latency == "recorded" and between_tokens:
             raise UsageError("latency='recorded' brings its own times: leave first_token and between_tokens out")
         self.whole = None if latency in {"recorded", "stream"} else _spread("latency", latency)

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from fanfold.errors import JournalError, NotRecorded, UsageError
 from fanfold.journal import moving
 from fanfold.journal.entries import Kept
+from fanfold.journal.redaction import Redactor
 
 if TYPE_CHECKING:
     from fanfold.core.records import Rate, Reply, Request, Watch
@@ -20,7 +22,8 @@ SQLITE = b"SQLite format 3\0"
 class RecordingModel:
     """Gives the replies of a recording, by a request's messages and its draw's ordinal: for ``ModelServer(answers=…)``.
 
-    A sample beyond those recorded is one of them again. What was not recorded is `NotRecorded`, a 404 over HTTP.
+    `n` samples are those from the draw's on, and one beyond those recorded is one of them again. What was not recorded
+    is `NotRecorded`, a 404 over HTTP.
     """
 
     made_up = False
@@ -29,7 +32,8 @@ class RecordingModel:
 
     def __init__(self, path: str) -> None:
         self.label = f"recording:{Path(path).stem}"
-        self.replies: dict[bytes, dict[int, Reply]] = {}
+        self.replies: dict[str, dict[int, Reply]] = {}
+        self._redactor = Redactor()
         try:
             self._load(Path(path))
         except (OSError, JournalError) as error:
@@ -40,12 +44,13 @@ class RecordingModel:
     async def send(self, request: Request, watch: Watch) -> Reply:
         """The recorded reply; raises `NotRecorded`."""
         watch.sent()
-        samples = self.replies.get(_named(request.messages))
+        samples = self.replies.get(self._named(request.messages))
         if samples is None:
             raise NotRecorded("no such request was recorded; its messages have to be the same", model=self.label)
-        ordinal = request.draw.ordinal
         known = sorted(samples)
-        reply = samples.get(ordinal) or samples[known[ordinal % len(known)]]
+        ordinals = range(request.draw.ordinal, request.draw.ordinal + request.n)
+        taken = [samples.get(ordinal) or samples[known[ordinal % len(known)]] for ordinal in ordinals]
+        reply = replace(taken[0], texts=tuple(one.text for one in taken))
         if request.stream:
             watch.text(reply.text)
         watch.done(reply)
@@ -60,8 +65,11 @@ class RecordingModel:
             kept = msgspec.json.decode(entry.body, type=Kept)
             asked = msgspec.json.decode(kept.request)
             if asked is not None and kept.reply is not None:
-                self.replies.setdefault(_named(asked["messages"]), {})[entry.ordinal] = kept.reply
+                samples = self.replies.setdefault(self._named(asked["messages"]), {})
+                for number, text in enumerate(kept.reply.texts):
+                    # Its usage is that of all of them; the server has a count of its own.
+                    samples[entry.ordinal + number] = replace(kept.reply, texts=(text,), usage=None)
 
-
-def _named(messages: object) -> bytes:
-    return msgspec.json.encode(msgspec.to_builtins(messages), order="sorted")
+    def _named(self, messages: object) -> str:
+        """What stands for messages, without what a journal takes out of them: so one with a key in it is found."""
+        return self._redactor.clean(msgspec.json.encode(msgspec.to_builtins(messages), order="sorted").decode())

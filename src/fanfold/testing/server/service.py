@@ -20,7 +20,7 @@ from fanfold.testing.server import tokens
 from fanfold.testing.server.answers import answerer_of
 from fanfold.testing.server.bill import Bill, Charge, Prices
 from fanfold.testing.server.book import Book, ServerStatistics
-from fanfold.testing.server.delivery import Work, deliver, forever, planned, send
+from fanfold.testing.server.delivery import Work, deliver, forever, planned, send, until
 from fanfold.testing.server.faults import Asking, Faults
 from fanfold.testing.server.limits import Limits
 from fanfold.testing.server.meter import Meter
@@ -104,7 +104,7 @@ class Service:
         self.book = Book(keep)
         self.bill = Bill(Prices(price), CHARGES)
         self._faults = Faults(faults, seed)
-        self._limits = limits or Limits()
+        self._limits = _granted(limits or Limits())
         self._meters: dict[tuple[str, str], Meter] = {}
         self._number = 0
         self._began: float | None = None
@@ -117,7 +117,7 @@ class Service:
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
-        self._limits = limits
+        self._limits = _granted(limits)
         for meter in self._meters.values():
             meter.change(limits, now())
         self.desk.change(limits)
@@ -171,6 +171,7 @@ class Service:
             await visit.serve(billed)
         except (Refusal, FanfoldError) as error:
             refusal = refusal_of(error)
+            await until(now() + visit.struck.delay())
             answer = dialect.refuse(refusal, seen.number).told(visit.told())
             await send(answer, billed, seen)
         finally:
@@ -239,11 +240,10 @@ class _Visit:
 
     async def serve(self, outlet: Outlet) -> None:
         """All of it, in order: what fails before anything is done, limits, refusals, the queue, the work, the reply."""
-        struck = self.struck
-        outage = struck.first("outage", "reset")
-        if outage is not None and outage.kind == "outage" and outage.value != "reset":
+        outage = self.struck.first("outage")
+        if outage is not None and outage.value != "reset":
             raise Refusal(int(outage.value or 503), "The server is temporarily out of service.", kind="server_error")
-        if outage is not None and outage.value in {"", "reset"}:
+        if outage is not None or self.struck.bare("reset"):
             self.seen.cut = True
             return await outlet.cut(reset=True)
         self._admit()
@@ -273,6 +273,7 @@ class _Visit:
         service, seen, request = self.service, self.seen, self.asked.request
         began = self.charge.admitted = now()
         raw = await service.answered(self.asked, Draw(ordinal=seen.ordinal or 0))
+        raw, ended = tokens.stopped(raw, self.asked.stop)
         # Without a draw, equal bodies are told apart by their ordinals already.
         again = f"|{seen.attempt}" if seen.draw is not None and seen.attempt else ""
         key = f"{seen.ordinal}|{seen.digest().hex()}{again}"
@@ -281,12 +282,12 @@ class _Visit:
         self.usage = reply.usage or Usage()
         # What was recorded without its tokens is told so; the bill has a count of its own.
         said = msgspec.structs.replace(reply, usage=None) if told and raw.usage is None else reply
-        outgoing = self.dialect.write(seen.number, self.asked, said, service.answerer.kind)
+        asked = msgspec.structs.replace(self.asked, ended=ended)
+        outgoing = self.dialect.write(seen.number, asked, said, service.answerer.kind)
         words = outgoing.length if request.stream else max(1, *(len(split(text)) for text in reply.texts))
         timing = service.pace.timing(reply, words, key, stream=request.stream, slower=self.struck.slowness())
         self.work = Work(began, timing, words, request.stream)
-        stall = self.struck.first("stall")
-        if stall is not None and not stall.value:
+        if self.struck.bare("stall"):
             await forever()
         plan = planned(self.work, outgoing, self.dialect, self.struck)
         self.sent = plan.made(self.work, self.usage)
@@ -382,6 +383,13 @@ class _Desk:
             if not turn.done():
                 self.taken += 1
                 turn.set_result(None)
+
+
+def _granted(limits: Limits) -> Limits:
+    """The limits, if that is what they are."""
+    if not isinstance(limits, Limits):
+        raise UsageError(f"limits={limits!r}: give Limits, as Limits(rpm=600)")
+    return limits
 
 
 def _failed(fault: Fault, limits: Limits) -> Refusal:

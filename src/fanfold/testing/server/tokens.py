@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import ceil
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -44,6 +45,22 @@ def given(messages: Iterable[Message]) -> int:
     return sum(PER_MESSAGE + _content(message.content) for message in messages) + PER_MESSAGE
 
 
+def stopped(reply: Reply, sequences: Iterable[str]) -> tuple[Reply, str | None]:
+    """The reply with each text up to the first of the `stop` sequences in it, and the one that ended the first text.
+
+    Usage that was measured is taken to be spread evenly over the texts.
+    """
+    cuts = [_cut(text, sequences) for text in reply.texts]
+    texts = tuple(text[:at] for text, (at, _) in zip(reply.texts, cuts, strict=True))
+    if texts == reply.texts:
+        return reply, None
+    usage = reply.usage
+    if usage is not None:
+        share = sum(map(len, texts)) / sum(map(len, reply.texts))
+        usage = msgspec.structs.replace(usage, output_tokens=ceil(usage.output_tokens * share))
+    return msgspec.structs.replace(reply, texts=texts, usage=usage, finish="stop"), cuts[0][1]
+
+
 def settled(reply: Reply, request: Request, *, told: bool, reasoning: float, key: str) -> Reply:
     """The reply as this server gives it: with its count of tokens, reasoning included, and within `max_tokens`.
 
@@ -69,6 +86,12 @@ def settled(reply: Reply, request: Request, *, told: bool, reasoning: float, key
     else:
         usage = Usage(given(request.messages), spoken + thought, 0, thought)
     return msgspec.structs.replace(reply, texts=tuple(texts), usage=usage, finish="length" if short else reply.finish)
+
+
+def _cut(text: str, sequences: Iterable[str]) -> tuple[int, str | None]:
+    """Where a text is cut, and before which of the sequences; an empty one ends nothing."""
+    found = [(text.index(one), one) for one in sequences if one and one in text]
+    return min(found, default=(len(text), None))
 
 
 def _content(content: str | list[dict[str, object]]) -> int:
