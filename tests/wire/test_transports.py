@@ -10,6 +10,7 @@ import time
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,6 +18,7 @@ from fanfold import OpenAI, Session, prompt
 from fanfold.errors import ConnectError, UsageError
 from fanfold.models import aiohttp_transport, wreq_transport
 from fanfold.models.aiohttp_transport import AiohttpTransport
+from fanfold.models.proxies import Proxies
 from fanfold.models.transport import chosen, open_transport
 from fanfold.models.wreq_transport import WreqTransport
 from fanfold.testing import ModelServer, no_leaks
@@ -203,6 +205,29 @@ def test_the_proxy_of_the_environment_is_asked_for_other_hosts(monkeypatch):
     assert lines == [("POST http://example.org:81/v1", True), ("CONNECT example.org:443", True)]
     assert not error.reached
     assert "u:p" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "url", "proxied"),
+    [
+        ("models.example:8000", "http://models.example:8000", False),
+        ("models.example:8000", "http://models.example:8001", True),
+        ("models.example:8000", "http://gpu.models.example:8000", False),
+        ("models.example:443", "https://models.example", False),
+        ("models.example:443", "http://models.example", True),
+        ("models.example", "https://models.example:8000", False),
+        ("[fd00::1]:8000", "http://[fd00::1]:8000", False),
+        ("fd00::1", "http://[fd00::1]:8000", False),
+        ("fd00::1", "http://[fd00::2]:8000", True),
+    ],
+)
+def test_no_proxy_takes_out_a_host_at_one_port_or_at_all(monkeypatch, left_out, url, proxied):
+    """An entry with a port is for that port alone, also where the URL leaves it unsaid."""
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", f"other.example, {left_out}")
+    parts = urlsplit(url)
+    assert bool(Proxies().of(parts.scheme, parts.hostname, parts.port)) == proxied
 
 
 @both

@@ -92,14 +92,14 @@ class AiohttpTransport:
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> AiohttpExchange:
         """Begin a POST; redirects are not followed, for a key must not travel to another host."""
         target = _parsed(url)
-        proxy = self._proxies.of(target.scheme, target.host)
+        proxy = self._proxies.of(target.scheme, target.host, target.port)
         context = self._client.post(target, headers=headers, data=body, allow_redirects=False, proxy=proxy)
         return AiohttpExchange(context, url, self._open)
 
     async def get(self, url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
         """A quick GET (a list of models, say): its status and body."""
         target, timeout = _parsed(url), aiohttp.ClientTimeout(total=seconds)
-        proxy = self._proxies.of(target.scheme, target.host)
+        proxy = self._proxies.of(target.scheme, target.host, target.port)
         try:
             async with self._client.get(
                 target, headers=headers, timeout=timeout, allow_redirects=False, proxy=proxy
