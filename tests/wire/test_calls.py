@@ -12,6 +12,7 @@ import pytest
 from fanfold import OpenAI, Session, prompt, sample, vote
 from fanfold.core.records import Cost, Usage
 from fanfold.errors import ModelError, NotRecorded, ParseError, StatusError
+from fanfold.models.endpoints import endpoint
 from fanfold.models.recordings import recordings
 from fanfold.testing import FakeModel, ModelServer, no_leaks
 from fanfold.testing.server import Seen
@@ -367,6 +368,22 @@ def test_azure_gets_its_path_version_and_key_header(monkeypatch):
     assert seen.headers["api-key"] == "azure-key"
     assert "Authorization" not in seen.headers
     assert "other-key" not in str(seen.headers)
+
+
+@pytest.mark.parametrize("path", ["", "/", "/openai", "/openai/"])
+def test_azures_endpoint_is_taken_with_its_path_and_without(monkeypatch, path):
+    """Written with /openai, that is not asked for twice."""
+    seen = azure(monkeypatch, "azure:m", path, AZURE_OPENAI_API_KEY="k")
+    assert seen.url.raw_path == "/openai/deployments/m/chat/completions"
+
+
+def test_an_empty_variable_says_nothing(monkeypatch):
+    """A version or a base URL that is set to nothing, as in a file of defaults, is as good as not set."""
+    assert azure(monkeypatch, "azure:m", AZURE_OPENAI_API_KEY="k", OPENAI_API_VERSION="").query == {
+        "api-version": "2024-10-21"
+    }
+    monkeypatch.setenv("OPENAI_BASE_URL", " ")
+    assert endpoint("openai", "m", api_key="k").url == "https://api.openai.com/v1/chat/completions"
 
 
 def test_azures_version_can_be_chosen(monkeypatch):
