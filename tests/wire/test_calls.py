@@ -237,6 +237,23 @@ def test_a_schema_is_sent_where_it_is_known_to_be_taken(provider, name, options,
     assert (seen.body["messages"][0]["content"] == "hello") == structured
 
 
+@pytest.mark.parametrize(
+    ("variable", "name", "structured"),
+    [
+        ("OPENAI_BASE_URL", "openai:m", False),
+        ("OPENAI_BASE_URL", "mistral:m", True),
+        ("OLLAMA_BASE_URL", "ollama:m", True),
+        ("AZURE_OPENAI_ENDPOINT", "azure:m", True),
+    ],
+)
+def test_a_base_url_of_the_environment_is_as_unknown_as_a_given_one(monkeypatch, variable, name, structured):
+    """What stands behind OPENAI_BASE_URL may be anybody's; what else is named so is the provider itself."""
+    provider, _, name = name.partition(":")
+    assert OpenAI(name=name, provider=provider).answers_schema
+    monkeypatch.setenv(variable, "https://gate.example/v1")
+    assert OpenAI(name=name, provider=provider).answers_schema == structured
+
+
 def test_a_prompt_may_say_that_it_wants_no_schema():
     """`prompt(structured=False)` wins over the model's own."""
     seen = sent(prompt("{input}", returns=bool, structured=False), answers=["yes"], structured=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fanfold.errors import BILLING, ModelError
 from fanfold.models import chat
-from fanfold.models.endpoints import Endpoint, endpoint, known, shown
+from fanfold.models.endpoints import Endpoint, beside_key, endpoint, known, shown
 from fanfold.models.wire import Named, Refused, Wire
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def _structured(spec: OpenAI) -> bool:
     vendor = known(spec.provider)
     if spec.provider == "openai" and (spec.name == "gpt-4" or spec.name.startswith(OLD_ANSWERS)):
         return False
-    return vendor.structured and (spec.base_url is None or vendor.local)
+    elsewhere = spec.base_url is not None or (vendor.url and beside_key(vendor))
+    return vendor.structured and (vendor.local or not elsewhere)
 
 
 def _ceiling(spec: OpenAI) -> str:
