@@ -9,7 +9,7 @@ import msgspec
 
 from fanfold.core.records import Message, Reply, Request, Usage
 from fanfold.errors import ReplyError, UsageError
-from fanfold.models.refusals import code_of, error_text, start_of
+from fanfold.models.refusals import UNREAD, code_of, error_text, start_of
 from fanfold.models.sse import EventData
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _fitted(key: str, value: Any) -> Any:
 def _read(decoder: msgspec.json.Decoder[T], data: bytes, label: str) -> T:
     try:
         body = decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREAD as error:
         raise ReplyError(f"{label} sent what is not a message ({error}): {start_of(data)}", model=label) from error
     if body.error is not None:
         said = f"{label} reported an error in its reply: {error_text(data)}"

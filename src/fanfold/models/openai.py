@@ -91,9 +91,9 @@ class ChatWire(Wire):
         """The reply in a whole body."""
         return chat.reply_of(data, self.label)
 
-    def incoming(self) -> chat.StreamedReply:
+    def incoming(self, request: Request) -> chat.StreamedReply:
         """What puts a streamed reply together."""
-        return chat.StreamedReply(self.label)
+        return chat.StreamedReply(self.label, chat.samples_of(request))
 
     def is_billing(self, refused: Refused) -> bool:
         """By its code."""

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 DRAW = "x-fanfold-draw"
 """The header that tells a model server on this machine which sample to give; no other host gets it."""
 
-
 class Incoming(Protocol):
     """A streamed reply that is being put together; it is whole only when the stream says so itself."""
 
@@ -104,7 +103,7 @@ class Wire(ABC):
         """The reply in a whole body; raises `ReplyError` where it is not one."""
 
     @abstractmethod
-    def incoming(self) -> Incoming:
+    def incoming(self, request: Request) -> Incoming:
         """What puts a streamed reply together."""
 
     @abstractmethod
@@ -129,7 +128,7 @@ class Wire(ABC):
                 if exchange.status != 200:
                     refusal = await self._refusal(exchange)
                 elif request.stream and "event-stream" in exchange.headers.get("Content-Type", ""):
-                    return await self._streamed(exchange, watch)
+                    return await self._streamed(exchange, request, watch)
                 else:
                     reply = self.reply_of(await exchange.read())
                     watch.done(reply)
@@ -141,8 +140,8 @@ class Wire(ABC):
             error.args = tuple(self.target.hide(str(arg)) for arg in error.args)
             raise
 
-    async def _streamed(self, exchange: Exchange, watch: Watch) -> Reply:
-        incoming = self.incoming()
+    async def _streamed(self, exchange: Exchange, request: Request, watch: Watch) -> Reply:
+        incoming = self.incoming(request)
         try:
             async for chunk in exchange.chunks():
                 watch.alive()
