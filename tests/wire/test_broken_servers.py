@@ -194,6 +194,15 @@ def test_chunks_of_any_size_give_the_same_text(size, end):
     assert text == "".join(pieces) == TEXT
 
 
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "203 Non-Authoritative Information"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_reply_comes_with_any_status_that_brings_one(status, streamed):
+    """Gateways answer every POST with 201, and write the type of a stream as they like."""
+    whole = raw.whole(raw.reply("all"), status)
+    events = closing(raw.open_ended("Text/Event-Stream; charset=UTF-8", status), *raw.stream("all"))
+    assert answer(events if streamed else whole, streamed=streamed)[0] == "all"
+
+
 def test_comments_other_fields_and_an_unended_last_event_are_understood():
     """Keep-alive comments and event names are passed over; the last blank line may be missing."""
     body = b": ping\n\nevent: x\nid: 7\n" + raw.event(raw.piece("a")) + b":\n\n" + raw.event("[DONE]").rstrip()

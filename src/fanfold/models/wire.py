@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 DRAW = "x-fanfold-draw"
 """The header that tells a model server on this machine which sample to give; no other host gets it."""
 
+REPLIES = frozenset({200, 201, 203})
+"""The statuses that come with a reply: some gateways say of every POST that it created something."""
+
+
 class Incoming(Protocol):
     """A streamed reply that is being put together; it is whole only when the stream says so itself."""
 
@@ -67,7 +71,7 @@ class Named(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """An answer other than 200: its status, the server's words and code, and the seconds it asks to wait."""
+    """An answer that is no reply: its status, the server's words and code, and the seconds it asks to wait."""
 
     status: int
     said: str
@@ -125,9 +129,9 @@ class Wire(ABC):
                 told = limits_in(exchange.headers)
                 if told is not None:
                     watch.limits(told)
-                if exchange.status != 200:
+                if exchange.status not in REPLIES:
                     refusal = await self._refusal(exchange)
-                elif request.stream and "event-stream" in exchange.headers.get("Content-Type", ""):
+                elif request.stream and "event-stream" in exchange.headers.get("Content-Type", "").lower():
                     return await self._streamed(exchange, request, watch)
                 else:
                     reply = self.reply_of(await exchange.read())
@@ -161,7 +165,7 @@ class Wire(ABC):
         return reply
 
     async def _refusal(self, exchange: Exchange) -> CallError:
-        """The error for a status other than 200."""
+        """The error for a status that comes with no reply."""
         try:
             data = await exchange.read()
         except ConnectError:
