@@ -178,6 +178,17 @@ def test_headers_of_a_response_are_found_in_any_case():
 
 
 @both
+def test_a_long_header_does_not_cost_the_reply():
+    """Gateways send policies and traces of many thousand characters along."""
+
+    async def main():
+        async with raw.raw_server(raw.whole(b"{}", X_Trace="x" * 60_000)) as server, transport() as opened:
+            return await post(opened, server.url)
+
+    assert asyncio.run(main()) == (200, b"{}")
+
+
+@both
 def test_the_proxy_of_the_environment_is_asked_for_other_hosts(monkeypatch):
     """By HTTP_PROXY and HTTPS_PROXY, with their user, who is in no error; NO_PROXY takes a host out."""
     lines = []

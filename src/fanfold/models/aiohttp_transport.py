@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from fanfold.errors import ConnectError
 
+FIELD = 1 << 18
+"""Bytes that one header of a response may have: gateways put whole policies there, and the reply is paid for."""
+
 
 class AiohttpExchange:
     """One POST and its response; an async context manager that gives the connection back, or closes it."""
@@ -85,6 +88,7 @@ class AiohttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
             skip_auto_headers=("User-Agent",),
+            max_field_size=FIELD,
         )
         self._proxies = Proxies()
         self._open: set[AiohttpExchange] = set()
