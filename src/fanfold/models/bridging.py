@@ -23,7 +23,7 @@ from fanfold.errors import (
 )
 from fanfold.models.anthropic import SPENT
 from fanfold.models.prices import FlatRate
-from fanfold.models.refusals import retry_after
+from fanfold.models.refusals import error_code, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -207,7 +207,8 @@ def _piece(event: object) -> str:
 
 def _reply(response: ModelResponse) -> Reply:
     text = "".join(part.content for part in response.parts if isinstance(part, TextPart))
-    reason = response.finish_reason or "stop"
+    text = text or str(details.get("refusal") or "")  # an answer too, as on our wires
+    reason = str(response.finish_reason or details.get("finish_reason") or "stop")
     finish = "tool_calls" if reason == "tool_call" else reason
     return Reply((text,), _usage(response), finish, response.model_name or "", response.provider_response_id or "")
 
