@@ -44,6 +44,10 @@ INVENTED = frozenset({"function", "test"})
 """The systems of pydantic-ai's models for tests."""
 
 
+CUT = frozenset({"incomplete", "interrupted"})
+"""The states of a streamed response that is known not to be whole."""
+
+
 class Asked(msgspec.Struct, frozen=True):
     """A request as pydantic-ai takes it."""
 
@@ -121,7 +125,10 @@ class PydanticAIModel(Bridge[Asked]):
         ) as stream:
             async for event in stream:
                 hearing.text(_piece(event))
-            hearing.done(_reply(stream.get()))
+            response = stream.get()
+            if response.state in CUT:
+                raise hearing.failed("the stream ended before it")
+            hearing.done(_reply(response))
 
     def error_of(self, error: Exception, seen: str) -> FanfoldError:
         """Its two errors that come from no server, and all others by what they carry."""
@@ -206,6 +213,7 @@ def _piece(event: object) -> str:
 
 
 def _reply(response: ModelResponse) -> Reply:
+    details = response.provider_details or {}
     text = "".join(part.content for part in response.parts if isinstance(part, TextPart))
     text = text or str(details.get("refusal") or "")  # an answer too, as on our wires
     reason = str(response.finish_reason or details.get("finish_reason") or "stop")
