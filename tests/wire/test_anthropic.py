@@ -481,7 +481,9 @@ def test_a_type_that_holds_itself_is_asked_for_in_words(content):
         return value, *(seen.body for seen in server.seen)
 
     def say(request):
-        return '{"text": "a", "answers": [{"text": "b", "answers": []}]}' if request.schema is None else '{"answer": []}'
+        return (
+            '{"text": "a", "answers": [{"text": "b", "answers": []}]}' if request.schema is None else '{"answer": []}'
+        )
 
     value, words, schema = with_server(work, say, structured=True)
     assert value == Comment(text="a", answers=[Comment(text="b")])

@@ -332,6 +332,35 @@ def test_where_nobody_answers_nothing_was_reached(monkeypatch):
         assert KEY not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("models..example", "no host has such a name"),
+        ("m" * 64, "no host has such a name"),
+        ("modelle-für-alle", "Name or service not known"),
+    ],
+)
+def test_a_name_that_no_host_has_is_no_answer(monkeypatch, host, words):
+    """What Python cannot even look up, and a name beyond ASCII, are told as what nobody answers at."""
+
+    def look_up(name, *_given, **_more):
+        name.encode("idna")
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    async def main():
+        async with transport("aiohttp") as opened:
+            with pytest.raises(ConnectError, match=f"no server answers at https://m.*{words}") as caught:
+                await post(opened, f"https://{host}.invalid/v1")
+            with pytest.raises(ConnectError, match=words):
+                await opened.get(f"https://{host}.invalid/v1", {}, 1.0)
+            assert opened.sockets() == 0
+        return caught.value
+
+    assert not asyncio.run(main()).reached
+
+
 def test_no_cause_of_a_failure_of_wreq_holds_the_url():
     """The library's own errors show the whole URL, and a query may hold a key: they are not passed on."""
 
