@@ -139,6 +139,9 @@ def test_a_history_may_end_with_the_assistant():
         ({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, "type 'input_audio'"),
         ({"role": "user", "content": [{"type": "image_url", "image_url": {}}]}, "type 'image_url'"),
         ({"role": "user", "content": [{"type": "image_url", "image_url": "data:text,x"}]}, "data URL"),
+        ({"role": "user", "content": [{"type": "text", "content": "x"}]}, "a part of text reads"),
+        ({"role": "user", "content": ["x"]}, "a part of text reads"),
+        ({"role": "system", "content": [{"type": "text"}]}, "only text"),
     ],
 )
 def test_what_it_cannot_take_is_refused_before_it_is_sent(message, said):

@@ -78,7 +78,7 @@ class LangChainModel(Bridge[Asked]):
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         try:
             spoken = convert_to_messages(messages)
-        except (ValueError, NotImplementedError) as error:
+        except (KeyError, ValueError, NotImplementedError) as error:
             raise UsageError(f"{self.label}: LangChain has no such message: {error}") from error
         if not structured:
             return Asked(model, spoken, options)

@@ -175,8 +175,9 @@ def _text(message: Message) -> str:
     content = message.content
     if isinstance(content, str):
         return content
-    if all(part.get("type") == "text" for part in content):
-        return "\n\n".join(part["text"] for part in content)
+    texts = [_written(part) for part in content]
+    if None not in texts:
+        return "\n\n".join(filter(None, texts))
     raise UsageError(f"a message of the role {message.role!r} can hold only text for a pydantic-ai model")
 
 
@@ -184,9 +185,18 @@ def _content(message: Message) -> str | list[UserContent]:
     return message.content if isinstance(message.content, str) else [_part(part) for part in message.content]
 
 
-def _part(part: dict[str, Any]) -> UserContent:
-    if part.get("type") == "text":
-        return str(part["text"])
+def _written(part: Any) -> str | None:
+    """The text of a part that is one."""
+    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+    return text if isinstance(text, str) else None
+
+
+def _part(part: Any) -> UserContent:
+    text = _written(part)
+    if text is not None:
+        return text
+    if not isinstance(part, dict) or part.get("type") == "text":
+        raise UsageError(f"a part of text reads {{'type': 'text', 'text': '…'}}, not {str(part)[:40]!r}")
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, dict) else image
     if part.get("type") != "image_url" or not isinstance(url, str):
