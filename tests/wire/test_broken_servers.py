@@ -419,18 +419,20 @@ def test_an_error_that_breaks_off_keeps_its_status():
 
 
 def test_redirects_are_not_followed():
-    """A redirect is an error that names its status, and no other host hears of the request or its key."""
+    """A redirect is an error that says where it leads, and no other host hears of the request or its key."""
 
     async def main():
         async with raw.raw_server(raw.whole(raw.reply())) as other:
-            moved = raw.whole(b"", "307 Temporary Redirect", Location=f"{other.url}/chat/completions")
+            there = f"{other.url}/chat/completions"
+            moved = raw.whole(b"", "307 Temporary Redirect", Location=f"{there}?key=secret")
             async with raw.raw_server(moved) as server:
                 with pytest.raises(StatusError) as caught:
                     await call(server.url)
-            return caught.value, other.heard, server.heard
+            return caught.value, there, other.heard, server.heard
 
-    error, elsewhere, here = asyncio.run(main())
+    error, there, elsewhere, here = asyncio.run(main())
     assert error.status == 307
+    assert f"it points to {there};" in str(error)
     assert elsewhere == []
     assert here[0].headers["authorization"] == "Bearer test-key-1234"
 

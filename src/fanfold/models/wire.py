@@ -18,6 +18,7 @@ from fanfold.errors import (
     StatusError,
     StreamCut,
 )
+from fanfold.models.endpoints import shown
 from fanfold.models.limits import limits_in
 from fanfold.models.prices import flat
 from fanfold.models.refusals import error_code, error_text, retry_after, should_retry
@@ -173,6 +174,11 @@ class Wire(ABC):
         said = self.target.hide(error_text(data))
         refused = Refused(exchange.status, said, error_code(data), retry_after(exchange.headers))
         message = f"{self.label} answered {refused.status}: {said}"
+        elsewhere = exchange.headers.get("Location")
+        if elsewhere and 300 <= refused.status < 400:
+            message += (
+                f" (it points to {shown(elsewhere)[:200]}; redirects are not followed, so give the base URL there)"
+            )
         if refused.status == 402 or self.is_billing(refused):
             return BillingError(message, model=self.label)
         if refused.status in {401, 403}:
