@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -24,6 +26,8 @@ from fanfold.models.prices import flat
 from fanfold.models.refusals import error_code, error_text, retry_after, should_retry
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from fanfold.core.records import Rate, Reply, Request, Watch
     from fanfold.models.endpoints import Endpoint
     from fanfold.models.transport import Exchange, Transport
@@ -35,8 +39,15 @@ REPLIES = frozenset({200, 201, 203})
 """The statuses that come with a reply: some gateways say of every POST that it created something."""
 
 
+LINGER = 0.2
+"""Seconds that a server may take to end a stream after its last event; then the connection is closed."""
+
+
 class Incoming(Protocol):
     """A streamed reply that is being put together; it is whole only when the stream says so itself."""
+
+    over: bool
+    """Whether its last event has come."""
 
     def feed(self, chunk: bytes) -> str:
         """Take some bytes; gives the new text of the first sample."""
@@ -146,11 +157,13 @@ class Wire(ABC):
             raise
 
     async def _streamed(self, exchange: Exchange, request: Request, watch: Watch) -> Reply:
-        incoming = self.incoming(request)
+        incoming, chunks = self.incoming(request), exchange.chunks()
         try:
-            async for chunk in exchange.chunks():
+            async for chunk in chunks:
                 watch.alive()
                 _pass_on(incoming.feed(chunk), watch)
+                if incoming.over:
+                    break
             _pass_on(incoming.rest(), watch)
             reply = incoming.reply()
         except CallError as error:
@@ -163,6 +176,7 @@ class Wire(ABC):
                 raise StreamCut(str(error), text=incoming.text(), code=code, model=self.label) from error
             raise
         watch.done(reply)
+        await _close(chunks)
         return reply
 
     async def _refusal(self, exchange: Exchange) -> CallError:
@@ -202,6 +216,17 @@ class Wire(ABC):
                 "give api_key= if it is meant for it)"
             )
         return ""
+
+
+async def _close(chunks: AsyncIterator[bytes]) -> None:
+    """Read to the end of a stream that has said that it is over; then its connection may be used again.
+
+    A server that does not end it holds nobody up.
+    """
+    with suppress(TimeoutError, ConnectError):
+        async with asyncio.timeout(LINGER):
+            async for _ in chunks:
+                pass
 
 
 def _pass_on(piece: str, watch: Watch) -> None:
