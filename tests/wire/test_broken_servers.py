@@ -214,6 +214,19 @@ def test_a_server_that_does_not_stream_gives_its_text_whole():
     assert answer(raw.whole(raw.reply("all at once")), streamed=True) == ("all at once", ["all at once"])
 
 
+def test_a_server_that_streams_unasked_is_understood():
+    """Its pieces are the answer, and nobody who did not ask for them hears them."""
+
+    async def main():
+        events = closing(raw.open_ended(), *raw.stream(*TEXTS))
+        async with raw.raw_server(events) as server, Session(model=model(server.url), attempts=1) as session:
+            return await ASK.run("hi", session=session)
+
+    run = asyncio.run(main())
+    assert (run.output, run.usage.output_tokens) == (TEXT, 2)
+    assert not [event for event in run.events if event.kind == "call.text"]
+
+
 # -- replies that are none ------------------------------------------------------------------------------------------
 
 

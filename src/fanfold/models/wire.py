@@ -143,7 +143,7 @@ class Wire(ABC):
                     watch.limits(told)
                 if exchange.status not in REPLIES:
                     refusal = await self._refusal(exchange)
-                elif request.stream and "event-stream" in exchange.headers.get("Content-Type", "").lower():
+                elif "event-stream" in exchange.headers.get("Content-Type", "").lower():
                     return await self._streamed(exchange, request, watch)
                 else:
                     reply = self.reply_of(await exchange.read())
@@ -158,13 +158,18 @@ class Wire(ABC):
 
     async def _streamed(self, exchange: Exchange, request: Request, watch: Watch) -> Reply:
         incoming, chunks = self.incoming(request), exchange.chunks()
+
+        def hear(piece: str) -> None:
+            if piece and request.stream:  # some servers stream whether asked to or not
+                watch.text(piece)
+
         try:
             async for chunk in chunks:
                 watch.alive()
-                _pass_on(incoming.feed(chunk), watch)
+                hear(incoming.feed(chunk))
                 if incoming.over:
                     break
-            _pass_on(incoming.rest(), watch)
+            hear(incoming.rest())
             reply = incoming.reply()
         except CallError as error:
             if incoming.finished():
@@ -227,8 +232,3 @@ async def _close(chunks: AsyncIterator[bytes]) -> None:
         async with asyncio.timeout(LINGER):
             async for _ in chunks:
                 pass
-
-
-def _pass_on(piece: str, watch: Watch) -> None:
-    if piece:
-        watch.text(piece)
