@@ -238,6 +238,25 @@ def test_a_schema_is_sent_where_it_is_known_to_be_taken(provider, name, options,
 
 
 @pytest.mark.parametrize(
+    ("name", "structured"),
+    [
+        ("gpt-4o", True),
+        ("gpt-4o-2024-05-13", False),
+        ("gpt-4o-2024-08-06", True),
+        ("gpt-4.1-mini", True),
+        ("gpt-4-turbo", False),
+        ("gpt-4", False),
+        ("gpt-3.5-turbo", False),
+        ("o1-mini", False),
+        ("o1", True),
+    ],
+)
+def test_a_model_from_before_structured_output_is_asked_in_words(name, structured):
+    """OpenAI has it since gpt-4o of August 2024 (OpenAI, "Structured outputs")."""
+    assert OpenAI(name).answers_schema == structured
+
+
+@pytest.mark.parametrize(
     ("variable", "name", "structured"),
     [
         ("OPENAI_BASE_URL", "openai:m", False),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 NEW_CEILING = ("o1", "o3", "o4", "gpt-5")
 """OpenAI models that take `max_completion_tokens` and refuse `max_tokens`."""
 
-OLD_ANSWERS = ("gpt-3.5", "gpt-35", "gpt-4-", "chatgpt")
-"""OpenAI models from before structured output; gpt-4 itself is one more."""
+OLD_ANSWERS = ("gpt-3.5", "gpt-35", "gpt-4-", "gpt-4o-2024-05-13", "chatgpt", "o1-mini", "o1-preview")
+"""OpenAI models without structured output; gpt-4 itself is one more."""
 
 
 class OpenAI(Named, frozen=True, kw_only=True):
