@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
@@ -80,6 +81,17 @@ class Named(msgspec.Struct, frozen=True):
         if not given or not isinstance(given, str):
             raise ModelError(f"{type(self).__name__}({given!r}): give the name of a model, as text")
         flat(getattr(self, "price", None))  # raises for what is no price
+        for option in ("base_url", "api_key"):
+            value = getattr(self, option, None)
+            if value is not None and not isinstance(value, str):
+                raise ModelError(f"{option}= takes text, not {type(value).__name__}")
+        if not _is_fields(getattr(self, "headers", None) or {}):
+            raise ModelError("headers= takes a mapping from texts to texts")
+
+
+def _is_fields(fields: object) -> bool:
+    """Whether it is names and values, all of them text."""
+    return isinstance(fields, Mapping) and all(isinstance(one, str) for pair in fields.items() for one in pair)
 
 
 class Refused(msgspec.Struct, frozen=True):
