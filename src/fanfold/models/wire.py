@@ -40,7 +40,7 @@ REPLIES = frozenset({200, 201, 203})
 """The statuses that come with a reply: some gateways say of every POST that it created something."""
 
 
-LINGER = 0.2
+LINGER = 0.1
 """Seconds that a server may take to end a stream after its last event; then the connection is closed."""
 
 
