@@ -273,6 +273,21 @@ def test_the_list_of_models_is_not_asked_for_elsewhere_than_told():
     assert asyncio.run(main()) == (302, [])
 
 
+@pytest.mark.parametrize("provider", [name for name, known in PROVIDERS.items() if known.local])
+@pytest.mark.parametrize("ending", ["", "/", "/v1", "/v1/"])
+def test_a_local_server_is_found_by_its_address_alone(env, provider, ending):
+    """OLLAMA_BASE_URL and its kin are read by other tools, too, which want them without /v1."""
+    env(**{PROVIDERS[provider].url_name: f"http://127.0.0.1:9{ending}"})
+    assert endpoint(provider, "m").url == "http://127.0.0.1:9/v1/chat/completions"
+
+
+def test_the_path_of_a_local_server_stays(env):
+    """Behind a gateway it may be anywhere; and what is no local server is asked where it says."""
+    env(OLLAMA_BASE_URL="http://127.0.0.1:9/ollama")
+    assert endpoint("ollama", "m").url == "http://127.0.0.1:9/ollama/chat/completions"
+    assert endpoint("openai", "m", base_url="http://127.0.0.1:9").url == "http://127.0.0.1:9/chat/completions"
+
+
 # -- base URLs that are none ---------------------------------------------------------------------------------------
 
 

@@ -238,6 +238,8 @@ def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
 def _post_url(provider: str, name: str, base: str, query: Mapping[str, str] | None) -> str:
     fields = dict(query or {})
     path = "chat/completions"
+    if PROVIDERS[provider].local and not urlsplit(base).path:
+        base += "/v1"  # others' tools read the same variables, and write the server's address alone
     if provider == "anthropic":
         # Its base URLs come without the version, those of all others with it: both are understood.
         base, path = base.removesuffix("/v1"), "v1/messages"
