@@ -10,6 +10,7 @@ from fanfold.errors import (
     CallError,
     ConnectError,
     LoopError,
+    ReplyError,
     StatusError,
     StreamCut,
     UsageError,
@@ -65,6 +66,10 @@ CASES = [
     (ConnectionResetError("gone"), ConnectError),
     (caused(VendorError("wrapped"), TransportError("gone")), ConnectError),
     (ValueError("odd"), CallError),
+    (ValueError({"message": "upstream is down", "code": 502}), ReplyError),  # LangChain, of an error in a 200
+    (VendorError(status_code=200, body={"error": {"type": "overloaded_error"}}), ReplyError),  # anthropic, in a stream
+    (type("APIError", (Exception,), {})("upstream is down"), ReplyError),  # openai, in a stream
+    (ValueError({"answer": 1}), CallError),
 ]
 
 
@@ -77,6 +82,12 @@ def test_an_error_is_what_it_carries(error, kind):
     assert type(found) is kind
     assert found.model == "openai:m"
     assert str(error) in str(found)
+
+
+def test_the_code_of_an_error_inside_a_reply_is_told():
+    """It decides whether the request is sent again."""
+    errors = [ValueError({"message": "no", "code": 402}), VendorError(body={"error": {"type": "overloaded_error"}})]
+    assert [call_error(error, "m").code for error in errors] == ["402", "overloaded_error"]
 
 
 def test_the_wait_is_read_wherever_it_stands():

@@ -228,9 +228,10 @@ def test_one_that_cannot_be_held_to_a_schema_says_what_to_do():
         ran(Chat(), prompt("{input}", returns=bool, structured=True))
 
 
-def test_an_unknown_message_is_a_usage_error():
-    """Nothing is sent, and nothing can have been billed."""
-    odd = prompt(messages=[{"role": "narrator", "content": "{input}"}])
+@pytest.mark.parametrize("role", ["narrator", "tool", "function"])
+def test_an_unknown_message_is_a_usage_error(role):
+    """Nothing is sent, and nothing can have been billed; so is one that lacks what LangChain wants beside it."""
+    odd = prompt(messages=[{"role": role, "content": "{input}"}])
     with pytest.raises(UsageError, match="no such message") as caught:
         ran(Chat(), odd)
     assert caught.value.run.calls[0].state == "error"

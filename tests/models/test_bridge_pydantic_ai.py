@@ -1,5 +1,6 @@
 """What is pydantic-ai's own: its test models, its wrappers, its errors, its messages."""
 
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from typing import Any
@@ -138,6 +139,9 @@ def test_a_history_may_end_with_the_assistant():
         ({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}, "type 'input_audio'"),
         ({"role": "user", "content": [{"type": "image_url", "image_url": {}}]}, "type 'image_url'"),
         ({"role": "user", "content": [{"type": "image_url", "image_url": "data:text,x"}]}, "data URL"),
+        ({"role": "user", "content": [{"type": "text", "content": "x"}]}, "a part of text reads"),
+        ({"role": "user", "content": ["x"]}, "a part of text reads"),
+        ({"role": "system", "content": [{"type": "text"}]}, "only text"),
     ],
 )
 def test_what_it_cannot_take_is_refused_before_it_is_sent(message, said):
@@ -226,3 +230,20 @@ def test_label_price_and_structured_may_be_given():
     run = ran(model)
     assert (run.calls[0].model, model.structured) == ("openai:gpt-4o", True)
     assert run.cost.usd == pytest.approx(20 / 1e6)
+
+
+class CutOff(WrapperModel):
+    """One whose stream ends before its terminal event, as OpenAI's responses do, and says so in its state."""
+
+    @contextlib.asynccontextmanager
+    async def request_stream(self, *given: Any, **more: Any) -> AsyncIterator[Any]:
+        async with super().request_stream(*given, **more) as stream:
+            stream.state = "incomplete"
+            yield stream
+
+
+def test_a_stream_that_knows_that_it_is_not_whole_is_a_cut():
+    """No short reply comes of it, and its text is kept."""
+    with pytest.raises(StreamCut) as caught:
+        pieces_of(CutOff(Heard().model))
+    assert caught.value.text == "one two"

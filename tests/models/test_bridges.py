@@ -14,6 +14,7 @@ from fanfold.errors import (
     BillingError,
     CallError,
     ConnectError,
+    ParseError,
     ReplyError,
     StatusError,
     StepTimeout,
@@ -41,6 +42,15 @@ async def read(session: Session) -> Any:
     async with ASK.text("hello", session=session) as text:
         pieces = [piece async for piece in text]
     return pieces, text.run
+
+
+def completion(text: str | None, **choice: Any) -> dict[str, Any]:
+    """A chat completion with all that the SDKs want of one."""
+    body = raw.reply("", id="x", object="chat.completion", created=1)
+    body["usage"]["total_tokens"] = 5
+    body["choices"][0]["message"]["content"] = text
+    body["choices"][0].update(choice)
+    return body
 
 
 def with_server(kind: str, work: Any, answers: Any = "fake", **options: Any) -> Any:
@@ -182,6 +192,29 @@ def test_a_typed_answer_is_asked_in_words_where_it_has_not(kind):
     assert run.output == "spam"
     assert "response_format" not in body
     assert "spam" in body["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize(("said", "ending"), [('{"answer": ["a", "', "length"), ("", "content_filter")])
+def test_a_typed_answer_that_was_cut_is_a_parse_error_and_paid(kind, said, ending):
+    """OpenAI's SDK makes an error of it, and the reply is in that: its text and its tokens are told all the same."""
+    body = completion(said, finish_reason=ending)
+
+    async def typed(session):
+        with pytest.raises(ParseError) as caught:
+            await prompt("{input}", returns=list[str]).run("x", session=session)
+        return caught.value
+
+    error, _ = answered(kind, raw.whole(body), typed)
+    assert error.text == said
+    assert error.run.usage == Usage(3, 2)
+    assert error.run.cost.usd is not None
+
+
+def test_a_refusal_is_an_answer(kind):
+    """Its words, which OpenAI sends beside the text, are the text."""
+    body = completion(None)
+    body["choices"][0]["message"]["refusal"] = "I would rather not."
+    assert answered(kind, raw.whole(body), ask)[0].output == "I would rather not."
 
 
 def test_a_list_of_texts_is_read_from_its_schema(kind):
@@ -327,6 +360,21 @@ def test_a_stream_cut_after_text_keeps_the_text(kind):
     error, _ = failing(kind, cut, StreamCut, read)
     assert error.text == "Once up"
     assert not error.retryable
+
+
+def test_an_answer_that_ended_with_an_error_is_none(kind):
+    """So OpenRouter tells of a provider that failed in the middle: no short reply comes of it."""
+    error, _ = failing(kind, raw.whole(completion("part", finish_reason="error")), ReplyError)
+    assert "ended it with an error" in str(error)
+
+
+def test_an_error_that_is_told_in_a_stream_may_be_tried_again(kind):
+    """The server answered 200, so no status speaks; before any text nothing of it was read."""
+    told = {"error": {"message": "upstream is down", "code": 502}}
+    expected = ReplyError if kind == "langchain" else StatusError
+    error, _ = failing(kind, raw.open_ended() + raw.event(told), expected, read)
+    assert error.retryable
+    assert "upstream is down" in str(error)
 
 
 def test_what_is_no_reply_is_an_error(kind):

@@ -209,8 +209,8 @@ class TestFaults:
             model = SimulatedModel([TEXT], faults=fault)
             feed = model._wire.incoming
 
-            def incoming():
-                made = feed()
+            def incoming(request):
+                made = feed(request)
                 take = made.feed
                 made.feed = lambda chunk: (chunks.append(chunk), take(chunk))[1]
                 return made

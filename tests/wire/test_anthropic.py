@@ -463,6 +463,36 @@ def test_what_a_schema_may_not_say_is_told_in_its_descriptions():
     }
 
 
+class Comment(pydantic.BaseModel):
+    """A type that holds itself."""
+
+    text: str
+    answers: list["Comment"] = []
+
+
+@pytest.mark.parametrize("content", ["hello", [{"type": "text", "text": "hello"}]])
+def test_a_type_that_holds_itself_is_asked_for_in_words(content):
+    """Claude's structured output refuses recursive schemas; other types of the same program still go by schema."""
+    spoken = [{"role": "user", "content": content}]
+
+    async def work(session, server):
+        value = await prompt(messages=spoken, returns=Comment)("")
+        await prompt(messages=spoken, returns=list[Verdict])("")
+        return value, *(seen.body for seen in server.seen)
+
+    def say(request):
+        return (
+            '{"text": "a", "answers": [{"text": "b", "answers": []}]}' if request.schema is None else '{"answer": []}'
+        )
+
+    value, words, schema = with_server(work, say, structured=True)
+    assert value == Comment(text="a", answers=[Comment(text="b")])
+    assert "output_config" not in words
+    assert "Reply with only JSON that matches this JSON Schema: {" in json.dumps(words["messages"])
+    assert "output_config" in schema
+    assert schema["messages"] == spoken
+
+
 def test_bounds_of_a_type_hold_although_the_schema_does_not_carry_them():
     """The reply is checked by the type itself."""
     graded = prompt("{input}", returns=Annotated[int, pydantic.Field(ge=1, le=5)])

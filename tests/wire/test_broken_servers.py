@@ -154,6 +154,24 @@ def test_several_samples_in_one_stream_are_whole_only_together():
     assert answer(closing(raw.open_ended(), *both), streamed=True)[0] == "a"
 
 
+def test_several_samples_are_not_whole_before_all_have_begun():
+    """Asked for two, a stream that breaks off between them is no whole reply, whichever came first."""
+
+    async def cut(index):
+        parts = [raw.open_ended(), raw.event(raw.piece("a", "stop", index))]
+        two = prompt("{input}", extra_body={"n": 2})
+        async with (
+            raw.raw_server(closing(*parts)) as server,
+            Session(model=model(server.url), attempts=1) as session,
+            two.text("hi", session=session) as text,
+        ):
+            await read(text, [])
+
+    for index, kind in enumerate([StreamCut, ReplyError]):
+        with pytest.raises(kind, match="the stream ended before the reply was whole"):
+            asyncio.run(cut(index))
+
+
 # -- streams that are odd, and whole -----------------------------------------------------------------------------
 
 
@@ -176,6 +194,15 @@ def test_chunks_of_any_size_give_the_same_text(size, end):
     assert text == "".join(pieces) == TEXT
 
 
+@pytest.mark.parametrize("status", ["200 OK", "201 Created", "203 Non-Authoritative Information"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_reply_comes_with_any_status_that_brings_one(status, streamed):
+    """Gateways answer every POST with 201, and write the type of a stream as they like."""
+    whole = raw.whole(raw.reply("all"), status)
+    events = closing(raw.open_ended("Text/Event-Stream; charset=UTF-8", status), *raw.stream("all"))
+    assert answer(events if streamed else whole, streamed=streamed)[0] == "all"
+
+
 def test_comments_other_fields_and_an_unended_last_event_are_understood():
     """Keep-alive comments and event names are passed over; the last blank line may be missing."""
     body = b": ping\n\nevent: x\nid: 7\n" + raw.event(raw.piece("a")) + b":\n\n" + raw.event("[DONE]").rstrip()
@@ -185,6 +212,19 @@ def test_comments_other_fields_and_an_unended_last_event_are_understood():
 def test_a_server_that_does_not_stream_gives_its_text_whole():
     """A server that ignores `stream` and answers in one piece is understood."""
     assert answer(raw.whole(raw.reply("all at once")), streamed=True) == ("all at once", ["all at once"])
+
+
+def test_a_server_that_streams_unasked_is_understood():
+    """Its pieces are the answer, and nobody who did not ask for them hears them."""
+
+    async def main():
+        events = closing(raw.open_ended(), *raw.stream(*TEXTS))
+        async with raw.raw_server(events) as server, Session(model=model(server.url), attempts=1) as session:
+            return await ASK.run("hi", session=session)
+
+    run = asyncio.run(main())
+    assert (run.output, run.usage.output_tokens) == (TEXT, 2)
+    assert not [event for event in run.events if event.kind == "call.text"]
 
 
 # -- replies that are none ------------------------------------------------------------------------------------------
@@ -203,6 +243,8 @@ def test_a_server_that_does_not_stream_gives_its_text_whole():
         b'{"choices": [{"message": {"content": 7}}]}',
         b'{"choices": [{"message": {"content": "\xff"}}]}',
         b'{"object": "list"}',
+        b'{"choices": null}',
+        b'{"odd": ' + b"[" * 5000 + b"]" * 5000 + b"}",
     ],
 )
 def test_a_body_that_is_no_reply_is_a_reply_error(body):
@@ -227,6 +269,39 @@ def test_an_error_event_in_a_stream_is_an_error(texts):
     assert "the model crashed" in str(error)
     assert error.retryable == (not texts)
     assert getattr(error, "text", "") == "".join(texts)
+
+
+@pytest.mark.parametrize(
+    "failed",
+    [
+        {"object": "error", "message": "the model crashed", "type": "InternalServerError", "code": 500},
+        {"choices": None, "error": {"message": "the model crashed", "code": 500}},
+        {"choices": [{"index": 0, "delta": {}, "error": {"message": "the model crashed", "code": 500}}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "error"}], "error": "the model crashed"},
+    ],
+    ids=["vllm", "null", "openrouter", "both"],
+)
+def test_an_error_in_any_shape_makes_no_short_reply(failed):
+    """Text, an error in the words of a server behind, and [DONE]: that is a cut, and no whole answer."""
+    sent = [raw.event(raw.piece("partly ")), raw.event(failed), raw.event("[DONE]")]
+    error = refusal(closing(raw.open_ended(), *sent), StreamCut, streamed=True)
+    assert error.text == "partly "
+    assert "the model crashed" in str(error)
+
+
+def test_a_sample_that_ended_with_an_error_is_no_answer():
+    """Where no words are told, the reason to stop is enough."""
+    ended = {"choices": [{"index": 0, "message": {"content": "part"}, "finish_reason": "error"}]}
+    told = {"choices": [{"message": {"content": ""}, "error": {"code": 502, "message": "upstream is down"}}]}
+    assert "ended with an error" in str(refusal(raw.whole(ended), ReplyError))
+    error = refusal(raw.whole(told), ReplyError)
+    assert (error.code, "upstream is down" in str(error)) == ("502", True)
+
+
+@pytest.mark.parametrize("nothing", [{}, [], "", False, None])
+def test_an_empty_error_beside_an_answer_is_none(nothing):
+    """A field that every reply has, filled or not, does not throw a paid answer away."""
+    assert answer(raw.whole({**raw.reply(), "error": nothing}))[0] == "hello"
 
 
 def test_malformed_json_in_a_stream_is_an_error():
@@ -357,18 +432,20 @@ def test_an_error_that_breaks_off_keeps_its_status():
 
 
 def test_redirects_are_not_followed():
-    """A redirect is an error that names its status, and no other host hears of the request or its key."""
+    """A redirect is an error that says where it leads, and no other host hears of the request or its key."""
 
     async def main():
         async with raw.raw_server(raw.whole(raw.reply())) as other:
-            moved = raw.whole(b"", "307 Temporary Redirect", Location=f"{other.url}/chat/completions")
+            there = f"{other.url}/chat/completions"
+            moved = raw.whole(b"", "307 Temporary Redirect", Location=f"{there}?key=secret")
             async with raw.raw_server(moved) as server:
                 with pytest.raises(StatusError) as caught:
                     await call(server.url)
-            return caught.value, other.heard, server.heard
+            return caught.value, there, other.heard, server.heard
 
-    error, elsewhere, here = asyncio.run(main())
+    error, there, elsewhere, here = asyncio.run(main())
     assert error.status == 307
+    assert f"it points to {there};" in str(error)
     assert elsewhere == []
     assert here[0].headers["authorization"] == "Bearer test-key-1234"
 

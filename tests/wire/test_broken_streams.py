@@ -8,6 +8,7 @@ import pytest
 from fanfold import Anthropic, OpenAI, Session, prompt
 from fanfold.calls import retrying
 from fanfold.errors import BillingError, FanfoldError, SilenceError, StatusError, StreamCut
+from fanfold.models import wire
 from fanfold.testing import no_leaks
 from tests.wire import raw
 from tests.wire.test_anthropic import START, STOP, delta, end
@@ -297,6 +298,29 @@ def test_a_stall_ends_with_the_idle_timeout(dialect, where):
     assert output == WHOLE
     assert errors[1] is None
     assert SilenceError.__name__ in errors[0] or StreamCut.__name__ in errors[0]
+
+
+@pytest.mark.parametrize("dialect", [chat, messages])
+@pytest.mark.parametrize("reads", [False, True])
+def test_a_server_that_does_not_end_a_whole_stream_holds_nobody_up(monkeypatch, dialect, reads):
+    """After the last event the reply is whole: it is neither waited for nor, fallen silent, sent again."""
+    monkeypatch.setattr(wire, "LINGER", 0.01)
+
+    async def lingering(writer, _):
+        for part in (raw.in_chunks(), *map(raw.chunk, dialect(*TEXTS))):
+            writer.write(part)
+        await asyncio.sleep(30)
+
+    async def main():
+        async with (
+            raw.raw_server(lingering) as server,
+            Session(model_of(dialect, server), idle_timeout=10) as session,
+        ):
+            async with asyncio.timeout(5):
+                whole, _, error = await outcome(session, "q", reads=reads)
+            return whole, error, len(server.heard), session.statistics().sockets
+
+    assert asyncio.run(main()) == (WHOLE, None, 1, 0)
 
 
 RETRY = {"Retry_After": "0.02"}

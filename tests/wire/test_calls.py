@@ -12,6 +12,7 @@ import pytest
 from fanfold import OpenAI, Session, prompt, sample, vote
 from fanfold.core.records import Cost, Usage
 from fanfold.errors import ModelError, NotRecorded, ParseError, StatusError
+from fanfold.models.endpoints import endpoint
 from fanfold.models.recordings import recordings
 from fanfold.testing import FakeModel, ModelServer, no_leaks
 from fanfold.testing.server import Seen
@@ -236,6 +237,42 @@ def test_a_schema_is_sent_where_it_is_known_to_be_taken(provider, name, options,
     assert (seen.body["messages"][0]["content"] == "hello") == structured
 
 
+@pytest.mark.parametrize(
+    ("name", "structured"),
+    [
+        ("gpt-4o", True),
+        ("gpt-4o-2024-05-13", False),
+        ("gpt-4o-2024-08-06", True),
+        ("gpt-4.1-mini", True),
+        ("gpt-4-turbo", False),
+        ("gpt-4", False),
+        ("gpt-3.5-turbo", False),
+        ("o1-mini", False),
+        ("o1", True),
+    ],
+)
+def test_a_model_from_before_structured_output_is_asked_in_words(name, structured):
+    """OpenAI has it since gpt-4o of August 2024 (OpenAI, "Structured outputs")."""
+    assert OpenAI(name).answers_schema == structured
+
+
+@pytest.mark.parametrize(
+    ("variable", "name", "structured"),
+    [
+        ("OPENAI_BASE_URL", "openai:m", False),
+        ("OPENAI_BASE_URL", "mistral:m", True),
+        ("OLLAMA_BASE_URL", "ollama:m", True),
+        ("AZURE_OPENAI_ENDPOINT", "azure:m", True),
+    ],
+)
+def test_a_base_url_of_the_environment_is_as_unknown_as_a_given_one(monkeypatch, variable, name, structured):
+    """What stands behind OPENAI_BASE_URL may be anybody's; what else is named so is the provider itself."""
+    provider, _, name = name.partition(":")
+    assert OpenAI(name=name, provider=provider).answers_schema
+    monkeypatch.setenv(variable, "https://gate.example/v1")
+    assert OpenAI(name=name, provider=provider).answers_schema == structured
+
+
 def test_a_prompt_may_say_that_it_wants_no_schema():
     """`prompt(structured=False)` wins over the model's own."""
     seen = sent(prompt("{input}", returns=bool, structured=False), answers=["yes"], structured=True)
@@ -367,6 +404,22 @@ def test_azure_gets_its_path_version_and_key_header(monkeypatch):
     assert seen.headers["api-key"] == "azure-key"
     assert "Authorization" not in seen.headers
     assert "other-key" not in str(seen.headers)
+
+
+@pytest.mark.parametrize("path", ["", "/", "/openai", "/openai/"])
+def test_azures_endpoint_is_taken_with_its_path_and_without(monkeypatch, path):
+    """Written with /openai, that is not asked for twice."""
+    seen = azure(monkeypatch, "azure:m", path, AZURE_OPENAI_API_KEY="k")
+    assert seen.url.raw_path == "/openai/deployments/m/chat/completions"
+
+
+def test_an_empty_variable_says_nothing(monkeypatch):
+    """A version or a base URL that is set to nothing, as in a file of defaults, is as good as not set."""
+    assert azure(monkeypatch, "azure:m", AZURE_OPENAI_API_KEY="k", OPENAI_API_VERSION="").query == {
+        "api-version": "2024-10-21"
+    }
+    monkeypatch.setenv("OPENAI_BASE_URL", " ")
+    assert endpoint("openai", "m", api_key="k").url == "https://api.openai.com/v1/chat/completions"
 
 
 def test_azures_version_can_be_chosen(monkeypatch):

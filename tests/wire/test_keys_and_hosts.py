@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import Any
 from urllib.parse import quote_plus, urlsplit
 
+import pydantic
 import pytest
 import wreq
 import wreq.exceptions
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from yarl import URL
 
-from fanfold import OpenAI, Session, prompt
+from fanfold import Anthropic, OpenAI, Session, prompt
 from fanfold.errors import AccessError, FanfoldError, ModelError
 from fanfold.models.endpoints import PROVIDERS, endpoint, is_loopback, shown
 from fanfold.models.transport import chosen, open_transport
@@ -272,6 +273,21 @@ def test_the_list_of_models_is_not_asked_for_elsewhere_than_told():
     assert asyncio.run(main()) == (302, [])
 
 
+@pytest.mark.parametrize("provider", [name for name, known in PROVIDERS.items() if known.local])
+@pytest.mark.parametrize("ending", ["", "/", "/v1", "/v1/"])
+def test_a_local_server_is_found_by_its_address_alone(env, provider, ending):
+    """OLLAMA_BASE_URL and its kin are read by other tools, too, which want them without /v1."""
+    env(**{PROVIDERS[provider].url_name: f"http://127.0.0.1:9{ending}"})
+    assert endpoint(provider, "m").url == "http://127.0.0.1:9/v1/chat/completions"
+
+
+def test_the_path_of_a_local_server_stays(env):
+    """Behind a gateway it may be anywhere; and what is no local server is asked where it says."""
+    env(OLLAMA_BASE_URL="http://127.0.0.1:9/ollama")
+    assert endpoint("ollama", "m").url == "http://127.0.0.1:9/ollama/chat/completions"
+    assert endpoint("openai", "m", base_url="http://127.0.0.1:9").url == "http://127.0.0.1:9/chat/completions"
+
+
 # -- base URLs that are none ---------------------------------------------------------------------------------------
 
 
@@ -427,6 +443,24 @@ def test_a_key_of_the_environment_with_a_line_end_is_refused(env):
     env(OPENAI_API_KEY=f"{KEY}\n")
     with pytest.raises(ModelError, match="Authorization") as caught:
         endpoint("openai", "m")
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [OpenAI, Anthropic])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"api_key": KEY.encode()}, "api_key= takes text, not bytes"),
+        ({"api_key": pydantic.SecretStr(KEY)}, "api_key= takes text, not SecretStr"),
+        ({"base_url": 8000}, "base_url= takes text, not int"),
+        ({"headers": {"X-Team": 7}}, "headers= takes a mapping"),
+        ({"headers": f"X-Own: {KEY}"}, "headers= takes a mapping"),
+    ],
+)
+def test_an_option_that_is_no_text_is_refused_where_it_is_given(kind, options, words):
+    """Its own spelling would be sent in its place, and a server would refuse that as a wrong key."""
+    with pytest.raises(ModelError, match=words) as caught:
+        kind("m", **options)
     assert KEY not in str(caught.value)
 
 

@@ -10,6 +10,7 @@ import time
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,6 +18,7 @@ from fanfold import OpenAI, Session, prompt
 from fanfold.errors import ConnectError, UsageError
 from fanfold.models import aiohttp_transport, wreq_transport
 from fanfold.models.aiohttp_transport import AiohttpTransport
+from fanfold.models.proxies import Proxies
 from fanfold.models.transport import chosen, open_transport
 from fanfold.models.wreq_transport import WreqTransport
 from fanfold.testing import ModelServer, no_leaks
@@ -176,6 +178,17 @@ def test_headers_of_a_response_are_found_in_any_case():
 
 
 @both
+def test_a_long_header_does_not_cost_the_reply():
+    """Gateways send policies and traces of many thousand characters along."""
+
+    async def main():
+        async with raw.raw_server(raw.whole(b"{}", X_Trace="x" * 60_000)) as server, transport() as opened:
+            return await post(opened, server.url)
+
+    assert asyncio.run(main()) == (200, b"{}")
+
+
+@both
 def test_the_proxy_of_the_environment_is_asked_for_other_hosts(monkeypatch):
     """By HTTP_PROXY and HTTPS_PROXY, with their user, who is in no error; NO_PROXY takes a host out."""
     lines = []
@@ -203,6 +216,29 @@ def test_the_proxy_of_the_environment_is_asked_for_other_hosts(monkeypatch):
     assert lines == [("POST http://example.org:81/v1", True), ("CONNECT example.org:443", True)]
     assert not error.reached
     assert "u:p" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "url", "proxied"),
+    [
+        ("models.example:8000", "http://models.example:8000", False),
+        ("models.example:8000", "http://models.example:8001", True),
+        ("models.example:8000", "http://gpu.models.example:8000", False),
+        ("models.example:443", "https://models.example", False),
+        ("models.example:443", "http://models.example", True),
+        ("models.example", "https://models.example:8000", False),
+        ("[fd00::1]:8000", "http://[fd00::1]:8000", False),
+        ("fd00::1", "http://[fd00::1]:8000", False),
+        ("fd00::1", "http://[fd00::2]:8000", True),
+    ],
+)
+def test_no_proxy_takes_out_a_host_at_one_port_or_at_all(monkeypatch, left_out, url, proxied):
+    """An entry with a port is for that port alone, also where the URL leaves it unsaid."""
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", f"other.example, {left_out}")
+    parts = urlsplit(url)
+    assert bool(Proxies().of(parts.scheme, parts.hostname, parts.port)) == proxied
 
 
 @both
@@ -294,6 +330,35 @@ def test_where_nobody_answers_nothing_was_reached(monkeypatch):
         assert not error.reached
         assert str(error).startswith(f"no server answers at {origin} (")
         assert KEY not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("models..example", "no host has such a name"),
+        ("m" * 64, "no host has such a name"),
+        ("modelle-für-alle", "Name or service not known"),
+    ],
+)
+def test_a_name_that_no_host_has_is_no_answer(monkeypatch, host, words):
+    """What Python cannot even look up, and a name beyond ASCII, are told as what nobody answers at."""
+
+    def look_up(name, *_given, **_more):
+        name.encode("idna")
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+
+    async def main():
+        async with transport("aiohttp") as opened:
+            with pytest.raises(ConnectError, match=f"no server answers at https://m.*{words}") as caught:
+                await post(opened, f"https://{host}.invalid/v1")
+            with pytest.raises(ConnectError, match=words):
+                await opened.get(f"https://{host}.invalid/v1", {}, 1.0)
+            assert opened.sockets() == 0
+        return caught.value
+
+    assert not asyncio.run(main()).reached
 
 
 def test_no_cause_of_a_failure_of_wreq_holds_the_url():

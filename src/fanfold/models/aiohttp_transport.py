@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
     from fanfold.errors import ConnectError
 
+FIELD = 1 << 18
+"""Bytes that one header of a response may have: gateways put whole policies there, and the reply is paid for."""
+
+FAILURES = (aiohttp.ClientError, OSError, UnicodeError)
+"""What a request may raise; the last for a host's name that cannot be looked up."""
+
 
 class AiohttpExchange:
     """One POST and its response; an async context manager that gives the connection back, or closes it."""
@@ -36,7 +42,7 @@ class AiohttpExchange:
             self._response = await self._context.__aenter__()
         except BaseException as error:
             self._open.discard(self)
-            if isinstance(error, aiohttp.ClientError | OSError):
+            if isinstance(error, FAILURES):
                 raise _connect_error(error, self.url) from error
             raise
         return self
@@ -85,6 +91,7 @@ class AiohttpTransport:
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT),
             skip_auto_headers=("User-Agent",),
+            max_field_size=FIELD,
         )
         self._proxies = Proxies()
         self._open: set[AiohttpExchange] = set()
@@ -92,20 +99,20 @@ class AiohttpTransport:
     def post(self, url: str, headers: Mapping[str, str], body: bytes) -> AiohttpExchange:
         """Begin a POST; redirects are not followed, for a key must not travel to another host."""
         target = _parsed(url)
-        proxy = self._proxies.of(target.scheme, target.host)
+        proxy = self._proxies.of(target.scheme, target.raw_host, target.port)
         context = self._client.post(target, headers=headers, data=body, allow_redirects=False, proxy=proxy)
         return AiohttpExchange(context, url, self._open)
 
     async def get(self, url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
         """A quick GET (a list of models, say): its status and body."""
         target, timeout = _parsed(url), aiohttp.ClientTimeout(total=seconds)
-        proxy = self._proxies.of(target.scheme, target.host)
+        proxy = self._proxies.of(target.scheme, target.raw_host, target.port)
         try:
             async with self._client.get(
                 target, headers=headers, timeout=timeout, allow_redirects=False, proxy=proxy
             ) as response:
                 return response.status, await response.read()
-        except (aiohttp.ClientError, OSError) as error:
+        except FAILURES as error:
             raise _connect_error(error, url) from error
 
     def sockets(self) -> int:
@@ -133,6 +140,8 @@ def _connect_error(error: BaseException, url: str) -> ConnectError:
     host = _parsed(url).origin()
     if isinstance(error, aiohttp.ClientConnectorError):
         return unreached(host, error.strerror or error)
+    if isinstance(error, UnicodeError):
+        return unreached(host, f"no host has such a name: {error}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return unreached(host, "no connection in time")
     if isinstance(error, aiohttp.ClientHttpProxyError):

@@ -99,7 +99,7 @@ class MessagesWire(Wire):
         """The reply in a whole body."""
         return messages.reply_of(data, self.label)
 
-    def incoming(self) -> messages.StreamedReply:
+    def incoming(self, request: Request) -> messages.StreamedReply:
         """What puts a streamed reply together."""
         return messages.StreamedReply(self.label)
 

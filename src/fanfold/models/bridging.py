@@ -9,6 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
+
 from fanfold.errors import (
     BILLING,
     AccessError,
@@ -17,13 +19,14 @@ from fanfold.errors import (
     ConnectError,
     FanfoldError,
     LoopError,
+    ReplyError,
     StatusError,
     StreamCut,
     UsageError,
 )
 from fanfold.models.anthropic import SPENT
 from fanfold.models.prices import FlatRate
-from fanfold.models.refusals import retry_after
+from fanfold.models.refusals import error_code, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,8 +61,9 @@ UNREACHED = frozenset(
 class Hearing:
     """The watch of one bridged call, and what was heard so far."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch, label: str) -> None:
         self.watch = watch
+        self.label = label
         self.pieces: list[str] = []
         self.reply: Reply | None = None
 
@@ -70,9 +74,17 @@ class Hearing:
             self.watch.text(piece)
 
     def done(self, reply: Reply) -> None:
-        """The reply is whole."""
+        """The reply is whole; raises `ReplyError` where it says itself that it ended with an error."""
+        if reply.finish == "error":
+            raise self.failed("its provider ended it with an error")
         self.reply = reply
         self.watch.done(reply)
+
+    def failed(self, why: str) -> ReplyError:
+        """The error of a reply that is none: a cut where some of its text was heard."""
+        seen = "".join(self.pieces)
+        said = f"{self.label}: the reply is not whole: {why}"
+        return StreamCut(said, text=seen, model=self.label) if seen else ReplyError(said, model=self.label)
 
 
 class Bridge(ABC, Generic[Prepared]):
@@ -111,7 +123,7 @@ class Bridge(ABC, Generic[Prepared]):
             raise UsageError(f"{self.label} gives one sample a request, not n={request.n}: ask it several times")
         structured = self.structured if request.structured is None else request.structured
         prepared = self.prepared(request, structured=structured and request.schema is not None)
-        hearing = Hearing(watch)
+        hearing = Hearing(watch, self.label)
         watch.sent()
         try:
             await (self.listen if request.stream else self.ask)(prepared, hearing)
@@ -155,7 +167,12 @@ def call_error(error: Exception, label: str, seen: str = "") -> FanfoldError:
         broken = ConnectError(message, model=label, retry_after=wait)
         broken.reached = not (_names(error) & UNREACHED)
         return broken
-    return CallError(message, model=label, retry_after=wait)
+    code = _reported(error)
+    return (
+        CallError(message, model=label, retry_after=wait)
+        if code is None
+        else ReplyError(message, code=code, model=label)
+    )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -181,6 +198,17 @@ def _status(error: BaseException) -> int | None:
         for status in told:
             if isinstance(status, int) and 400 <= status < 600:
                 return status
+    return None
+
+
+def _reported(error: BaseException) -> str | None:
+    """The code of an error that a server told inside a reply, where no status speaks; None where there is none."""
+    for one in _chain(error):
+        for told in (getattr(one, "body", None), *one.args):
+            if isinstance(told, dict) and told.keys() & {"error", "message"}:
+                return error_code(msgspec.json.encode(told, enc_hook=str))
+        if type(one).__name__ == "APIError":  # what the SDKs raise themselves in a stream; its kinds have names
+            return ""
     return None
 
 

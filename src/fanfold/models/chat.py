@@ -8,7 +8,7 @@ import msgspec
 
 from fanfold.core.records import Reply, Request, Usage
 from fanfold.errors import ReplyError
-from fanfold.models.refusals import code_of, error_text, start_of
+from fanfold.models.refusals import UNREAD, code_of, error_code, error_text, start_of
 from fanfold.models.sse import EventData
 
 MADE_UP = "fanfold-made-up"
@@ -44,17 +44,19 @@ class _Choice(msgspec.Struct):
     message: _Said | None = None
     delta: _Said | None = None
     finish_reason: str | None = None
+    error: Any = None
 
 
 class _Body(msgspec.Struct):
     """A whole reply, or one chunk of a streamed one."""
 
-    choices: list[_Choice] = []
+    choices: list[_Choice] | None = None
     usage: _Usage | None = None
     model: str | None = None
     id: str | None = None
     system_fingerprint: str | None = None
     error: Any = None
+    object: Any = None
 
 
 _decode = msgspec.json.Decoder(_Body).decode
@@ -90,6 +92,8 @@ def reply_of(data: bytes, label: str) -> Reply:
     if not choices:
         raise ReplyError(f"{label} sent a reply without choices: {start_of(data)}", model=label)
     made_up = body.system_fingerprint == MADE_UP
+    for choice in choices:
+        _check(choice, label)
     if len(choices) > 1:
         choices = sorted(choices, key=lambda choice: choice.index)
     finish = choices[0].finish_reason or "stop"
@@ -97,11 +101,18 @@ def reply_of(data: bytes, label: str) -> Reply:
     return Reply(texts, _usage(body.usage), finish, body.model or "", body.id or "", made_up)
 
 
-class StreamedReply:
-    """Puts a streamed reply together; it is whole only when the stream says so itself."""
+def samples_of(request: Request) -> int:
+    """How many samples a request asks for; its `extra_body` has the last word."""
+    told = (request.extra_body or {}).get("n")
+    return told if isinstance(told, int) else request.n
 
-    def __init__(self, label: str) -> None:
+
+class StreamedReply:
+    """Puts a streamed reply of `samples` samples together; it is whole only when the stream says so itself."""
+
+    def __init__(self, label: str, samples: int = 1) -> None:
         self.label = label
+        self.samples = samples
         self.texts: dict[int, list[str]] = {}
         self.finishes: dict[int, str] = {}
         self.usage: _Usage | None = None
@@ -121,7 +132,9 @@ class StreamedReply:
 
     def finished(self) -> bool:
         """Whether the stream has said that the reply is whole."""
-        return bool(self.texts) and (self.over or self.texts.keys() <= self.finishes.keys())
+        if 0 not in self.texts:
+            return False
+        return self.over or (len(self.finishes) >= self.samples and self.texts.keys() <= self.finishes.keys())
 
     def reply(self) -> Reply:
         """The whole reply; raises `ReplyError` where the stream ended too soon."""
@@ -146,9 +159,10 @@ class StreamedReply:
         self.model = body.model or self.model
         self.made_up = self.made_up or body.system_fingerprint == MADE_UP
         self.id = body.id or self.id
-        return "".join(self._piece(choice) for choice in body.choices)
+        return "".join(self._piece(choice) for choice in body.choices or ())
 
     def _piece(self, choice: _Choice) -> str:
+        _check(choice, self.label)
         if choice.finish_reason:
             self.finishes[choice.index] = choice.finish_reason
         piece = _text(choice.delta)
@@ -159,13 +173,20 @@ class StreamedReply:
 def _read(data: bytes, label: str) -> _Body:
     try:
         body = _decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREAD as error:
         said = f"{label} sent what is not a chat completion ({error}): {start_of(data)}"
         raise ReplyError(said, model=label) from error
-    if body.error is not None:
+    if body.error or body.object == "error":  # the latter is how vLLM says it
         said = f"{label} reported an error in its reply: {error_text(data)}"
-        raise ReplyError(said, code=code_of(body.error), model=label)
+        raise ReplyError(said, code=error_code(data), model=label)
     return body
+
+
+def _check(choice: _Choice, label: str) -> None:
+    """Raise `ReplyError` for a sample whose provider failed in the middle of it, as OpenRouter tells it."""
+    if choice.error or choice.finish_reason == "error":
+        said = error_text(_encode(choice.error)) if choice.error else "it ended with an error that it does not name"
+        raise ReplyError(f"{label} reported an error in its reply: {said}", code=code_of(choice.error), model=label)
 
 
 def _text(said: _Said | None) -> str:

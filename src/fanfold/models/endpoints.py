@@ -67,6 +67,8 @@ KEYS = frozenset({"authorization", "api-key", "x-api-key"})
 PUBLIC = frozenset({"content-type", "anthropic-version", "api-version"})
 """Headers, and fields of a query, whose values are no secrets."""
 
+AZURE_VERSION = "2024-10-21"
+"""The version of Azure's dialect where nobody names one."""
 
 SECRET = 6
 """Characters from which on a header's value may be a secret; shorter ones would blot out words."""
@@ -133,8 +135,8 @@ def endpoint(  # these are the settings a user may give, each by name
 ) -> Endpoint:
     """Resolve where ``provider:name`` is and what is sent along; raises `ModelError`, never showing a key."""
     vendor = known(provider)
-    beside = os.environ.get(vendor.url_name) if vendor.url_name else None
-    base = (base_url or beside or vendor.url).strip().rstrip("/")
+    beside = beside_key(vendor)
+    base = ((base_url or "").strip() or beside or vendor.url).rstrip("/")
     if not base:
         raise ModelError(f"{provider}:{name}: set {vendor.url_name} or give base_url=")
     loopback = _check_url(base, allow_http=allow_http)
@@ -148,6 +150,11 @@ def endpoint(  # these are the settings a user may give, each by name
         )
     sent = _merged({"Content-Type": "application/json", **_key_header(provider, key)}, headers or {})
     return Endpoint(_post_url(provider, name, base, query), _checked(sent), loopback, withheld)
+
+
+def beside_key(vendor: Provider) -> str:
+    """The base URL that the environment sets beside the vendor's key; an empty text where it sets none."""
+    return os.environ.get(vendor.url_name, "").strip() if vendor.url_name else ""
 
 
 def is_loopback(host: str) -> bool:
@@ -193,7 +200,7 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
-def _key_for(vendor: Provider, base: str, beside: str | None) -> tuple[str | None, str]:
+def _key_for(vendor: Provider, base: str, beside: str) -> tuple[str | None, str]:
     """The environment's key for this host; and the name of a key that was kept back."""
     key = os.environ.get(vendor.key) if vendor.key else None
     if not key:
@@ -203,7 +210,7 @@ def _key_for(vendor: Provider, base: str, beside: str | None) -> tuple[str | Non
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = _parts(url.strip())
+    parts = _parts(url)
     return parts.scheme, parts.hostname, parts.port
 
 
@@ -231,10 +238,13 @@ def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
 def _post_url(provider: str, name: str, base: str, query: Mapping[str, str] | None) -> str:
     fields = dict(query or {})
     path = "chat/completions"
+    if PROVIDERS[provider].local and not urlsplit(base).path:
+        base += "/v1"  # others' tools read the same variables, and write the server's address alone
     if provider == "anthropic":
         # Its base URLs come without the version, those of all others with it: both are understood.
         base, path = base.removesuffix("/v1"), "v1/messages"
     if provider == "azure" and "/openai/v1" not in base:
-        base = f"{base}/openai/deployments/{quote(name, safe='')}"
-        fields.setdefault("api-version", os.environ.get("OPENAI_API_VERSION", "2024-10-21"))
+        # Azure's own pages show its endpoints with and without /openai.
+        base = f"{base.removesuffix('/openai')}/openai/deployments/{quote(name, safe='')}"
+        fields.setdefault("api-version", os.environ.get("OPENAI_API_VERSION") or AZURE_VERSION)
     return f"{base}/{path}" + (f"?{urlencode(fields)}" if fields else "")

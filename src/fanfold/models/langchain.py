@@ -11,6 +11,7 @@ from langchain_core.runnables import Runnable, RunnableSequence
 
 from fanfold.core.records import Reply, Usage
 from fanfold.errors import UsageError
+from fanfold.models import chat
 from fanfold.models.bridging import Bridge, Hearing, label_of
 from fanfold.models.messages import FINISHES
 
@@ -79,7 +80,7 @@ class LangChainModel(Bridge[Asked]):
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         try:
             spoken = convert_to_messages(messages)
-        except (ValueError, NotImplementedError) as error:
+        except (KeyError, ValueError, NotImplementedError) as error:
             raise UsageError(f"{self.label}: LangChain has no such message: {error}") from error
         if not structured:
             return Asked(model, spoken, options)
@@ -87,8 +88,16 @@ class LangChainModel(Bridge[Asked]):
 
     async def ask(self, prepared: Asked, hearing: Hearing) -> None:
         """Call `ainvoke`."""
-        said = await prepared.runnable.ainvoke(prepared.messages, **prepared.options)
-        hearing.done(_reply(said))
+        try:
+            said = await prepared.runnable.ainvoke(prepared.messages, **prepared.options)
+        except Exception as error:
+            # What is cut at its ceiling, or filtered, under a schema: an error to OpenAI's SDK, with the reply in it.
+            whole = getattr(error, "completion", None)
+            if whole is None:
+                raise
+            hearing.done(chat.reply_of(whole.model_dump_json().encode(), self.label))
+        else:
+            hearing.done(_reply(said))
 
     async def listen(self, prepared: Asked, hearing: Hearing) -> None:
         """Call `astream`, which is `ainvoke` where the model does not stream."""
@@ -161,9 +170,17 @@ def _reply(message: AIMessage) -> Reply:
     said, told = str(message.text), message.response_metadata
     if not said and message.tool_calls:
         said = msgspec.json.encode(message.tool_calls[0]["args"]).decode()  # some are held to a schema by a tool
+    said = said or _refusal(message)
     reason = str(told.get("finish_reason") or told.get("stop_reason") or "stop")
     name = told.get("model_name") or told.get("model") or ""
     return Reply((said,), _usage(message), FINISHES.get(reason, reason), str(name), message.id or "")
+
+
+def _refusal(message: AIMessage) -> str:
+    """The words of a refusal, which OpenAI sends beside the text: an answer too, as on our wires."""
+    blocks = message.content if isinstance(message.content, list) else ()
+    told = [one.get("refusal") for one in blocks if isinstance(one, dict)]
+    return "".join(str(words) for words in (message.additional_kwargs.get("refusal"), *told) if words)
 
 
 def _usage(message: AIMessage) -> Usage | None:

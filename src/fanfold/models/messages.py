@@ -9,7 +9,7 @@ import msgspec
 
 from fanfold.core.records import Message, Reply, Request, Usage
 from fanfold.errors import ReplyError, UsageError
-from fanfold.models.refusals import code_of, error_text, start_of
+from fanfold.models.refusals import UNREAD, code_of, error_text, start_of
 from fanfold.models.sse import EventData
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _TOLD = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
 _TOLD |= {"minLength", "maxLength", "minItems", "maxItems", "uniqueItems"}
 
 _ABOVE = frozenset({"system", "developer"})
+
+_REFERENCE = re.compile(r'"\$ref":"#/\$defs/([^"]+)"')
 
 _DATA = re.compile(r"data:(?P<kind>[\w.+-]+/[\w.+-]+);base64,(?P<data>.*)", re.DOTALL)
 
@@ -97,6 +99,10 @@ def body_of(name: str, request: Request, *, ceiling: int, structured: bool) -> b
     """The JSON body of a request; `ceiling` is the most output tokens where the request does not say."""
     system = [message for message in request.messages if message.role in _ABOVE]
     spoken = [message for message in request.messages if message.role not in _ABOVE]
+    schema = request.schema if structured else None
+    if schema is not None and is_recursive(schema):  # which its structured output refuses, too
+        spoken[-1:] = [_asked_for(schema, message) for message in spoken[-1:]]
+        schema = None
     body: dict[str, Any] = {
         "model": name,
         "max_tokens": ceiling if request.max_tokens is None else request.max_tokens,
@@ -106,8 +112,8 @@ def body_of(name: str, request: Request, *, ceiling: int, structured: bool) -> b
         body["system"] = _system(system)
     if request.temperature is not None:
         body["temperature"] = request.temperature
-    if structured and request.schema is not None:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": fitted(request.schema)}}
+    if schema is not None:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": fitted(schema)}}
     if request.stream:
         body["stream"] = True
     if request.extra_body:
@@ -122,6 +128,15 @@ def fitted(schema: Mapping[str, Any]) -> dict[str, Any]:
     if told:
         kept["description"] = f"{schema.get('description', '')} ({', '.join(told)})".strip()
     return kept
+
+
+def is_recursive(schema: Mapping[str, Any]) -> bool:
+    """Whether one of its definitions leads back to itself."""
+    left = {name: set(_REFERENCE.findall(_encode(node).decode())) for name, node in schema.get("$defs", {}).items()}
+    while ends := [name for name, referred in left.items() if not referred & left.keys()]:
+        for name in ends:
+            del left[name]
+    return bool(left)
 
 
 def reply_of(data: bytes, label: str) -> Reply:
@@ -200,6 +215,14 @@ class StreamedReply:
         return "" if self.text() else _explanation(delta.stop_details)
 
 
+def _asked_for(schema: Mapping[str, Any], message: Message) -> Message:
+    """The message with the schema in words at its end, as prompts write it."""
+    words = f"Reply with only JSON that matches this JSON Schema: {_encode(schema).decode()}"
+    if isinstance(message.content, str):
+        return Message(message.role, f"{message.content}\n\n{words}")
+    return Message(message.role, [*message.content, {"type": "text", "text": words}])
+
+
 def _content(message: Message) -> str | list[dict[str, Any]]:
     return message.content if isinstance(message.content, str) else [_part(part) for part in message.content]
 
@@ -248,7 +271,7 @@ def _fitted(key: str, value: Any) -> Any:
 def _read(decoder: msgspec.json.Decoder[T], data: bytes, label: str) -> T:
     try:
         body = decoder.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except UNREAD as error:
         raise ReplyError(f"{label} sent what is not a message ({error}): {start_of(data)}", model=label) from error
     if body.error is not None:
         said = f"{label} reported an error in its reply: {error_text(data)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fanfold.errors import BILLING, ModelError
 from fanfold.models import chat
-from fanfold.models.endpoints import Endpoint, endpoint, known, shown
+from fanfold.models.endpoints import Endpoint, beside_key, endpoint, known, shown
 from fanfold.models.wire import Named, Refused, Wire
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 NEW_CEILING = ("o1", "o3", "o4", "gpt-5")
 """OpenAI models that take `max_completion_tokens` and refuse `max_tokens`."""
 
-OLD_ANSWERS = ("gpt-3.5", "gpt-35", "gpt-4-", "chatgpt")
-"""OpenAI models from before structured output; gpt-4 itself is one more."""
+OLD_ANSWERS = ("gpt-3.5", "gpt-35", "gpt-4-", "gpt-4o-2024-05-13", "chatgpt", "o1-mini", "o1-preview")
+"""OpenAI models without structured output; gpt-4 itself is one more."""
 
 
 class OpenAI(Named, frozen=True, kw_only=True):
@@ -91,9 +91,9 @@ class ChatWire(Wire):
         """The reply in a whole body."""
         return chat.reply_of(data, self.label)
 
-    def incoming(self) -> chat.StreamedReply:
+    def incoming(self, request: Request) -> chat.StreamedReply:
         """What puts a streamed reply together."""
-        return chat.StreamedReply(self.label)
+        return chat.StreamedReply(self.label, chat.samples_of(request))
 
     def is_billing(self, refused: Refused) -> bool:
         """By its code."""
@@ -107,7 +107,8 @@ def _structured(spec: OpenAI) -> bool:
     vendor = known(spec.provider)
     if spec.provider == "openai" and (spec.name == "gpt-4" or spec.name.startswith(OLD_ANSWERS)):
         return False
-    return vendor.structured and (spec.base_url is None or vendor.local)
+    elsewhere = spec.base_url is not None or (vendor.url and beside_key(vendor))
+    return vendor.structured and (vendor.local or not elsewhere)
 
 
 def _ceiling(spec: OpenAI) -> str:

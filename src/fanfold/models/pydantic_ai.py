@@ -44,6 +44,10 @@ INVENTED = frozenset({"function", "test"})
 """The systems of pydantic-ai's models for tests."""
 
 
+CUT = frozenset({"incomplete", "interrupted"})
+"""The states of a streamed response that is known not to be whole."""
+
+
 class Asked(msgspec.Struct, frozen=True):
     """A request as pydantic-ai takes it."""
 
@@ -121,7 +125,10 @@ class PydanticAIModel(Bridge[Asked]):
         ) as stream:
             async for event in stream:
                 hearing.text(_piece(event))
-            hearing.done(_reply(stream.get()))
+            response = stream.get()
+            if response.state in CUT:
+                raise hearing.failed("the stream ended before it")
+            hearing.done(_reply(response))
 
     def error_of(self, error: Exception, seen: str) -> FanfoldError:
         """Its two errors that come from no server, and all others by what they carry."""
@@ -168,8 +175,9 @@ def _text(message: Message) -> str:
     content = message.content
     if isinstance(content, str):
         return content
-    if all(part.get("type") == "text" for part in content):
-        return "\n\n".join(part["text"] for part in content)
+    texts = [_written(part) for part in content]
+    if None not in texts:
+        return "\n\n".join(filter(None, texts))
     raise UsageError(f"a message of the role {message.role!r} can hold only text for a pydantic-ai model")
 
 
@@ -177,9 +185,18 @@ def _content(message: Message) -> str | list[UserContent]:
     return message.content if isinstance(message.content, str) else [_part(part) for part in message.content]
 
 
-def _part(part: dict[str, Any]) -> UserContent:
-    if part.get("type") == "text":
-        return str(part["text"])
+def _written(part: Any) -> str | None:
+    """The text of a part that is one."""
+    text = part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None
+    return text if isinstance(text, str) else None
+
+
+def _part(part: Any) -> UserContent:
+    text = _written(part)
+    if text is not None:
+        return text
+    if not isinstance(part, dict) or part.get("type") == "text":
+        raise UsageError(f"a part of text reads {{'type': 'text', 'text': '…'}}, not {str(part)[:40]!r}")
     image = part.get("image_url")
     url = image.get("url") if isinstance(image, dict) else image
     if part.get("type") != "image_url" or not isinstance(url, str):
@@ -206,8 +223,10 @@ def _piece(event: object) -> str:
 
 
 def _reply(response: ModelResponse) -> Reply:
+    details = response.provider_details or {}
     text = "".join(part.content for part in response.parts if isinstance(part, TextPart))
-    reason = response.finish_reason or "stop"
+    text = text or str(details.get("refusal") or "")  # an answer too, as on our wires
+    reason = str(response.finish_reason or details.get("finish_reason") or "stop")
     finish = "tool_calls" if reason == "tool_call" else reason
     return Reply((text,), _usage(response), finish, response.model_name or "", response.provider_response_id or "")
 

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 ABSURD = 1e6
 """Seconds, eleven days: no limit has so long a window, so who says more is mistaken."""
 
+UNREAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises for a body that is no JSON, or is nested too deep for anybody."""
+
 
 def error_text(data: bytes) -> str:
     """What a server says of an error, from any of the shapes that servers use; never more than a few lines."""
     try:
         body = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREAD:
         return start_of(data)
     error = _inner(body)
     if isinstance(error, dict):
@@ -92,7 +95,7 @@ def start_of(data: bytes) -> str:
 def _error(data: bytes) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREAD:
         return {}
     error = _inner(body)
     return error if isinstance(error, dict) else {}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -18,11 +21,14 @@ from fanfold.errors import (
     StatusError,
     StreamCut,
 )
+from fanfold.models.endpoints import shown
 from fanfold.models.limits import limits_in
 from fanfold.models.prices import flat
 from fanfold.models.refusals import error_code, error_text, retry_after, should_retry
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from fanfold.core.records import Rate, Reply, Request, Watch
     from fanfold.models.endpoints import Endpoint
     from fanfold.models.transport import Exchange, Transport
@@ -30,9 +36,19 @@ if TYPE_CHECKING:
 DRAW = "x-fanfold-draw"
 """The header that tells a model server on this machine which sample to give; no other host gets it."""
 
+REPLIES = frozenset({200, 201, 203})
+"""The statuses that come with a reply: some gateways say of every POST that it created something."""
+
+
+LINGER = 0.1
+"""Seconds that a server may take to end a stream after its last event; then the connection is closed."""
+
 
 class Incoming(Protocol):
     """A streamed reply that is being put together; it is whole only when the stream says so itself."""
+
+    over: bool
+    """Whether its last event has come."""
 
     def feed(self, chunk: bytes) -> str:
         """Take some bytes; gives the new text of the first sample."""
@@ -65,10 +81,21 @@ class Named(msgspec.Struct, frozen=True):
         if not given or not isinstance(given, str):
             raise ModelError(f"{type(self).__name__}({given!r}): give the name of a model, as text")
         flat(getattr(self, "price", None))  # raises for what is no price
+        for option in ("base_url", "api_key"):
+            value = getattr(self, option, None)
+            if value is not None and not isinstance(value, str):
+                raise ModelError(f"{option}= takes text, not {type(value).__name__}")
+        if not _is_fields(getattr(self, "headers", None) or {}):
+            raise ModelError("headers= takes a mapping from texts to texts")
+
+
+def _is_fields(fields: object) -> bool:
+    """Whether it is names and values, all of them text."""
+    return isinstance(fields, Mapping) and all(isinstance(one, str) for pair in fields.items() for one in pair)
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """An answer other than 200: its status, the server's words and code, and the seconds it asks to wait."""
+    """An answer that is no reply: its status, the server's words and code, and the seconds it asks to wait."""
 
     status: int
     said: str
@@ -104,7 +131,7 @@ class Wire(ABC):
         """The reply in a whole body; raises `ReplyError` where it is not one."""
 
     @abstractmethod
-    def incoming(self) -> Incoming:
+    def incoming(self, request: Request) -> Incoming:
         """What puts a streamed reply together."""
 
     @abstractmethod
@@ -126,10 +153,10 @@ class Wire(ABC):
                 told = limits_in(exchange.headers)
                 if told is not None:
                     watch.limits(told)
-                if exchange.status != 200:
+                if exchange.status not in REPLIES:
                     refusal = await self._refusal(exchange)
-                elif request.stream and "event-stream" in exchange.headers.get("Content-Type", ""):
-                    return await self._streamed(exchange, watch)
+                elif "event-stream" in exchange.headers.get("Content-Type", "").lower():
+                    return await self._streamed(exchange, request, watch)
                 else:
                     reply = self.reply_of(await exchange.read())
                     watch.done(reply)
@@ -141,13 +168,20 @@ class Wire(ABC):
             error.args = tuple(self.target.hide(str(arg)) for arg in error.args)
             raise
 
-    async def _streamed(self, exchange: Exchange, watch: Watch) -> Reply:
-        incoming = self.incoming()
+    async def _streamed(self, exchange: Exchange, request: Request, watch: Watch) -> Reply:
+        incoming, chunks = self.incoming(request), exchange.chunks()
+
+        def hear(piece: str) -> None:
+            if piece and request.stream:  # some servers stream whether asked to or not
+                watch.text(piece)
+
         try:
-            async for chunk in exchange.chunks():
+            async for chunk in chunks:
                 watch.alive()
-                _pass_on(incoming.feed(chunk), watch)
-            _pass_on(incoming.rest(), watch)
+                hear(incoming.feed(chunk))
+                if incoming.over:
+                    break
+            hear(incoming.rest())
             reply = incoming.reply()
         except CallError as error:
             if incoming.finished():
@@ -159,10 +193,11 @@ class Wire(ABC):
                 raise StreamCut(str(error), text=incoming.text(), code=code, model=self.label) from error
             raise
         watch.done(reply)
+        await _close(chunks)
         return reply
 
     async def _refusal(self, exchange: Exchange) -> CallError:
-        """The error for a status other than 200."""
+        """The error for a status that comes with no reply."""
         try:
             data = await exchange.read()
         except ConnectError:
@@ -170,6 +205,11 @@ class Wire(ABC):
         said = self.target.hide(error_text(data))
         refused = Refused(exchange.status, said, error_code(data), retry_after(exchange.headers))
         message = f"{self.label} answered {refused.status}: {said}"
+        elsewhere = exchange.headers.get("Location")
+        if elsewhere and 300 <= refused.status < 400:
+            message += (
+                f" (it points to {shown(elsewhere)[:200]}; redirects are not followed, so give the base URL there)"
+            )
         if refused.status == 402 or self.is_billing(refused):
             return BillingError(message, model=self.label)
         if refused.status in {401, 403}:
@@ -195,6 +235,12 @@ class Wire(ABC):
         return ""
 
 
-def _pass_on(piece: str, watch: Watch) -> None:
-    if piece:
-        watch.text(piece)
+async def _close(chunks: AsyncIterator[bytes]) -> None:
+    """Read to the end of a stream that has said that it is over; then its connection may be used again.
+
+    A server that does not end it holds nobody up.
+    """
+    with suppress(TimeoutError, ConnectError):
+        async with asyncio.timeout(LINGER):
+            async for _ in chunks:
+                pass

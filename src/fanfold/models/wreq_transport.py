@@ -206,7 +206,7 @@ class WreqTransport:
     def _way(self, url: str) -> dict[str, Any]:
         """The option that sends a request by way of the environment's proxy, if it has one for this host."""
         parts = _parsed(url)
-        proxy = self._proxies.of(parts.scheme, parts.hostname)
+        proxy = self._proxies.of(parts.scheme, parts.hostname, parts.port)
         return {} if proxy is None else {"proxy": _proxy(proxy)}
 
 
