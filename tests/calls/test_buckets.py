@@ -92,6 +92,16 @@ def test_what_others_took_counts_until_the_servers_window_is_over() -> None:
     assert bucket.used(20.0) == 10
 
 
+def test_what_others_take_of_a_limit_beyond_ours_keeps_nobody_waiting() -> None:
+    """100 of a key's 1000 are ours: 500 that others took leave us all of them, and 980 that they took leave us 20."""
+    for remaining, used in ((500.0, 1), (99.0, 1), (20.0, 80)):
+        bucket = Bucket(100.0, 60.0, "given")
+        bucket.take(1.0, 0.0)
+        bucket.hear(1000.0, remaining, 30.0, 0.1)
+        assert bucket.used(0.1) == used
+        assert (bucket.limit, bucket.source) == (100.0, "given")
+
+
 def test_what_the_server_has_left_for_less_than_a_moment_is_not_heard() -> None:
     """A server without bursts always has nothing left, for a tenth of a second."""
     bucket = Bucket(600.0, 60.0, "headers")

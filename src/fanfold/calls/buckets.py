@@ -125,6 +125,7 @@ class Bucket:
 
         A given limit is a promise of the user's, so what is told can only lower it. What the server has left less than
         we think, others took: that counts as used until the server's own window is over, and never longer than one.
+        Of a limit that is more than ours, others may take the rest: that is no less for us.
         """
         told = min(limit, self._given) if limit is not None else self.limit
         changed = told != self.limit
@@ -136,7 +137,7 @@ class Bucket:
                 self.source = "headers"
         if remaining is not None:
             self._foreign_until = -inf  # our own count, for once
-            self._foreign = max(0.0, (limit or self.limit) - remaining - self.used(now))
+            self._foreign = max(0.0, self.limit - remaining - self.used(now))
             soon = reset is not None and reset <= self.per / SHARE  # a bucket that holds little is always nearly empty
             self._foreign_until = -inf if soon else now + min(self.per, self.per if reset is None else reset)
         return changed
