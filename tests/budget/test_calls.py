@@ -198,6 +198,25 @@ def test_a_request_may_not_name_another_model_behind_the_budget() -> None:
     assert model.calls == 0
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n"])
+@pytest.mark.parametrize("odd", [None, -1, 0, 1e6, "4000", True], ids=repr)
+def test_a_request_may_not_lift_its_ceiling_behind_the_budget(name: str, odd: Any) -> None:
+    """A `max_tokens` of null or -1 is none to a server: where tokens count, such a request is refused unsent."""
+    model = Billed()
+    ask = prompt("{input}", max_tokens=5, extra_body={name: odd})
+
+    async def main(budget: Budget) -> None:
+        async with Session(model, budget=budget) as session:
+            await ask.run("q", session=session)
+
+    for budget in (Budget(usd=1), Budget(tokens=1000)):
+        with pytest.raises(UsageError, match=f"extra_body=.'{name}': .* whole number"):
+            run_virtual(main(budget))
+    assert model.calls == 0
+    run_virtual(main(Budget(calls=1)))
+    assert model.calls == 1
+
+
 def test_a_call_without_a_ceiling_is_sent_with_that_of_the_budget() -> None:
     """Of several around it, with the smallest; its own stands; a budget of calls needs none."""
     model = Asked(["yes"])
