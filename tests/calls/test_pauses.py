@@ -239,27 +239,32 @@ def test_a_pause_of_more_than_a_day_is_not_sat_out_by_those_who_wait() -> None:
     assert len(server.refused) == 2
 
 
-def test_who_waits_for_another_model_of_a_key_that_is_refused_is_told_so() -> None:
-    """Where a key is given up, the error of each of its models is of the kind of the refusal: no lost connection."""
-    server, kin = Refusing((0.0, 1e9), wait=None), Server(label="test:kin")
+@pytest.mark.parametrize(("known", "seconds"), [(False, 20.0), (True, 90.0)], ids=["a stranger", "known"])
+def test_a_key_that_is_refused_is_given_up_at_once_with_all_of_its_models(known: bool, seconds: float) -> None:
+    """A model that is new waits as long as those that the key was seen well with, and is told of the refusal."""
+    server = Refusing((0.1 if known else 0.0, 1e9), wait=None, latency=(0.05, 0.05))
+    kin = Refusing((0.0, 1e9), wait=None, label="test:kin")
 
     async def main() -> None:
         lanes = Lanes(Turnstile(2), None)
 
-        async def call() -> None:
+        async def call(one: Server) -> tuple[float, StatusError]:
             while True:
                 try:
-                    await send(lanes.of(server, None), server)
+                    await send(lanes.of(one, None), one)
                 except StatusError as error:
                     if "not sent" in str(error):
-                        return
+                        return now(), error
 
-        refused = asyncio.create_task(call())
-        await sleep(1)
-        ((_, error),) = await told(lanes.of(kin, None), kin, 1)
+        if known:
+            await send(lanes.of(server, None), server)
+        refused = asyncio.create_task(call(server))
+        await sleep(0.5)
+        at, error = await call(kin)
         await refused
-        assert isinstance(error, StatusError)
         assert (error.status, error.model) == (429, "test:kin")
+        assert at == pytest.approx(seconds, abs=1.0)
+        assert ("never answered" in str(error)) is not known
 
     run_virtual(main())
 

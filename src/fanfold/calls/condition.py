@@ -217,7 +217,6 @@ class Condition:
         """Too many requests: pause all that use the key, and go on slower."""
         self.refusals += 1
         self.account.refusal = error
-        self._there = True
         self.pulse.uncount(turn.at)
         if self.health.failing_since is not None:
             self._answered(turn, at)
@@ -296,14 +295,20 @@ class Condition:
         return at > self.account.until + QUIET  # whoever asks and is refused makes the pause longer
 
     @property
+    def _known(self) -> bool:
+        """Whether what fails was ever seen well: the server of this model, or a key that is refused, at any of its."""
+        lanes = [self] if self.health.down else self.account.lanes
+        return any(lane.health.known for lane in lanes)
+
+    @property
     def _proven(self) -> bool:
-        return self.health.known or self.steadfast
+        return self._known or self.steadfast
 
     @property
     def _patience(self) -> float:
         if self._proven:
             return self.patience
-        return min(self.patience, STRANGER if self._there else NOBODY)
+        return min(self.patience, STRANGER if self._there or self.account.refusal is not None else NOBODY)
 
     def gone(self, at: float) -> CallError:
         """The error of a call that is not sent, because the server fails all: of the kind of its last failure."""
@@ -312,7 +317,7 @@ class Condition:
             return self._kept_out(self.account.refusal, paused)
         since = (self.health.failing_since if self.health.down else self.account.refusing_since) or at
         last = self.health.error if self.health.down else self.account.refusal
-        always = "" if self.health.known else " and has never answered well"
+        always = "" if self._known else " and has never answered well"
         words = (
             f"{last or 'refused'} ({self.label} has failed for {at - since:.0f} s{always}: "
             f"{self.unsent - self._missed} calls were not sent)"
