@@ -121,6 +121,16 @@ def test_a_correction_gives_back_or_takes_more() -> None:
         assert bucket.level(0.0) == pytest.approx(level + 250 - real)
 
 
+def test_no_debt_is_longer_than_a_window() -> None:
+    """After a reply of five times the limit, and after a limit that fell to a hundredth, a wait is about a window."""
+    bucket = Bucket(30_000.0, 60.0, "headers")
+    bucket.correct(bucket.take(1_000.0, 0.0), 150_000.0)
+    assert bucket.used(0.0) == 30_000
+    assert 60 <= bucket.wait(1_000.0, 0.0) <= 65
+    bucket.hear(300.0, None, None, 1.0)
+    assert 60 <= bucket.wait(1.0, 1.0) <= 65
+
+
 def test_a_limit_that_grows_gives_nothing_at_once() -> None:
     """A debt stays one: twice the rate pays it back in half of the time."""
     bucket = Bucket(60.0, 60.0, "headers")

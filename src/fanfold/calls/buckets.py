@@ -99,7 +99,8 @@ class Bucket:
         return entry
 
     def correct(self, entry: Entry, need: float) -> None:
-        """What was taken turned out to be `need`."""
+        """What was taken turned out to be `need`; above the limit it is all of it, as when it is taken."""
+        need = min(need, self.limit)
         more = need - entry[1]
         self._empty_at += more / self.rate
         if self._log and entry[0] >= self._log[0][0]:
@@ -130,9 +131,9 @@ class Bucket:
         told = min(limit, self._given) if limit is not None else self.limit
         changed = told != self.limit
         if changed:
-            level = self.level(now)
+            level = max(self.level(now), -told)  # no debt is longer than a window
             self.limit = told
-            self._empty_at = max(self._empty_at, now - level / self.rate)
+            self._empty_at = now - level / self.rate if level < 0 else max(self._empty_at, now - level / self.rate)
             if self.source == "given" and told < self._given:
                 self.source = "headers"
         if remaining is not None:
