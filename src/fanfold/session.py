@@ -75,8 +75,8 @@ class Session:
     from a provider for all its models together; what servers tell in their headers is heard all the same. More than
     `max_queued` calls that wait are refused (None: no bound). A server that has failed for `patience` seconds
     (None: without an end) fails the calls to it unsent, until a probe succeeds. Left out, it is 60 s for a server that
-    was seen well, 20 s for one that has only refused or failed, and 5 s where nobody ever answered. Limits hold within
-    this process: eight processes on one key have eight times as many.
+    was seen well, 20 s for one that has only refused or failed, and 5 s where nobody ever answered. Limits are the
+    session's own: two sessions on one key have twice as many, eight processes eight times.
 
     A call is sent at most `attempts` times: again where a failure may pass (no connection, 408, 409, 429, 5xx, a broken
     reply nobody has read of), after the wait that the server asks for or a random one, never past its timeout. 1 is no
