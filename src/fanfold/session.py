@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import weakref
+from collections.abc import Mapping
 from contextvars import ContextVar
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
@@ -30,7 +31,7 @@ from fanfold.models.silent import secrets_in, secrets_of, silent_line
 from fanfold.models.transport import TransportName, chosen, load, open_transport
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable
     from contextvars import Token
     from types import TracebackType
 
@@ -74,8 +75,8 @@ class Session:
     from a provider for all its models together; what servers tell in their headers is heard all the same. More than
     `max_queued` calls that wait are refused (None: no bound). A server that has failed for `patience` seconds
     (None: without an end) fails the calls to it unsent, until a probe succeeds. Left out, it is 60 s for a server that
-    was seen well, 20 s for one that has only refused or failed, and 5 s where nobody ever answered. Limits hold within
-    this process: eight processes on one key have eight times as many.
+    was seen well, 20 s for one that has only refused or failed, and 5 s where nobody ever answered. Limits are the
+    session's own: two sessions on one key have twice as many, eight processes eight times.
 
     A call is sent at most `attempts` times: again where a failure may pass (no connection, 408, 409, 429, 5xx, a broken
     reply nobody has read of), after the wait that the server asks for or a random one, never past its timeout. 1 is no
@@ -107,7 +108,9 @@ class Session:
         transport: TransportName | None = None,
     ) -> None:
         check_seconds(timeout)
-        self.settings = Settings(model, api_key, base_url, dict(providers or {}), allow_http, chosen(transport))
+        if on_event is not None and not callable(on_event):
+            raise UsageError(f"on_event={on_event!r}: give a function of one Event")
+        self.settings = Settings(model, api_key, base_url, _providers(providers), allow_http, chosen(transport))
         self.on_event = on_event
         self.gate = Turnstile(max_in_flight, max_queued)
         self.road = Road(Lanes(self.gate, rate_limits, patience), timeout, policy(attempts, hedge, idle_timeout))
@@ -279,6 +282,14 @@ def _journal(given: Journal | str | os.PathLike[str] | None) -> Journal | None:
     if not isinstance(given, str | os.PathLike):
         raise UsageError(f"journal={given!r}: give the path of a file, or a Journal")
     return Journal(given)
+
+
+def _providers(given: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Mapping[str, Any]]:
+    """The options of providers by name; an error quotes none of them, for there are keys among them."""
+    options: object = given if given is not None else {}
+    if not isinstance(options, Mapping) or not all(isinstance(one, Mapping) for one in options.values()):
+        raise UsageError('providers= maps names of providers to their options, as {"groq": {"api_key": ...}}')
+    return dict(options)
 
 
 def _is_remote(model: object) -> bool:

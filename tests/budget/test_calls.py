@@ -105,6 +105,65 @@ def test_a_send_is_charged_with_what_it_may_have_cost(model: Any, spent: tuple[f
     assert charged(model) == pytest.approx(spent)
 
 
+class Untold(FakeModel):
+    """A user's own model, as short as it can be written: its reply is all that it tells."""
+
+    made_up = False
+
+    def __init__(self, reply: Any, *, done: bool = False) -> None:
+        super().__init__()
+        self.given_rate = Billed().given_rate
+        self.reply = reply
+        self.tells_done = done
+
+    async def send(self, request: Request, watch: Any) -> Reply:
+        """Give the reply."""
+        if self.tells_done:
+            watch.done(self.reply)
+        reply: Reply = self.reply
+        return reply
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_reply_is_paid_for_though_its_model_told_nothing_of_it(done: bool) -> None:
+    """A model that only gives its reply, and never says that it sent: the call is one that was sent, with its cost."""
+    model = Untold(Reply(("yes",), Usage(10, 5)), done=done)
+    assert charged(model) == (0.00003, 15, 1)
+
+    async def main() -> Any:
+        async with Session(model) as session:
+            run = await ASK.run("q", session=session)
+            return run, session.statistics().lanes[0].sends
+
+    run, sends = run_virtual(main())
+    (call,) = run.calls
+    assert (call.state, call.usage, call.cost.usd, sends) == ("ok", Usage(10, 5), 0.00003, 1)
+    assert call.sent is not None
+
+
+def test_what_is_no_reply_is_refused_in_words() -> None:
+    """A model that gives bare text is told what is wanted; the run ends, for no other send would help."""
+
+    async def main() -> None:
+        async with Session(Untold("yes")) as session:
+            await ASK.run("q", session=session)
+
+    with pytest.raises(ModelError, match=r"its send\(\) gave str, where a Reply is wanted"):
+        run_virtual(main())
+
+
+def test_a_model_that_told_text_had_sent() -> None:
+    """Where text came before the call was cut off, all of it may be billed, whether the model said `sent` or not."""
+
+    class Writing(Untold):
+        async def send(self, request: Request, watch: Any) -> Reply:
+            watch.text("y")
+            await sleep(10)
+            return await super().send(request, watch)
+
+    assert charged(Writing(Reply(("yes",), None)), timeout=1) == WORST
+
+
 def test_a_call_that_is_cut_off_is_charged_at_its_worst_case() -> None:
     """Its server may have gone on."""
     assert charged(Ending(Reply(("yes",), Usage(1, 1)), latency=2), timeout=1) == pytest.approx(WORST)
@@ -139,6 +198,25 @@ def test_a_request_may_not_name_another_model_behind_the_budget() -> None:
     with pytest.raises(ModelError, match="may not name another model"):
         run_virtual(asked.run("q", session=Session(budget=Budget(usd=1))))
     assert model.calls == 0
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n"])
+@pytest.mark.parametrize("odd", [None, -1, 0, 1e6, "4000", True], ids=repr)
+def test_a_request_may_not_lift_its_ceiling_behind_the_budget(name: str, odd: Any) -> None:
+    """A `max_tokens` of null or -1 is none to a server: where tokens count, such a request is refused unsent."""
+    model = Billed()
+    ask = prompt("{input}", max_tokens=5, extra_body={name: odd})
+
+    async def main(budget: Budget) -> None:
+        async with Session(model, budget=budget) as session:
+            await ask.run("q", session=session)
+
+    for budget in (Budget(usd=1), Budget(tokens=1000)):
+        with pytest.raises(UsageError, match=f"extra_body=.'{name}': .* whole number"):
+            run_virtual(main(budget))
+    assert model.calls == 0
+    run_virtual(main(Budget(calls=1)))
+    assert model.calls == 1
 
 
 def test_a_call_without_a_ceiling_is_sent_with_that_of_the_budget() -> None:

@@ -92,6 +92,16 @@ def test_what_others_took_counts_until_the_servers_window_is_over() -> None:
     assert bucket.used(20.0) == 10
 
 
+def test_what_others_take_of_a_limit_beyond_ours_keeps_nobody_waiting() -> None:
+    """100 of a key's 1000 are ours: 500 that others took leave us all of them, and 980 that they took leave us 20."""
+    for remaining, used in ((500.0, 1), (99.0, 1), (20.0, 80)):
+        bucket = Bucket(100.0, 60.0, "given")
+        bucket.take(1.0, 0.0)
+        bucket.hear(1000.0, remaining, 30.0, 0.1)
+        assert bucket.used(0.1) == used
+        assert (bucket.limit, bucket.source) == (100.0, "given")
+
+
 def test_what_the_server_has_left_for_less_than_a_moment_is_not_heard() -> None:
     """A server without bursts always has nothing left, for a tenth of a second."""
     bucket = Bucket(600.0, 60.0, "headers")
@@ -109,6 +119,16 @@ def test_a_correction_gives_back_or_takes_more() -> None:
         bucket.correct(entry, real)
         assert bucket.used(0.0) == real
         assert bucket.level(0.0) == pytest.approx(level + 250 - real)
+
+
+def test_no_debt_is_longer_than_a_window() -> None:
+    """After a reply of five times the limit, and after a limit that fell to a hundredth, a wait is about a window."""
+    bucket = Bucket(30_000.0, 60.0, "headers")
+    bucket.correct(bucket.take(1_000.0, 0.0), 150_000.0)
+    assert bucket.used(0.0) == 30_000
+    assert 60 <= bucket.wait(1_000.0, 0.0) <= 65
+    bucket.hear(300.0, None, None, 1.0)
+    assert 60 <= bucket.wait(1.0, 1.0) <= 65
 
 
 def test_a_limit_that_grows_gives_nothing_at_once() -> None:

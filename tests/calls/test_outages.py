@@ -18,7 +18,7 @@ from fanfold.core.clock import chance, now, sleep
 from fanfold.errors import AccessError, CallError, ConnectError, FanfoldError, ReplyError, StatusError, UsageError
 from fanfold.testing import FakeModel, no_leaks, run_virtual
 from tests.calls.limited import Sent, Server, lane_to, send, within
-from tests.calls.scripted import Scripted, lost, status
+from tests.calls.scripted import ASK, Scripted, lost, status
 
 RATE = 20
 BEGAN, BACK = 30.0, 90.0
@@ -86,6 +86,22 @@ def test_while_a_server_is_down_one_call_at_a_time_tries_it() -> None:
     gaps = [later - before for before, later in itertools.pairwise(probes)]
     assert min(gaps) >= 0.9
     assert max(gaps) <= 2.1
+
+
+@pytest.mark.parametrize("slots", [1, 2, 64])
+@pytest.mark.parametrize("first", [0, 20])
+def test_requests_that_fail_for_good_take_no_others_with_them(slots: int, first: int) -> None:
+    """Six in a row at which a server breaks, of fifty, look like an outage: the others are answered all the same."""
+    broken = {str(number) for number in range(first, first + 6)}
+    model = Scripted(lambda _, request: [0.1, status(500) if request.messages[-1].content in broken else "yes"])
+
+    async def main() -> Any:
+        async with Session(model, max_in_flight=slots) as session, no_leaks(session):
+            return await map_over(ASK, on_error="skip").run([str(number) for number in range(50)], session=session)
+
+    run = run_virtual(main())
+    assert len(run.output) == 44
+    assert set(run.detail.missing) == broken
 
 
 def test_who_waits_for_a_server_that_stays_away_is_told_after_its_patience() -> None:

@@ -199,6 +199,76 @@ def test_a_server_that_refuses_everything_without_a_word_is_given_up(known: bool
     assert str(lost[0][1]).startswith("slow down (test:model has failed for")
 
 
+def told(lane: Lane, server: Server, many: int) -> Any:
+    """So many calls at once; gives each with when it was over, None for a reply."""
+
+    async def call() -> tuple[float, CallError | None]:
+        try:
+            await send(lane, server)
+        except CallError as error:
+            return now(), error
+        return now(), None
+
+    return asyncio.gather(*(call() for _ in range(many)))
+
+
+def test_a_pause_of_more_than_a_day_is_not_sat_out_by_those_who_wait() -> None:
+    """They are told at once, with how long it is, whichever model of the key they are for; of a day they wait."""
+    server = Refusing((0.0, 1.0), wait=200_000.0, jitter=0.0)
+    kin, other = Server(label="test:kin"), Server(account="another key")
+
+    async def main() -> None:
+        lanes = Lanes(Turnstile(2), None)
+        lane = lanes.of(server, None)
+        waiting = await told(lane, server, 6)
+        assert [at for at, _ in waiting] == pytest.approx([0.01] * 6, abs=0.01)
+        for _, error in waiting[2:]:
+            assert isinstance(error, StatusError)
+            assert (error.status, error.retry_after) == (429, pytest.approx(200_000, abs=1))
+            assert "slow down (all calls with this key are to wait for 200000 s more" in str(error)
+        ((_, later),) = await told(lanes.of(kin, None), kin, 1)
+        assert isinstance(later, StatusError)
+        assert later.model == "test:kin"
+        ((_, fine),) = await told(lanes.of(other, None), other, 1)
+        assert fine is None
+        await sleep(200_000 - 80_000)
+        ((at, fine),) = await told(lane, server, 1)
+        assert (fine, at > 200_000) == (None, True)
+
+    run_virtual(main())
+    assert len(server.refused) == 2
+
+
+@pytest.mark.parametrize(("known", "seconds"), [(False, 20.0), (True, 90.0)], ids=["a stranger", "known"])
+def test_a_key_that_is_refused_is_given_up_at_once_with_all_of_its_models(known: bool, seconds: float) -> None:
+    """A model that is new waits as long as those that the key was seen well with, and is told of the refusal."""
+    server = Refusing((0.1 if known else 0.0, 1e9), wait=None, latency=(0.05, 0.05))
+    kin = Refusing((0.0, 1e9), wait=None, label="test:kin")
+
+    async def main() -> None:
+        lanes = Lanes(Turnstile(2), None)
+
+        async def call(one: Server) -> tuple[float, StatusError]:
+            while True:
+                try:
+                    await send(lanes.of(one, None), one)
+                except StatusError as error:
+                    if "not sent" in str(error):
+                        return now(), error
+
+        if known:
+            await send(lanes.of(server, None), server)
+        refused = asyncio.create_task(call(server))
+        await sleep(0.5)
+        at, error = await call(kin)
+        await refused
+        assert (error.status, error.model) == (429, "test:kin")
+        assert at == pytest.approx(seconds, abs=1.0)
+        assert ("never answered" in str(error)) is not known
+
+    run_virtual(main())
+
+
 # -- the account itself -------------------------------------------------------------------------------------------
 
 

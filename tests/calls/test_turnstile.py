@@ -102,8 +102,8 @@ def test_a_call_that_need_not_wait_passes_without_giving_way() -> None:
     run_virtual(main())
 
 
-def test_while_a_server_is_down_calls_that_failed_try_it_first() -> None:
-    """By arrival among themselves, then the others; once it is back, all go by arrival."""
+def test_while_a_server_is_down_calls_that_failed_and_others_try_it_in_turn() -> None:
+    """One that failed is first, each kind goes by arrival among themselves; once it is back, all go by arrival."""
     left: list[str] = []
 
     async def main() -> None:
@@ -130,7 +130,7 @@ def test_while_a_server_is_down_calls_that_failed_try_it_first() -> None:
         await asyncio.gather(*map(call, ["new 1", "again 2", "new 3", "again 4", "new 5", "new 6", "again 7", "new 8"]))
 
     run_virtual(main())
-    assert left == ["again 2", "again 4", "again 7", "new 1", "new 3", "new 5", "new 6", "new 8"]
+    assert left == ["again 2", "new 1", "again 4", "new 3", "again 7", "new 5", "new 6", "new 8"]
 
 
 # -- the bound ----------------------------------------------------------------------------------------------------
@@ -338,6 +338,7 @@ class House:
             queue, again = lane.traffic.queue, lane.traffic.again
             assert list(queue) == sorted(queue)
             assert list(again) == [arrival for arrival, waiter in queue.items() if waiter.sending.again]
+            assert list(lane.traffic.fresh) == [arrival for arrival in queue if arrival not in again]
         for order in self.order.values():
             assert order == sorted(order)
 

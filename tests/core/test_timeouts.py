@@ -49,7 +49,7 @@ def test_a_block_in_time_goes_on() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-def test_a_time_is_a_positive_number(seconds: float) -> None:
+def test_a_time_is_a_positive_number(seconds: Any) -> None:
     """Zero, less, and no number are refused wherever a timeout is taken, in the same words."""
     with pytest.raises(UsageError, match="positive number of seconds, or None"):
         check_seconds(seconds)

@@ -255,6 +255,14 @@ def test_providers_have_their_own_keys_and_urls() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("providers", ["sk-secret", {"groq": "sk-secret"}, {"groq": None}, ["sk-secret"]])
+def test_what_maps_no_providers_to_options_is_refused_and_not_shown(providers: Any) -> None:
+    """A key where a mapping belongs is told at once, without the key."""
+    with pytest.raises(UsageError, match="providers= maps names of providers to their options") as caught:
+        Session(providers=providers)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("model", ["nobody:x", "gpt-4o"])
 def test_an_unknown_provider_is_known_at_once(model: str) -> None:
     """A session's own model is checked when the session is made; a missing key only matters to a call."""

@@ -35,7 +35,7 @@ class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
-            if value is not None and not is_amount(value):
+            if not is_amount(value) and (value is not None or name == "per"):
                 raise UsageError(f"RateLimit({name}={value!r}): give a number above 0, or leave it out")
 
 
@@ -64,7 +64,7 @@ class Allowance:
 
     def __init__(self, given: RateLimit | None = None) -> None:
         self.buckets: dict[str, Bucket] = {}
-        self.per = PER if given is None else given.per
+        self.per = PER if given is None else float(given.per)
         self.tokens = False
         """Whether it asks for the tokens of a send."""
         if given is not None:
@@ -115,7 +115,7 @@ class Allowance:
 
     def _open(self, name: str, limit: float, source: Source) -> None:
         most = float(BURST) if name == "requests" else float("inf")
-        self.buckets[name] = Bucket(limit, self.per, source, most=most)
+        self.buckets[name] = Bucket(float(limit), self.per, source, most=most)
         self.tokens = self.tokens or name != "requests"
 
 

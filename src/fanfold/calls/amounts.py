@@ -32,7 +32,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
         limits = {"usd": self.usd, "tokens": self.tokens, "calls": self.calls, "max_tokens": self.max_tokens}
         for name, limit in limits.items():
             fits, what = (is_amount(limit), "number") if name == "usd" else (is_count(limit), "whole number")
-            if limit is not None and not fits:
+            if not fits and (limit is not None or name == "max_tokens"):
                 raise UsageError(f"Budget({name}={limit!r}): a limit is a {what} above 0")
         if self.usd is None and self.tokens is None and self.calls is None:
             raise UsageError("Budget() limits nothing: give usd=, tokens= or calls=")

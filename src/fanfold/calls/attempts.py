@@ -15,7 +15,8 @@ from fanfold.calls.idle import speaking
 from fanfold.calls.retrying import LONGEST, as_fatal, backoff, is_throttle, row_for
 from fanfold.calls.spending import leased, settle
 from fanfold.core.clock import now, sleep
-from fanfold.errors import CallError, FatalError, ReplyError, StreamCut
+from fanfold.core.records import Reply
+from fanfold.errors import CallError, FatalError, ModelError, ReplyError, StreamCut
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from fanfold.calls.budget import Lease
     from fanfold.calls.hedging import Hedge
     from fanfold.calls.passage import Passage, Sending
-    from fanfold.core.records import Reply
     from fanfold.core.timeouts import within
 
 
@@ -64,6 +64,8 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
             if keeping is not None:
                 keeping.book.check()  # nothing is sent whose reply could not be kept
             reply = await (lane.model.send(passage.request, sending) if idle is None else _speaking(sending, idle))
+            if sending.reply is None:
+                _told_late(sending, reply)
             if keeping is not None:
                 await keeping.safe()
             return reply
@@ -81,6 +83,14 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
     finally:
         sending.end()
         settle(lease, sending)
+
+
+def _told_late(sending: Sending, reply: object) -> None:
+    """A model of the user's own may give its reply and tell its watch nothing: it is as whole, and as paid."""
+    if not isinstance(reply, Reply):
+        label = sending.passage.lane.model.label
+        raise ModelError(f"{label}: its send() gave {type(reply).__name__}, where a Reply is wanted")
+    sending.done(reply)
 
 
 async def _speaking(sending: Sending, idle: float) -> Reply:

@@ -99,7 +99,8 @@ class Bucket:
         return entry
 
     def correct(self, entry: Entry, need: float) -> None:
-        """What was taken turned out to be `need`."""
+        """What was taken turned out to be `need`; above the limit it is all of it, as when it is taken."""
+        need = min(need, self.limit)
         more = need - entry[1]
         self._empty_at += more / self.rate
         if self._log and entry[0] >= self._log[0][0]:
@@ -125,18 +126,19 @@ class Bucket:
 
         A given limit is a promise of the user's, so what is told can only lower it. What the server has left less than
         we think, others took: that counts as used until the server's own window is over, and never longer than one.
+        Of a limit that is more than ours, others may take the rest: that is no less for us.
         """
         told = min(limit, self._given) if limit is not None else self.limit
         changed = told != self.limit
         if changed:
-            level = self.level(now)
+            level = max(self.level(now), -told)  # no debt is longer than a window
             self.limit = told
-            self._empty_at = max(self._empty_at, now - level / self.rate)
+            self._empty_at = now - level / self.rate if level < 0 else max(self._empty_at, now - level / self.rate)
             if self.source == "given" and told < self._given:
                 self.source = "headers"
         if remaining is not None:
             self._foreign_until = -inf  # our own count, for once
-            self._foreign = max(0.0, (limit or self.limit) - remaining - self.used(now))
+            self._foreign = max(0.0, self.limit - remaining - self.used(now))
             soon = reset is not None and reset <= self.per / SHARE  # a bucket that holds little is always nearly empty
             self._foreign_until = -inf if soon else now + min(self.per, self.per if reset is None else reset)
         return changed

@@ -17,6 +17,7 @@ from fanfold.calls.health import Health
 from fanfold.calls.pause import AHEAD
 from fanfold.calls.pulse import Pulse
 from fanfold.calls.ramp import Ramp
+from fanfold.calls.retrying import LONGEST
 from fanfold.calls.window import Window
 from fanfold.core.clock import chance
 from fanfold.errors import CallError, ConnectError, StatusError
@@ -91,7 +92,6 @@ class Condition:
         """The reason for the last change, in words."""
         self._there = False
         self._overdue = False
-        self._refusal: StatusError | None = None
         self._refused_at = -inf
         self._failed_at = -inf
         self._anew: float | None = None
@@ -216,8 +216,7 @@ class Condition:
     def _refused(self, error: StatusError, turn: Turn, at: float) -> None:
         """Too many requests: pause all that use the key, and go on slower."""
         self.refusals += 1
-        self._refusal = error
-        self._there = True
+        self.account.refusal = error
         self.pulse.uncount(turn.at)
         if self.health.failing_since is not None:
             self._answered(turn, at)
@@ -273,8 +272,11 @@ class Condition:
     def hopeless_at(self, at: float) -> float:
         """When that will be, if nothing changes.
 
-        After a time in which nobody tried it is not known: the first to try tells all who came meanwhile.
+        After a time in which nobody tried it is not known: the first to try tells all who came meanwhile. A pause of
+        more than a day is not sat out, by who was refused nor by who waits.
         """
+        if self.account.until - at > LONGEST:
+            return at
         since, more = self.health.failing_since, 0.0
         if since is None or not self.health.down:
             since, more = None if self._unasked(at) else self.account.refusing_since, A_WINDOW_MORE
@@ -293,20 +295,29 @@ class Condition:
         return at > self.account.until + QUIET  # whoever asks and is refused makes the pause longer
 
     @property
+    def _known(self) -> bool:
+        """Whether what fails was ever seen well: the server of this model, or a key that is refused, at any of its."""
+        lanes = [self] if self.health.down else self.account.lanes
+        return any(lane.health.known for lane in lanes)
+
+    @property
     def _proven(self) -> bool:
-        return self.health.known or self.steadfast
+        return self._known or self.steadfast
 
     @property
     def _patience(self) -> float:
         if self._proven:
             return self.patience
-        return min(self.patience, STRANGER if self._there else NOBODY)
+        return min(self.patience, STRANGER if self._there or self.account.refusal is not None else NOBODY)
 
     def gone(self, at: float) -> CallError:
         """The error of a call that is not sent, because the server fails all: of the kind of its last failure."""
+        paused = self.account.until - at
+        if self.account.refusal is not None and paused > LONGEST:
+            return self._kept_out(self.account.refusal, paused)
         since = (self.health.failing_since if self.health.down else self.account.refusing_since) or at
-        last = self.health.error if self.health.down else self._refusal
-        always = "" if self.health.known else " and has never answered well"
+        last = self.health.error if self.health.down else self.account.refusal
+        always = "" if self._known else " and has never answered well"
         words = (
             f"{last or 'refused'} ({self.label} has failed for {at - since:.0f} s{always}: "
             f"{self.unsent - self._missed} calls were not sent)"
@@ -318,6 +329,13 @@ class Condition:
             error = ConnectError(words, model=self.label)
             error.reached = False
         error.__cause__ = last
+        return error
+
+    def _kept_out(self, refusal: StatusError, seconds: float) -> CallError:
+        """The error of a call that is not sent, because the server asked this key to wait for days."""
+        words = f"{refusal} (all calls with this key are to wait for {seconds:.0f} s more, and that is over a day)"
+        error = StatusError(words, status=429, code=refusal.code, model=self.label, retry_after=seconds)
+        error.__cause__ = refusal
         return error
 
 

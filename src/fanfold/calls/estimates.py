@@ -87,7 +87,7 @@ class Estimate(msgspec.Struct, frozen=True):
         return Estimate(
             _capped(self.calls, budget.calls),
             _capped(self.tokens, budget.tokens),
-            self.usd if budget.usd is None else _capped_cost(self.usd, budget.usd),
+            self.usd if budget.usd is None else _capped_cost(self.usd, float(budget.usd)),
             self.unpriced,
         )
 

@@ -124,7 +124,7 @@ class Hedging:
         """One more call, or one that is sent `again`: what is known of its size, and when its first token is late."""
         if not again:
             self.calls += 1
-            self.saved = min(SAVED, self.saved + hedge.at_most)
+            self.saved = min(SAVED, self.saved + float(hedge.at_most))
         waits = self.waits.setdefault(size_of(request), Waits())
         return waits, waits.late(hedge.percentile)
 

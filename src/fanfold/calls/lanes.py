@@ -11,6 +11,7 @@ from fanfold.calls.pause import Account
 from fanfold.calls.quota import Quota
 from fanfold.calls.sharing import FarAllowance, SharedTraffic
 from fanfold.calls.traffic import Traffic
+from fanfold.core.numbers import is_seconds
 from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Lanes:
         rate_limits: RateLimit | Mapping[str, RateLimit] | None = None,
         patience: float | None = PATIENCE,
     ) -> None:
-        if patience is not None and not patience > 0:
+        if patience is not None and not is_seconds(patience):
             raise UsageError(f"patience={patience!r}: give a positive number of seconds, or None to wait for ever")
         self.gate = gate
         self.given = Given(rate_limits)

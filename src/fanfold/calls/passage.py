@@ -275,6 +275,7 @@ class Sending:
         """A piece of text came."""
         self.alive()
         if self.pieces is None:
+            self._surely_sent()
             self.pieces = []
             self.first_at = self.alive_at
         self.pieces.append(piece)
@@ -282,6 +283,7 @@ class Sending:
 
     def done(self, reply: Reply) -> None:
         """The reply is whole: from here on it is paid and kept, whatever happens to who waits for it."""
+        self._surely_sent()
         self.reply = reply
         passage = self.passage
         passage.answered = True
@@ -290,6 +292,11 @@ class Sending:
             passage.choose(self)
         if passage.keeping is not None:
             passage.keeping.keep(self)
+
+    def _surely_sent(self) -> None:
+        """What is answered went out, though its model may be one that does not say so."""
+        if self.sent_at is None:
+            self.sent()
 
     def end(self) -> None:
         """It is over; `error` says how, unless it brought its reply."""

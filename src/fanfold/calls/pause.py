@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from fanfold.calls.condition import Condition
+    from fanfold.errors import StatusError
 
 FIRST = 1.0
 """Seconds of a pause, at most, where the server did not say how long."""
@@ -35,11 +36,13 @@ NONE = Patience()
 class Account:
     """One key at one host: the lanes that use it, and until when none of them may send."""
 
-    __slots__ = ("_ahead_until", "_began", "_row", "_silent", "lanes", "refusing_since", "until")
+    __slots__ = ("_ahead_until", "_began", "_row", "_silent", "lanes", "refusal", "refusing_since", "until")
 
     def __init__(self) -> None:
         self.lanes: list[Condition] = []
         self.until = -inf
+        self.refusal: StatusError | None = None
+        """The last 429, whichever of the lanes heard it."""
         self.refusing_since: float | None = None
         """Since when it refuses everything without saying for how long; None: it does not."""
         self._began = -inf

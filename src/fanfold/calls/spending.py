@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fanfold.calls.amounts import NOTHING, Amount, priced
-from fanfold.calls.pricing import dearest, input_bound, output_bound, was_refused
+from fanfold.calls.pricing import CEILINGS, dearest, input_bound, output_bound, was_refused
+from fanfold.core.numbers import is_count
 from fanfold.errors import CallError, ConnectError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -41,10 +42,17 @@ def settle(lease: Lease | None, sending: Sending) -> None:
 
 
 def worst_case(passage: Passage, till: Till) -> Amount:
-    """The most that one send of a call can come to."""
+    """The most that one send of a call can come to; raises `UsageError` where its `extra_body` lifts the ceiling."""
     request, model, rate = passage.request, passage.lane.model, passage.lane.rate
     if till.ceiling is None:
         return Amount(calls=1)
+    for name in (*CEILINGS, "n"):
+        wanted = (request.extra_body or {}).get(name, 1)
+        if not is_count(wanted):
+            raise UsageError(
+                f"{model.label}: under a budget extra_body={{{name!r}: {wanted!r}}} has to be a whole number of 1 or "
+                "more, for it goes into the request as it is, and else there is no most that it can come to"
+            )
     if not till.counts_money or (rate is None and model.made_up):
         return worst_of(request, None)
     if rate is None:

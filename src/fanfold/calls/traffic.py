@@ -61,7 +61,10 @@ class Traffic:
         self.clock = clock()
         self.queue: OrderedDict[int, Waiter] = OrderedDict()
         self.again: OrderedDict[int, Waiter] = OrderedDict()
-        """Those of the queue that the server has failed before: they try it while it is down."""
+        """Those of the queue that the server has failed before; while it is down they and the others take turns."""
+        self.fresh: OrderedDict[int, Waiter] = OrderedDict()
+        """The others."""
+        self._fresh_next = False
         self.standing = False
         self._blocked = 0.0
         self._blocked_since: float | None = None
@@ -131,6 +134,7 @@ class Traffic:
         if head is not None and head.arrival == arrival and self._lack(head, at)[0] <= AT_ONCE:
             self._forget(arrival)
             self.gate.in_use += 1
+            self._fresh_next = self.condition.health.down and head.sending.again
             head.sending.turn = self.condition.take(head.need, at)
             head.sending.rate_wait = self._blocked_until(at) - head.blocked
             head.future.set_result(None)
@@ -162,11 +166,14 @@ class Traffic:
     def _head(self) -> Waiter | None:
         """The first that waits; those that were cancelled in this very tick do not know it yet.
 
-        While the server is down it is the first that failed: a server that fails each call once would fail all that
-        come, and never be found well.
+        While the server is down it is the first that failed, then the first that did not, in turn: a server that fails
+        each call once would fail all that come, and never be found well; and one that fails some requests for good, and
+        no others, would never be found well by these.
         """
         while self.queue:
-            queue = self.again if self.again and self.condition.health.down else self.queue
+            queue = self.queue
+            if self.condition.health.down:
+                queue = (self.fresh or self.again) if self._fresh_next else (self.again or self.fresh)
             arrival, waiter = next(iter(queue.items()))
             if not waiter.future.done():
                 return waiter
@@ -175,11 +182,11 @@ class Traffic:
 
     def _enqueue(self, waiter: Waiter) -> None:
         self.queue[waiter.arrival] = waiter
-        if waiter.sending.again:
-            self.again[waiter.arrival] = waiter
+        (self.again if waiter.sending.again else self.fresh)[waiter.arrival] = waiter
 
     def _forget(self, arrival: int) -> bool:
         self.again.pop(arrival, None)
+        self.fresh.pop(arrival, None)
         if self.queue.pop(arrival, None) is None:
             return False
         self.gate.waiting -= 1
@@ -206,7 +213,7 @@ class Traffic:
         waiter.future = asyncio.get_running_loop().create_future()
         self.gate.waiting += 1
         self._enqueue(waiter)
-        for queue in (self.queue, self.again):
+        for queue in (self.queue, self.again, self.fresh):
             if waiter.arrival in queue:
                 _put_back(queue, waiter.arrival)
         self.look(at)
@@ -218,6 +225,7 @@ class Traffic:
         self.gate.waiting -= len(self.queue)
         self.queue.clear()
         self.again.clear()
+        self.fresh.clear()
         self.condition.unsent += len(waiting)
         for waiter in waiting:
             waiter.future.set_result(self.condition.gone(at))

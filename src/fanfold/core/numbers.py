@@ -16,6 +16,11 @@ def is_count(given: object, least: int = 1) -> TypeGuard[int]:
     return not isinstance(given, bool) and isinstance(given, Integral) and int(given) >= least
 
 
+def is_seconds(given: object) -> TypeGuard[float]:
+    """Whether what a user gave as a time is one: a number above 0 that can be added to a clock's, and no bool."""
+    return not isinstance(given, bool) and isinstance(given, Real) and float(given) > 0
+
+
 def is_amount(given: object) -> TypeGuard[float]:
     """Whether what a user gave as an amount is one: a finite number above 0, and no bool."""
     if isinstance(given, bool) or not isinstance(given, Real | Decimal):

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 from fanfold.core.clock import now
+from fanfold.core.numbers import is_seconds
 from fanfold.core.scope import Scope, current
 from fanfold.errors import LoopError, StepTimeout, UsageError
 
@@ -19,11 +20,7 @@ if TYPE_CHECKING:
 
 def check_seconds(seconds: float | None, name: str = "timeout") -> None:
     """Refuse a timeout that is not a positive number of seconds; `name` is how the user calls it."""
-    try:
-        fits = seconds is None or seconds > 0
-    except TypeError:
-        fits = False
-    if not fits:
+    if seconds is not None and not is_seconds(seconds):
         raise UsageError(f"{name}={seconds!r}: give a positive number of seconds, or None for no timeout")
 
 
