@@ -175,7 +175,7 @@ def _print_reading(console: Console) -> None:
         "wrong.",
         "cost": "List price of all calls that were sent.",
         "wall": "Each step ran over all rows by itself, with as many calls at once as --max-in-flight allows.",
-        "interval": "Paired over the rows, normal approximation.",
+        "interval": "Paired over the rows, adjusted (Bonett and Price).",
     }
     console.print()
     print_reading(console, entries)
