@@ -142,6 +142,8 @@ def test_spent_adds_up() -> None:
     one = Spent(1, 2, Usage(3, 4), Cost(0.5, 0.5), 1.0)
     assert one + one == Spent(2, 4, Usage(6, 8), Cost(1.0, 1.0), 2.0)
     assert (one + Spent(made_up=True)).made_up
+    fake, real = Spent(made_up=True), Spent(billed=True)
+    assert [fake.free, real.free, (fake + fake).free, (fake + real).free] == [True, False, True, False]
 
 
 # -- columns --------------------------------------------------------------------------------------------------------

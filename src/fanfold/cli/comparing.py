@@ -128,7 +128,7 @@ def _first_failure(found: Comparison, way: Way) -> str | None:
 
 
 def _money(way: Way, usd: float | None, digits: int = 4) -> str:
-    if way.spent.made_up:
+    if way.spent.free:
         return "made up"
     return "unknown" if usd is None else f"${usd:.{digits}f}"
 

@@ -186,8 +186,8 @@ def _summary(standing: Standing) -> str:
     tokens = f"{spent.usage.input_tokens:,} + {spent.usage.output_tokens:,} tokens"
     now = f" ({spent.paid} of it now)" if spent.replayed else ""
     parts = [f"{spent.calls:,} calls{found}", tokens]
-    parts.append("made up, nothing was paid" if spent.made_up else f"cost {spent.cost}{now}")
-    if standing.spent_before.calls and not (spent.made_up or standing.spent_before.made_up):
+    parts.append("made up, nothing was paid" if spent.free else f"cost {spent.cost}{now}{' + made up' * spent.made_up}")
+    if standing.spent_before.calls and not (spent.free or standing.spent_before.free):
         parts.append(f"{standing.spent_before.cost} before")
     if spent.throttled:
         parts.append(f"{spent.throttled:,} × 429")
