@@ -89,6 +89,7 @@ def test_a_number_that_json_has_not_is_named(tmp_path: Path) -> None:
     for _ in range(700):
         deep = [deep]
     assert line_of({"a": deep}) == b'{"a":' + b"[" * 700 + b"null" + b"]" * 700 + b"}\n"
+    assert line_of({"a": {(1, 2): None}}) == b'{"a":{"(1, 2)":null}}\n'
     for suffix in ("csv", "parquet"):
         (tmp_path / "log").write_bytes(log)
         publish(tmp_path / "log", tmp_path / f"a.{suffix}")
@@ -350,7 +351,7 @@ def test_a_table_without_rows(tmp_path: Path) -> None:
     """Is a file without rows."""
     assert not published(tmp_path, "a.jsonl", []).read_bytes()
     (tmp_path / "a.jsonl").unlink()
-    assert published(tmp_path, "a.csv", []).read_bytes() == b"\n"
+    assert not published(tmp_path, "a.csv", []).read_bytes()
     (tmp_path / "a.csv").unlink()
     assert read(published(tmp_path, "a.parquet", [])) == []
 

@@ -51,7 +51,7 @@ def line_of(row: Mapping[str, Any]) -> bytes:
     try:
         written = _counted(spelled(msgspec.to_builtins(dict(row), enc_hook=plain)))
         return msgspec.json.encode(written, enc_hook=plain) + b"\n"
-    except RecursionError:  # JSON goes deeper than this does
+    except (RecursionError, TypeError):  # JSON goes deeper than this does, and has names of more kinds
         if line is None:
             raise
         return line
