@@ -10,9 +10,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from fanfold.errors import TemplateError
+from fanfold.steps.keys import digest_of
 from fanfold.steps.templates import Template, fields_of, render
 
 braces = st.text("{}ab_0 \"':\n", max_size=12)
@@ -29,6 +30,10 @@ class Ticket:
 class Mail(BaseModel):
     title: str
     body: str
+
+
+class Loose(Mail):
+    model_config = ConfigDict(extra="allow")
 
 
 class Row(msgspec.Struct):
@@ -167,6 +172,45 @@ def test_a_record_fills_its_own_names_and_input_as_a_whole(given_: Any) -> None:
 def test_a_text_fills_input() -> None:
     """A string input is `{input}`, and nothing else."""
     assert fields_of("some text") == {"input": "some text"}
+
+
+def test_what_a_record_has_beside_its_fields() -> None:
+    """A pydantic model may allow it, and then it is as much the record's own."""
+    given_ = Loose.model_validate({"title": "T", "body": "B", "more": 3})
+    assert fields_of(given_) == {"input": given_, "title": "T", "body": "B", "more": 3}
+    assert json.loads(render(given_)) == {"title": "T", "body": "B", "more": 3}
+    other = Loose.model_validate({"title": "T", "body": "B", "more": 4})
+    assert digest_of(given_) != digest_of(other)
+
+
+class Metres(float):
+    """A number of a type of its own, as numpy's are."""
+
+
+class Steps(int):
+    """A whole one."""
+
+
+class Vector:
+    """An array as numpy's: its text leaves out the middle."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = values
+
+    def __repr__(self) -> str:
+        return f"[{self.values[0]} ... {self.values[-1]}]"
+
+    def tolist(self) -> list[float]:
+        """The values."""
+        return list(self.values)
+
+
+def test_numbers_of_other_types_are_numbers() -> None:
+    """The bug: they were texts in tables, and two long arrays whose middles differ were one to a journal."""
+    given_ = {"a": Metres(1.5), "b": Steps(5), "c": Vector(1.0, 2.0, 3.0)}
+    assert json.loads(render(given_)) == {"a": 1.5, "b": 5, "c": [1.0, 2.0, 3.0]}
+    assert digest_of(Vector(1.0, 2.0, 3.0)) != digest_of(Vector(1.0, 2.5, 3.0))
+    assert render([Vector]) == f'[\n  "{Vector}"\n]'
 
 
 @pytest.mark.parametrize("given_", [3, None, ["a", "b"], (1, 2), Ticket])

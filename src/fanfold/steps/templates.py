@@ -104,7 +104,8 @@ def own_names(given: Any) -> Mapping[str, Any]:
     if isinstance(given, msgspec.Struct):
         return msgspec.structs.asdict(given)
     if hasattr(type(given), "model_fields"):
-        return {name: getattr(given, name) for name in type(given).model_fields}
+        named = {name: getattr(given, name) for name in type(given).model_fields}
+        return {**named, **(getattr(given, "model_extra", None) or {})}
     if isinstance(given, tuple) and hasattr(given, "_asdict"):
         return dict(given._asdict())
     return {}
@@ -140,6 +141,15 @@ def spoken(value: Any, by: Callable[[Any], str]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value that JSON can write, for what it cannot: models by their fields, anything else by its text."""
+    """A value that JSON can write, for what it cannot: models by their fields, anything else by its text.
+
+    A number of a type of its own is a number still; numpy's numbers and arrays, whose text leaves out the middle of
+    what is long, are what they hold.
+    """
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    if not isinstance(value, type) and callable(listed := getattr(value, "tolist", None)):
+        return listed()
     own = own_names(value)
     return dict(own) if own else str(value)
