@@ -3,6 +3,8 @@
 import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -245,6 +247,9 @@ class Color(Enum):
         ([], "[]"),
         ([1, 2], "[\n  1,\n  2\n]"),
         ({"a": "ü"}, '{\n  "a": "ü"\n}'),
+        (date(2024, 5, 1), "2024-05-01"),
+        (Decimal("1.10"), "1.10"),
+        ([date(2024, 5, 1)], '[\n  "2024-05-01"\n]'),
     ],
 )
 def test_a_value_is_rendered_for_a_model_to_read(value: Any, shown: str) -> None:

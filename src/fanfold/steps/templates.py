@@ -121,7 +121,10 @@ def render(value: Any) -> str:
         return "\n".join(f"- {item}" for item in value)
     if isinstance(value, bool | int | float) or value is None:
         return str(value)
-    return msgspec.json.format(msgspec.json.encode(value, enc_hook=plain), indent=2).decode()
+    written = msgspec.json.encode(value, enc_hook=plain)
+    if written.startswith(b'"'):  # a date, a decimal number: a text, too
+        return str(msgspec.json.decode(written))
+    return msgspec.json.format(written, indent=2).decode()
 
 
 def told(value: Any) -> str:
