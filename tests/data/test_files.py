@@ -207,6 +207,14 @@ def test_columns_of_the_output(columns: Columns, output: Any, row: dict[str, Any
     assert list(made) == list(row)
 
 
+def test_a_set_has_the_same_order_in_every_process() -> None:
+    """So that a table that another process goes on with has the bytes that it would have had."""
+    words = {f"word {n}" for n in range(9)}
+    columns = Columns(keep="none")
+    assert columns.row(ITEM, words) == {"output": sorted(words)}
+    assert columns.row(ITEM, {"b": {"deep": words}, "a": 1}) == {"b": {"deep": sorted(words)}, "a": 1}
+
+
 def test_a_name_that_is_taken() -> None:
     """No column is overwritten in silence."""
     with pytest.raises(UsageError, match=r"row 7: the step's output has a column 'text', as has the input"):

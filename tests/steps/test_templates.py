@@ -43,6 +43,11 @@ class Row(msgspec.Struct):
     body: str
 
 
+@dataclass
+class Bag:
+    words: set[str]
+
+
 class Pair(NamedTuple):
     title: str
     body: str
@@ -174,6 +179,17 @@ def test_a_record_fills_its_own_names_and_input_as_a_whole(given_: Any) -> None:
 def test_a_text_fills_input() -> None:
     """A string input is `{input}`, and nothing else."""
     assert fields_of("some text") == {"input": "some text"}
+
+
+def test_a_set_has_the_same_order_in_every_process() -> None:
+    """The bug: after a crash a prompt that named one was another request, and was paid again."""
+    words = {f"word {n}" for n in range(9)}
+    assert json.loads(render(words)) == sorted(words)
+    assert json.loads(render({"b": [Mail(title="T", body="B"), Bag(words)], "a": 1})) == {
+        "b": [{"title": "T", "body": "B"}, {"words": sorted(words)}],
+        "a": 1,
+    }
+    assert set(json.loads(render({1, "a", None}))) == {1, "a", None}
 
 
 def test_what_a_record_has_beside_its_fields() -> None:

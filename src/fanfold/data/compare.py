@@ -24,7 +24,7 @@ from fanfold.folds.canonical import ballot_key, clean
 from fanfold.folds.intervals import paired, share_interval
 from fanfold.steps.row import Row, Terms
 from fanfold.steps.rows import Rows
-from fanfold.steps.templates import own_names, plain, told
+from fanfold.steps.templates import ordered, own_names, plain, told
 
 if TYPE_CHECKING:
     from fanfold.session import Session
@@ -187,7 +187,7 @@ def same_answer(output: Any, gold: Any) -> bool:
 def _forms(answer: Any) -> list[Any]:
     """An answer as it is, and as a file would hold it where one can."""
     with suppress(TypeError, ValueError, RecursionError):
-        return [answer, msgspec.to_builtins(answer, enc_hook=plain)]
+        return [answer, msgspec.to_builtins(ordered(answer), enc_hook=plain)]
     return [answer]
 
 

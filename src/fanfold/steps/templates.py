@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -121,7 +123,7 @@ def render(value: Any) -> str:
         return "\n".join(f"- {item}" for item in value)
     if isinstance(value, bool | int | float) or value is None:
         return str(value)
-    written = msgspec.json.encode(value, enc_hook=plain)
+    written = msgspec.json.encode(ordered(value), enc_hook=plain)
     if written.startswith(b'"'):  # a date, a decimal number: a text, too
         return str(msgspec.json.decode(written))
     return msgspec.json.format(written, indent=2).decode()
@@ -141,6 +143,21 @@ def spoken(value: Any, by: Callable[[Any], str]) -> str:
         return by(value)
     except RecursionError:
         return f"a {type(value).__name__} too deep to be shown"
+
+
+def ordered(value: Any) -> Any:
+    """A value with its sets, if there are any, as lists in an order that is the same in every process."""
+    with suppress(TypeError, ValueError, RecursionError):  # what cannot be put in order, or said at all
+        return msgspec.to_builtins(value, enc_hook=plain, order="deterministic") if _has_set(value) else value
+    return value
+
+
+def _has_set(value: Any) -> bool:
+    if value is None or isinstance(value, str | int | float):
+        return False
+    if isinstance(value, AbstractSet):
+        return True
+    return any(map(_has_set, value if isinstance(value, list | tuple) else own_names(value).values()))
 
 
 def plain(value: Any) -> Any:
