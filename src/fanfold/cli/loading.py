@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from fanfold import rules
 from fanfold.calls.amounts import Budget
 from fanfold.errors import ModelError, TemplateError, UsageError
-from fanfold.folds.canonical import ballot_key
 from fanfold.steps.merging import RESERVED
 from fanfold.steps.prompt import prompt
 from fanfold.steps.sections import sections
@@ -21,7 +20,7 @@ from fanfold.steps.templates import Template, fields_of, missing_field
 from fanfold.steps.vote import vote
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Sequence
     from types import ModuleType
 
 LOADED = "fanfold_file"
@@ -217,16 +216,10 @@ def build_vote(
 
 
 def parse_choices(given: str | None) -> list[str]:
-    """Choices separated by commas; each has to be another ballot."""
+    """Choices separated by commas."""
     found = list(dict.fromkeys(choice.strip() for choice in (given or "").split(",") if choice.strip()))
     if given is not None and len(found) < 2:
         raise UsageError(f"--choices {given!r}: give at least two different ones, like --choices spam,ham")
-    kept: dict[Hashable, str] = {}
-    for choice in found:
-        if (other := kept.setdefault(ballot_key(choice), choice)) != choice:
-            raise UsageError(
-                f"--choices {given!r}: a vote counts {other!r} and {choice!r} as one answer; name one of them"
-            )
     return found
 
 
