@@ -49,7 +49,8 @@ def line_of(row: Mapping[str, Any]) -> bytes:
     if line is not None and b"null" not in line:  # which would stand for a number that is none, too
         return line
     try:
-        written = _counted(spelled(msgspec.to_builtins(dict(row), enc_hook=plain)))
+        written = msgspec.to_builtins(dict(row), enc_hook=plain)
+        written = _counted(spelled(written) if line is None else written)
         return msgspec.json.encode(written, enc_hook=plain) + b"\n"
     except (RecursionError, TypeError):  # JSON goes deeper than this does, and has names of more kinds
         if line is None:
