@@ -201,6 +201,13 @@ def test_what_a_record_has_beside_its_fields() -> None:
     assert digest_of(given_) != digest_of(other)
 
 
+def test_a_field_that_is_not_set_is_not_there() -> None:
+    """As JSON has it; the bug: it ended the map with an `AttributeError` of ours."""
+    bag = Bag.__new__(Bag)
+    assert fields_of(bag) == {"input": bag}
+    assert json.loads(render([bag])) == [{}]
+
+
 class Metres(float):
     """A number of a type of its own, as numpy's are."""
 

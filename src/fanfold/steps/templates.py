@@ -102,7 +102,8 @@ def own_names(given: Any) -> Mapping[str, Any]:
     if isinstance(given, Mapping):
         return given
     if dataclasses.is_dataclass(given) and not isinstance(given, type):
-        return {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
+        names = [field.name for field in dataclasses.fields(given)]
+        return {name: getattr(given, name) for name in names if hasattr(given, name)}  # one may not be set yet
     if isinstance(given, msgspec.Struct):
         return msgspec.structs.asdict(given)
     if hasattr(type(given), "model_fields"):
