@@ -37,6 +37,7 @@ WRONG: list[tuple[list[str], list[str]]] = [
     ([*VOTE, *FAKE, "--quorum", "0"], ["quorum=0"]),
     ([*VOTE[:2], *FAKE, "--choices", "spam"], ["--choices 'spam'", "at least two"]),
     ([*VOTE[:2], *FAKE, "--choices", "spam, spam"], ["--choices 'spam, spam'", "at least two"]),
+    ([*VOTE[:2], *FAKE, "--choices", "Spam,ham,spam."], ["'Spam' and 'spam.' as one answer"]),
     ([*VOTE, *FAKE, "--model", "fake:b", "-n", "3"], ["-n", "jury"]),
     ([*VOTE, *FAKE, *FAKE], ["twice", "-n"]),
     (["vote", "Is {this} spam?", *FAKE], ["{this}", "{input}", "{{this}}"]),

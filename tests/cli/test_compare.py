@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import date
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
@@ -229,7 +230,16 @@ def test_a_table_without_rows(gold: Path) -> None:
         (False, "true", False),
         (["a", "b"], ["a", "b"], True),
         (None, "none", True),
-        ("5", 5, False),
+        ("5 ", 5, True),
+        ("**5.0**.", 5, True),
+        ("The answer is 05", 5, True),
+        ("5.5", 5, False),
+        ("five", 5, False),
+        ("5", "5.0", False),
+        ("05", "5", False),
+        ("True.", True, True),
+        ("1", True, False),
+        ("true", 1, False),
         (7.0, "7", True),
         (5, "5.0", True),
         (0.5, ".50", True),
@@ -245,10 +255,29 @@ def test_a_table_without_rows(gold: Path) -> None:
         (Mood.GOOD, "Good.", True),
         ([Mood.GOOD, Mood.BAD], ["good", "bad"], True),
         ({"mood": Mood.GOOD}, {"mood": "good"}, True),
+        (["a", "b"], '["A", "b"]', True),
+        (["a", "b"], '["b", "a"]', False),
+        ([1, 2.0], "[1.0, 2]", True),
+        ({"a": [1, True]}, '{"a": [1, true]}', True),
+        ({"a": [1, True]}, '{"a": [1, 1]}', False),
+        ('{"b": 2, "a": 1}', {"a": 1, "b": 2}, True),
+        (["a"], "[a", False),
+        (None, "null", True),
+        ({"a", "b", "c", "d"}, ["d", "c", "b", "a"], True),
+        ({"a", "b"}, '["b", "a"]', True),
+        ({"a", "b"}, ["a", "c"], False),
+        ("2024-05-01", date(2024, 5, 1), True),
+        (date(2024, 5, 1), "2024-05-01", True),
+        (date(2024, 5, 1), date(2024, 5, 2), False),
+        (0.1, Decimal("0.10"), True),
+        ("0.1", Decimal("0.10"), True),
+        (bytearray(b"a"), "b", False),
+        ("\ud800", 5, False),
+        ("\ud800", ["a"], False),
     ],
 )
 def test_answers_are_compared_as_ballots(output: Any, answer: Any, same: bool) -> None:
-    """Dress and case are nothing; what a CSV file holds as text may be a number or a truth value."""
+    """Dress and case are nothing; a text beside a number, a truth value or a list may write it, and no other text."""
     assert same_answer(output, answer) is same
 
 

@@ -3,6 +3,7 @@
 import errno
 import gc
 import json
+import re
 import signal
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from fanfold.core.records import Cost
 from fanfold.data.logs import Log
 from fanfold.data.state import Spent
 from fanfold.data.table import Standing
+from fanfold.models.recordings import recordings
 from fanfold.session import Session
 from fanfold.testing import ModelServer
 from tests.cli.calling import Outcome, fanfold, file
@@ -46,6 +48,14 @@ async def stopped(row):
     return row["text"]
 """
 
+MIXED = """
+recorded = prompt("{question}", returns=Literal["A", "B", "C", "D"], model="recorded:gpt-35-turbo")
+fake = prompt("{question}", returns=Literal["A", "B", "C", "D"], model="fake:")
+
+@step
+async def mixed(row):
+    return await (fake if row["n"] else recorded)(row)
+"""
 
 ONE_BY_ONE = ("--max-in-flight", "1", "--no-journal")
 """A row at a time; with a journal one more begins while another is written."""
@@ -98,6 +108,24 @@ def test_a_record_s_fields_are_columns(table: Path) -> None:
     assert list(rows[0]) == ["id", "text", "label", "sure"]
     assert {row["label"] for row in rows} <= {"spam", "ham"}
     assert {row["sure"] for row in rows} <= {"true", "false"}
+
+
+def test_a_part_that_is_made_up_hides_no_cost(table: Path) -> None:
+    """The bug: one row that a fake model answered, and nothing was said to be paid for all the others."""
+    one = recordings("samples")[0]
+    table.write_text(
+        "".join(json.dumps({"n": n, "question": one.question, "letter": one.gold}) + "\n" for n in range(2))
+    )
+    steps = file(table.parent, MIXED)
+    done = fanfold("map", f"{steps}:mixed", str(table), "-o", str(table.parent / "out.jsonl"))
+    assert re.search(r"cost at least \$0\.000\d+ \+ made up, ", done.err)
+    compared = fanfold("compare", f"{steps}:mixed", f"{steps}:fake", "--gold", str(table), "--answer", "letter").out
+    mixed, fake, *_ = (line.split() for line in compared.splitlines() if line.startswith((" mixed ", " fake ")))
+    assert mixed[4:6] == ["unknown", "unknown"]
+    assert " ".join(fake[4:8]) == "made up made up"
+    spent = Spent(2, cost=Cost(0.5, None), made_up=True, billed=True)
+    standing = Standing(2, 0, 0, None, spent, Spent(), 1.0)
+    assert figures(standing, Session("fake:").statistics())["cost"] == "cost at least $0.500000 + made up"
 
 
 def test_only_some_rows(table: Path) -> None:
@@ -197,8 +225,9 @@ def test_too_many_failures(table: Path) -> None:
         "message": "row 3 (key 'k3') failed: more than max_failures=1 rows failed; the last: not k3",
     }
     assert (done.document["rows"], done.document["failed"]) == (2, 2)
-    told = mapped(table, "picky", "--max-failures", "1", "--key", "id").err.splitlines()[0]
+    told, kept = mapped(table, "picky", "--max-failures", "1", "--key", "id").err.splitlines()[:2]
     assert told.endswith("more than --max-failures 1: allow more, or let --reuse-unchanged ask them again")
+    assert kept.endswith("; the same command with a larger --max-failures goes on from there")
     assert mapped(table, "picky", "--max-failures", "2", "--key", "id").code == 0
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import sys
 from dataclasses import dataclass
 from enum import Enum
@@ -22,7 +23,7 @@ from fanfold.data.jsonl import line_of
 from fanfold.data.logs import Log
 from fanfold.data.state import Made, Spent, State, identity, read_state, write_state
 from fanfold.errors import UsageError
-from tests.data.tables import names, numbered, read, write_rows
+from tests.data.tables import column, names, numbered, read, write_rows
 
 # -- logs -----------------------------------------------------------------------------------------------------------
 
@@ -72,10 +73,30 @@ def test_a_log_has_one_writer(tmp_path: Path) -> None:
 
 def test_what_json_cannot_say_is_its_text(tmp_path: Path) -> None:
     """A row is always one line of JSON."""
-    for value in ["two\nlines", "half \ud800 a pair", object, {1, 2}, float("nan"), {"deep": [Path("x")]}]:
+    for value in ["two\nlines", "half \ud800 a pair", object, {1, 2}, {"deep": [Path("x")]}]:
         line = line_of({"output": value})
         assert line.count(b"\n") == 1
         assert list(json.loads(line)) == ["output"]
+
+
+def test_a_number_that_json_has_not_is_named(tmp_path: Path) -> None:
+    """The bug: it became null, and looked like no value. In Parquet it is what it was."""
+    pytest.importorskip("pyarrow")
+    rows = [{"a": 1, "b": None}, {"a": math.inf, "b": "NaN"}, {"a": -math.inf, "b": [math.nan]}, {"a": math.nan}]
+    log = b"".join(map(line_of, rows))
+    assert log == (b'{"a":1,"b":null}\n{"a":"Infinity","b":"NaN"}\n{"a":"-Infinity","b":["NaN"]}\n{"a":"NaN"}\n')
+    deep: Any = None
+    for _ in range(700):
+        deep = [deep]
+    assert line_of({"a": deep}) == b'{"a":' + b"[" * 700 + b"null" + b"]" * 700 + b"}\n"
+    assert line_of({"a": {(1, 2): None}}) == b'{"a":{"(1, 2)":null}}\n'
+    for suffix in ("csv", "parquet"):
+        (tmp_path / "log").write_bytes(log)
+        publish(tmp_path / "log", tmp_path / f"a.{suffix}")
+    assert (tmp_path / "a.csv").read_text() == 'a,b\n1,\nInfinity,NaN\n-Infinity,"[""NaN""]"\nNaN,\n'
+    found = read(tmp_path / "a.parquet")
+    assert repr(column(found, "a")) == "[1.0, inf, -inf, nan]"
+    assert column(found, "b") == [None, "NaN", '["NaN"]', None]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
@@ -84,7 +105,7 @@ def test_half_a_pair_is_spelled_out(tmp_path: Path, suffix: str) -> None:
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
     row = {"a": "x\ud83d y", "deep": {"\udc00": ("z\udfff", 1)}, "whole": "\U0001f600"}
-    (tmp_path / "log").write_bytes(line_of(row) + line_of({"a": float("nan"), "deep": "\ud800"}))
+    (tmp_path / "log").write_bytes(line_of(row) + line_of({"a": None, "deep": "\ud800"}))
     publish(tmp_path / "log", tmp_path / f"a.{suffix}")
     first, second = read(tmp_path / f"a.{suffix}")
     assert (first["a"], first["whole"]) == ("x\\ud83d y", "\U0001f600")
@@ -142,6 +163,8 @@ def test_spent_adds_up() -> None:
     one = Spent(1, 2, Usage(3, 4), Cost(0.5, 0.5), 1.0)
     assert one + one == Spent(2, 4, Usage(6, 8), Cost(1.0, 1.0), 2.0)
     assert (one + Spent(made_up=True)).made_up
+    fake, real = Spent(made_up=True), Spent(billed=True)
+    assert [fake.free, real.free, (fake + fake).free, (fake + real).free] == [True, False, True, False]
 
 
 # -- columns --------------------------------------------------------------------------------------------------------
@@ -182,6 +205,14 @@ def test_columns_of_the_output(columns: Columns, output: Any, row: dict[str, Any
     made = columns.row(ITEM, output)
     assert made == row
     assert list(made) == list(row)
+
+
+def test_a_set_has_the_same_order_in_every_process() -> None:
+    """So that a table that another process goes on with has the bytes that it would have had."""
+    words = {f"word {n}" for n in range(9)}
+    columns = Columns(keep="none")
+    assert columns.row(ITEM, words) == {"output": sorted(words)}
+    assert columns.row(ITEM, {"b": {"deep": words}, "a": 1}) == {"b": {"deep": sorted(words)}, "a": 1}
 
 
 def test_a_name_that_is_taken() -> None:
@@ -328,7 +359,7 @@ def test_a_table_without_rows(tmp_path: Path) -> None:
     """Is a file without rows."""
     assert not published(tmp_path, "a.jsonl", []).read_bytes()
     (tmp_path / "a.jsonl").unlink()
-    assert published(tmp_path, "a.csv", []).read_bytes() == b"\n"
+    assert not published(tmp_path, "a.csv", []).read_bytes()
     (tmp_path / "a.csv").unlink()
     assert read(published(tmp_path, "a.parquet", [])) == []
 

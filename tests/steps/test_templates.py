@@ -3,6 +3,8 @@
 import json
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -10,9 +12,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from fanfold.errors import TemplateError
+from fanfold.steps.keys import digest_of
 from fanfold.steps.templates import Template, fields_of, render
 
 braces = st.text("{}ab_0 \"':\n", max_size=12)
@@ -31,9 +34,18 @@ class Mail(BaseModel):
     body: str
 
 
+class Loose(Mail):
+    model_config = ConfigDict(extra="allow")
+
+
 class Row(msgspec.Struct):
     title: str
     body: str
+
+
+@dataclass
+class Bag:
+    words: set[str]
 
 
 class Pair(NamedTuple):
@@ -169,6 +181,63 @@ def test_a_text_fills_input() -> None:
     assert fields_of("some text") == {"input": "some text"}
 
 
+def test_a_set_has_the_same_order_in_every_process() -> None:
+    """The bug: after a crash a prompt that named one was another request, and was paid again."""
+    words = {f"word {n}" for n in range(9)}
+    assert json.loads(render(words)) == sorted(words)
+    assert json.loads(render({"b": [Mail(title="T", body="B"), Bag(words)], "a": 1})) == {
+        "b": [{"title": "T", "body": "B"}, {"words": sorted(words)}],
+        "a": 1,
+    }
+    assert set(json.loads(render({1, "a", None}))) == {1, "a", None}
+
+
+def test_what_a_record_has_beside_its_fields() -> None:
+    """A pydantic model may allow it, and then it is as much the record's own."""
+    given_ = Loose.model_validate({"title": "T", "body": "B", "more": 3})
+    assert fields_of(given_) == {"input": given_, "title": "T", "body": "B", "more": 3}
+    assert json.loads(render(given_)) == {"title": "T", "body": "B", "more": 3}
+    other = Loose.model_validate({"title": "T", "body": "B", "more": 4})
+    assert digest_of(given_) != digest_of(other)
+
+
+def test_a_field_that_is_not_set_is_not_there() -> None:
+    """As JSON has it; the bug: it ended the map with an `AttributeError` of ours."""
+    bag = Bag.__new__(Bag)
+    assert fields_of(bag) == {"input": bag}
+    assert json.loads(render([bag])) == [{}]
+
+
+class Metres(float):
+    """A number of a type of its own, as numpy's are."""
+
+
+class Steps(int):
+    """A whole one."""
+
+
+class Vector:
+    """An array as numpy's: its text leaves out the middle."""
+
+    def __init__(self, *values: float) -> None:
+        self.values = values
+
+    def __repr__(self) -> str:
+        return f"[{self.values[0]} ... {self.values[-1]}]"
+
+    def tolist(self) -> list[float]:
+        """The values."""
+        return list(self.values)
+
+
+def test_numbers_of_other_types_are_numbers() -> None:
+    """The bug: they were texts in tables, and two long arrays whose middles differ were one to a journal."""
+    given_ = {"a": Metres(1.5), "b": Steps(5), "c": Vector(1.0, 2.0, 3.0)}
+    assert json.loads(render(given_)) == {"a": 1.5, "b": 5, "c": [1.0, 2.0, 3.0]}
+    assert digest_of(Vector(1.0, 2.0, 3.0)) != digest_of(Vector(1.0, 2.5, 3.0))
+    assert render([Vector]) == f'[\n  "{Vector}"\n]'
+
+
 @pytest.mark.parametrize("given_", [3, None, ["a", "b"], (1, 2), Ticket])
 def test_what_has_no_names_fills_input_only(given_: Any) -> None:
     """A number, a list, a plain tuple or a class has no names of its own."""
@@ -201,6 +270,9 @@ class Color(Enum):
         ([], "[]"),
         ([1, 2], "[\n  1,\n  2\n]"),
         ({"a": "ü"}, '{\n  "a": "ü"\n}'),
+        (date(2024, 5, 1), "2024-05-01"),
+        (Decimal("1.10"), "1.10"),
+        ([date(2024, 5, 1)], '[\n  "2024-05-01"\n]'),
     ],
 )
 def test_a_value_is_rendered_for_a_model_to_read(value: Any, shown: str) -> None:

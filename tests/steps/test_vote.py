@@ -18,6 +18,7 @@ from fanfold.errors import (
 from fanfold.testing import FakeModel
 from tests.steps.running import Asked, by_prompt, failed, latencies, ran, taking
 
+COUNTRY = prompt("Where? {input}", returns=Literal["us", "US", "fr"])
 SPAM = prompt("Spam? {input}", returns=Literal["spam", "ham"])
 WORD = prompt("{input}")
 
@@ -395,6 +396,7 @@ def test_a_timeout_without_a_valid_ballot_is_an_error() -> None:
         (lambda: vote(SPAM, n=3, ties="coin"), "ties='coin'"),
         (lambda: vote(SPAM, n=3, on_error="ignore"), "on_error='ignore'"),
         (lambda: vote(SPAM, n=3, wave=0), "wave=0"),
+        (lambda: vote(COUNTRY, n=3), "counts 'us' and 'US' as one answer"),
         (lambda: vote({"a": SPAM, "b": SPAM}, wave=1, rule=rules.weighted({"a": 1, "b": 2})), "leave out wave="),
     ],
 )
@@ -403,6 +405,13 @@ def test_a_vote_that_cannot_be_is_refused_when_made(make: Any, words: str) -> No
     with pytest.raises(UsageError) as caught:
         make()
     assert words in str(caught.value)
+
+
+def test_choices_that_differ_in_case_alone_are_counted_by_a_key_of_ones_own() -> None:
+    """The bug: "us" and "US" were read apart, and counted together: the first ballot decided it."""
+    run = ran(vote(COUNTRY, n=3, same=lambda country: country), model=said("US", "us", "us"))
+    assert run.output == "us"
+    assert run.detail.tally == {"us": 2, "US": 1}
 
 
 # -- inside other patterns ----------------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def _first_failure(found: Comparison, way: Way) -> str | None:
 
 
 def _money(way: Way, usd: float | None, digits: int = 4) -> str:
-    if way.spent.made_up:
+    if way.spent.free:
         return "made up"
     return "unknown" if usd is None else f"${usd:.{digits}f}"
 
@@ -175,7 +175,7 @@ def _print_reading(console: Console) -> None:
         "wrong.",
         "cost": "List price of all calls that were sent.",
         "wall": "Each step ran over all rows by itself, with as many calls at once as --max-in-flight allows.",
-        "interval": "Paired over the rows, normal approximation.",
+        "interval": "Paired over the rows, adjusted (Bonett and Price).",
     }
     console.print()
     print_reading(console, entries)

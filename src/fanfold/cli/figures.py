@@ -80,8 +80,8 @@ class Gain(msgspec.Struct, frozen=True):
     @property
     def verdict(self) -> str:
         """What the interval says, in words."""
-        if self.low == self.high == 0:
-            return "no difference"
+        if self.gain == 0:
+            return "none seen"
         return "may be chance" if self.low <= 0 <= self.high else "beyond chance"
 
 

@@ -78,7 +78,7 @@ def _print_reading(console: Console, found: Measured, speed: float, every: int) 
         "price": "List price of the answered calls. Nothing was paid; a provider may bill cancelled calls, too.",
         "in turn": "The time of the same calls one after another; wall is the time they took together. Both are made "
         f"of recorded latencies divided by {speed:g}.",
-        "interval": "Paired over questions, normal approximation.",
+        "interval": "Paired over questions, adjusted (Bonett and Price).",
     }
     print_reading(console, entries)
 

@@ -230,7 +230,7 @@ def _print_reading(console: Console, found: JuryFound, every: int) -> None:
             "open": "Undecided: the orders disagree, a reply was no verdict, or the jury is split.",
             "calls": f"Two a judge and pair, at most {TOGETHER} at once. "
             "The choices are recorded, the words of the replies are not." + (f" {failed} failed." if failed else ""),
-            "interval": f"Paired over pairs, normal approximation; {MEMBER} is their mean.",
+            "interval": f"Paired over pairs, adjusted (Bonett and Price); {MEMBER} is their mean.",
         },
     )
 

@@ -114,11 +114,11 @@ def _limits(lane: LaneStatistics) -> str:
 
 def money(standing: Standing) -> str:
     """The cost so far, and of all rows at this rate."""
-    if standing.spent.made_up:
+    if standing.spent.free:
         return "made up, nothing is paid"
     cost = standing.spent_before.cost + standing.spent.cost
     projected = "" if standing.projected is None else f", about ${standing.projected:.2f} for all"
-    return f"cost {cost}{projected}"
+    return f"cost {cost}{' + made up' * standing.spent.made_up}{projected}"
 
 
 def duration(seconds: float) -> str:

@@ -113,7 +113,7 @@ class _Job:
         rows = standing.done + standing.failed
         if not self.json and not self.quiet and (rows or standing.spent.calls):
             kept = f"{rows:,} rows are kept in {table.places.log}"
-            sys.stderr.write(f"{kept}; the same command{_but(table.plan, error)} goes on from there\n")
+            sys.stderr.write(f"{kept}; the same command{_but(table.plan, error, standing.failed)} goes on from there\n")
             sys.stderr.write(f"{_summary(standing)}\n")
         if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED
@@ -158,10 +158,12 @@ def _earlier(table: Table, error: BaseException) -> str:
     return f" (of --budget {budget.usd:g} earlier runs may have cost ${before:.6f})"
 
 
-def _but(plan: Plan, error: BaseException) -> str:
+def _but(plan: Plan, error: BaseException, failed: int) -> str:
     """How the command that goes on differs from this one."""
     parts = [" without --restart, which would forget them,"] if plan.restart else []
     parts += [" with a larger --budget"] if isinstance(error, BudgetError) else []
+    many = plan.max_failures is not None and failed > plan.max_failures
+    parts += [" with a larger --max-failures"] if many else []
     return "".join(parts)
 
 
@@ -186,8 +188,8 @@ def _summary(standing: Standing) -> str:
     tokens = f"{spent.usage.input_tokens:,} + {spent.usage.output_tokens:,} tokens"
     now = f" ({spent.paid} of it now)" if spent.replayed else ""
     parts = [f"{spent.calls:,} calls{found}", tokens]
-    parts.append("made up, nothing was paid" if spent.made_up else f"cost {spent.cost}{now}")
-    if standing.spent_before.calls and not (spent.made_up or standing.spent_before.made_up):
+    parts.append("made up, nothing was paid" if spent.free else f"cost {spent.cost}{now}{' + made up' * spent.made_up}")
+    if standing.spent_before.calls and not (spent.free or standing.spent_before.free):
         parts.append(f"{standing.spent_before.cost} before")
     if spent.throttled:
         parts.append(f"{spent.throttled:,} × 429")

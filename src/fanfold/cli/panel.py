@@ -95,7 +95,7 @@ def print_panel(console: Console, found: PanelFound, speed: float, every: int) -
             f"the full pass in {found.same_winners} of {found.questions} votes.",
             "price": "List price of the answered calls, where each model has one. Nothing was paid.",
             "in turn": f"The time of the same calls one after another, of recorded latencies divided by {speed:g}.",
-            "interval": "Paired over questions, normal approximation. Which member is the best is known only "
+            "interval": "Paired over questions, adjusted (Bonett and Price). Which member is the best is known only "
             "afterwards.",
         },
     )

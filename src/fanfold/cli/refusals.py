@@ -223,7 +223,7 @@ def _print_reading(console: Console, found: RefusalsFound, speed: float, every: 
             "unsafe": f"Caught, of {found.unsafe} prompts.",
             "calls": f"Sent, at most {TOGETHER} at once, at recorded latencies divided by {speed:g}; saved are those "
             "cancelled or never sent because the vote was decided." + (f" {failed} failed." if failed else ""),
-            "interval": "Of shares by Wilson, of differences paired over prompts, normal approximation.",
+            "interval": "Of shares by Wilson, of differences paired over prompts, adjusted (Bonett and Price).",
         },
     )
 

@@ -9,7 +9,7 @@ import msgspec
 
 from fanfold.data.reading import Unreadable
 from fanfold.errors import UsageError
-from fanfold.steps.templates import own_names
+from fanfold.steps.templates import ordered, own_names
 
 Keep = Literal["all", "none"] | tuple[str, ...]
 
@@ -79,7 +79,7 @@ class Columns(msgspec.Struct, frozen=True):
                     f"row {item.number}: the step's output has a column {name!r}, as has the input; choose with --keep "
                     "(none, or the names of columns) what the output takes over"
                 )
-            row[name] = value
+            row[name] = ordered(value)
         return row
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from decimal import Decimal
-from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,11 @@ from fanfold.data.files import spent_on
 from fanfold.data.formats import open_rows
 from fanfold.data.state import Spent
 from fanfold.errors import UsageError
-from fanfold.folds.canonical import ballot_key
+from fanfold.folds.canonical import ballot_key, clean
 from fanfold.folds.intervals import paired, share_interval
 from fanfold.steps.row import Row, Terms
 from fanfold.steps.rows import Rows
-from fanfold.steps.templates import own_names, plain, told
+from fanfold.steps.templates import ordered, own_names, plain, told
 
 if TYPE_CHECKING:
     from fanfold.session import Session
@@ -173,35 +173,52 @@ def answer_of(output: Any, name: str) -> Any:
 
 
 def same_answer(output: Any, gold: Any) -> bool:
-    """Whether two answers are the same as ballots are; a file may hold a number or a truth value as its text.
+    """Whether two answers are the same as ballots are, where a text beside what is no text is read as that.
 
-    It knows no enums either: a member is what it stands for.
+    So "42" and "42.0" are two answers, and both are the number 42; "true" is a truth value, and the JSON of a list
+    is that list. A file knows no enums and no sets: a member is what it stands for, and a set has no order.
     """
     try:
-        key = ballot_key(gold)
-        if ballot_key(output) == key or ballot_key(_plainly(output)) == key:
-            return True
+        return any(_alike(one, other) for one in _forms(output) for other in _forms(gold))
     except RecursionError:  # an output that holds itself, which no file does
         return False
-    return isinstance(gold, str) and (ballot_key(told(output)) == key or _same_number(output, gold))
 
 
-def _plainly(output: Any) -> Any:
-    """An output as a file would hold it; one that no file can hold as it is."""
-    try:
-        return msgspec.to_builtins(output, enc_hook=plain)
-    except (TypeError, ValueError, RecursionError):
-        return output
+def _forms(answer: Any) -> list[Any]:
+    """An answer as it is, and as a file would hold it where one can."""
+    with suppress(TypeError, ValueError, RecursionError):
+        return [answer, msgspec.to_builtins(ordered(answer), enc_hook=plain)]
+    return [answer]
 
 
-def _same_number(output: Any, gold: str) -> bool:
-    """Whether a number is the one that a text writes, in whatever way: 5.0 is that of "5" and of "5.00"."""
-    value = output.value if isinstance(output, Enum) else output
-    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal, Fraction)):
+def _alike(one: Any, other: Any) -> bool:
+    if _key(one) == _key(other):
+        return True
+    if isinstance(one, AbstractSet) and isinstance(other, list):
+        return _key(one) == ("set", frozenset(map(_key, other)))
+    if isinstance(one, str) == isinstance(other, str):
         return False
-    for read in (type(value), float):
-        with suppress(ValueError, ArithmeticError):
-            return ballot_key(read(gold)) == ballot_key(value)
+    return _writes(one, other) if isinstance(one, str) else _writes(other, one)
+
+
+def _key(answer: Any) -> Hashable:
+    """The key of a ballot; what could be none is like nothing else."""
+    with suppress(UsageError):
+        return ballot_key(answer)
+    return object()
+
+
+def _writes(text: str, value: Any) -> bool:
+    """Whether a text writes a value, in whatever way: "5.00" is the number 5."""
+    if _key(told(value)) == _key(text):
+        return True
+    if isinstance(value, (int, float, Decimal, Fraction)) and not isinstance(value, bool):
+        for read in (type(value), float):
+            with suppress(ValueError, ArithmeticError):
+                return _key(read(clean(text))) == _key(value)
+        return False
+    with suppress(ValueError):
+        return _alike(value, msgspec.json.decode(text))
     return False
 
 

@@ -81,9 +81,13 @@ def _line(row: Sequence[str]) -> str:
 
 
 def write_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], file: IO[bytes]) -> None:
-    """The rows under a header. What is no text is written as JSON has it, and nothing where there is no value."""
+    """The rows under a header; without a column nothing.
+
+    What is no text is written as JSON has it, and nothing where there is no value.
+    """
     text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
-    text.write(f"{_line(columns)}\n")
+    if columns:
+        text.write(f"{_line(columns)}\n")
     for row in rows:
         text.write(f"{_line([_cell(row.get(name)) for name in columns])}\n")
     text.detach()  # after a flush; the file stays open

@@ -207,7 +207,15 @@ def settle(places: Places, state: State) -> State:
 def spent_on(row: Row[Any]) -> Spent:
     """What one row took."""
     return Spent(
-        row.calls, row.throttled, row.usage, row.cost, row.seconds, row.made_up, replayed=row.replayed, paid=row.paid
+        row.calls,
+        row.throttled,
+        row.usage,
+        row.cost,
+        row.seconds,
+        row.made_up,
+        replayed=row.replayed,
+        paid=row.paid,
+        billed=row.billed,
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fanfold.data.jsonl import line_of
+from fanfold.data.jsonl import NUMBERS, line_of
 from fanfold.data.reading import Reader, Unreadable, opened
 from fanfold.errors import UsageError
 
@@ -135,7 +135,10 @@ def _types(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> dict[st
     found = dict.fromkeys(columns, pa.null())
     for group in _groups(rows):
         for name, before in found.items():
-            found[name] = _common(before, [row.get(name) for row in group])
+            values = [row.get(name) for row in group]
+            if any(isinstance(value, int | float) for value in values):
+                values = _numbers(values)
+            found[name] = _common(before, values)
     # A column without any value, and what Parquet has no type for (a structure without fields), are texts.
     return {name: pa.string() if _empty(kind) else kind for name, kind in found.items()}
 
@@ -171,7 +174,14 @@ def _array(group: Sequence[Mapping[str, Any]], name: str, kind: Any) -> Any:
     values = [row.get(name) for row in group]
     if pa.types.is_string(kind):
         values = [value if value is None or isinstance(value, str) else _text(value) for value in values]
+    elif pa.types.is_floating(kind):
+        values = _numbers(values)
     return pa.array(values, type=kind)
+
+
+def _numbers(values: Sequence[Any]) -> list[Any]:
+    """The values, with the numbers that a log can only name as what they are."""
+    return [float(value) if isinstance(value, str) and value in NUMBERS else value for value in values]
 
 
 def _text(value: Any) -> str:

@@ -49,7 +49,8 @@ class Made(msgspec.Struct, frozen=True):
 class Spent(msgspec.Struct, frozen=True):
     """What rows took together.
 
-    Beside the `calls` that were sent `replayed` ones were found in a journal; `paid` is the cost without these.
+    Beside the `calls` that were sent `replayed` ones were found in a journal; `paid` is the cost without these. An
+    answer may have been `made_up`, and a call `billed`.
     """
 
     calls: int = 0
@@ -60,6 +61,7 @@ class Spent(msgspec.Struct, frozen=True):
     made_up: bool = False
     replayed: int = 0
     paid: Cost = Cost()
+    billed: bool = False
 
     def __add__(self, other: Spent) -> Spent:
         return Spent(
@@ -71,7 +73,13 @@ class Spent(msgspec.Struct, frozen=True):
             self.made_up or other.made_up,
             self.replayed + other.replayed,
             self.paid + other.paid,
+            self.billed or other.billed,
         )
+
+    @property
+    def free(self) -> bool:
+        """Whether nothing was paid, as all of it was made up."""
+        return self.made_up and not self.billed
 
 
 class State(msgspec.Struct, frozen=True):

@@ -13,11 +13,17 @@ Z95 = 1.96
 
 
 def paired(gains: Sequence[float]) -> tuple[float, float, float]:
-    """The mean of paired differences and its 95 % interval, by the normal approximation."""
-    mean = sum(gains) / len(gains)
-    spread = math.sqrt(sum((gain - mean) ** 2 for gain in gains) / max(1, len(gains) - 1))
-    half = Z95 * spread / math.sqrt(len(gains))
-    return mean, mean - half, mean + half
+    """The mean of paired differences from -1 to 1, and its 95 % interval (Bonett and Price, 2012).
+
+    That of the normal approximation where one pair more had spoken for either side: so it has a width where all pairs
+    are alike, or there is but one. Newcombe's (1998, method 10) finds a difference in two pairs of which chance turned
+    both the same way, which it does every other time.
+    """
+    total = len(gains) + 2
+    centre = sum(gains) / total
+    square = (sum(gain * gain for gain in gains) + 2) / total
+    half = Z95 * math.sqrt((square - centre * centre) / total)
+    return sum(gains) / len(gains), max(-1.0, centre - half), min(1.0, centre + half)
 
 
 def share_interval(count: int, total: int) -> tuple[float, float]:

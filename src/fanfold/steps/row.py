@@ -14,6 +14,7 @@ from fanfold.core.records import Cost, Usage
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import UsageError
 from fanfold.folds.collect import OnError
+from fanfold.runs.run import may_cost
 from fanfold.steps.templates import fields_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Row(msgspec.Struct, Generic[Out], frozen=True):
     number. `detail` is how the output came about, as a run has it. `calls` counts the calls that were sent, `throttled`
     the refusals for coming too fast (429) among their sends; `cost` is their list price, and `seconds` the row's time.
     Beside those `replayed` ones were found in the session's journal, and not made; `paid` is the cost without them.
+    `made_up` says that a fake model invented an answer, and `billed` that a call may have cost something.
     """
 
     number: int
@@ -51,6 +53,7 @@ class Row(msgspec.Struct, Generic[Out], frozen=True):
     made_up: bool = False
     replayed: int = 0
     paid: Cost = Cost()
+    billed: bool = False
 
     def __bool__(self) -> bool:
         raise TypeError("a Row is a record, not a truth value: look at .error or .output")
@@ -133,6 +136,7 @@ def record_of(number: int, key: str, given: Any, run: Run[Any], error: BaseExcep
         run.made_up,
         sum(call.replayed for call in run.calls),
         run.paid,
+        any(map(may_cost, run.calls)),
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -100,11 +102,13 @@ def own_names(given: Any) -> Mapping[str, Any]:
     if isinstance(given, Mapping):
         return given
     if dataclasses.is_dataclass(given) and not isinstance(given, type):
-        return {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
+        names = [field.name for field in dataclasses.fields(given)]
+        return {name: getattr(given, name) for name in names if hasattr(given, name)}  # one may not be set yet
     if isinstance(given, msgspec.Struct):
         return msgspec.structs.asdict(given)
     if hasattr(type(given), "model_fields"):
-        return {name: getattr(given, name) for name in type(given).model_fields}
+        named = {name: getattr(given, name) for name in type(given).model_fields}
+        return {**named, **(getattr(given, "model_extra", None) or {})}
     if isinstance(given, tuple) and hasattr(given, "_asdict"):
         return dict(given._asdict())
     return {}
@@ -120,7 +124,10 @@ def render(value: Any) -> str:
         return "\n".join(f"- {item}" for item in value)
     if isinstance(value, bool | int | float) or value is None:
         return str(value)
-    return msgspec.json.format(msgspec.json.encode(value, enc_hook=plain), indent=2).decode()
+    written = msgspec.json.encode(ordered(value), enc_hook=plain)
+    if written.startswith(b'"'):  # a date, a decimal number: a text, too
+        return str(msgspec.json.decode(written))
+    return msgspec.json.format(written, indent=2).decode()
 
 
 def told(value: Any) -> str:
@@ -139,7 +146,31 @@ def spoken(value: Any, by: Callable[[Any], str]) -> str:
         return f"a {type(value).__name__} too deep to be shown"
 
 
+def ordered(value: Any) -> Any:
+    """A value with its sets, if there are any, as lists in an order that is the same in every process."""
+    with suppress(TypeError, ValueError, RecursionError):  # what cannot be put in order, or said at all
+        return msgspec.to_builtins(value, enc_hook=plain, order="deterministic") if _has_set(value) else value
+    return value
+
+
+def _has_set(value: Any) -> bool:
+    if value is None or isinstance(value, str | int | float):
+        return False
+    if isinstance(value, AbstractSet):
+        return True
+    return any(map(_has_set, value if isinstance(value, list | tuple) else own_names(value).values()))
+
+
 def plain(value: Any) -> Any:
-    """A value that JSON can write, for what it cannot: models by their fields, anything else by its text."""
+    """A value that JSON can write, for what it cannot: models by their fields, anything else by its text.
+
+    A number of a type of its own is a number still; numpy's numbers and arrays, whose text leaves out the middle of
+    what is long, are what they hold.
+    """
+    for kind in (int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    if not isinstance(value, type) and callable(listed := getattr(value, "tolist", None)):
+        return listed()
     own = own_names(value)
     return dict(own) if own else str(value)

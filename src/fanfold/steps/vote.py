@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, get_args, overload
 
@@ -339,9 +339,18 @@ def _rule(given: Rule[Any, Any] | None, steps: Sequence[Step[Any, Any]], *, whol
 
 
 def _declared(steps: Sequence[Step[Any, Any]]) -> tuple[Any, ...] | None:
-    """The choices that all voters declare."""
+    """The choices that all voters declare; raises `UsageError` where two of them would be counted as one."""
     first = steps[0].choices
-    return first if all(step.choices == first for step in steps) else None
+    if first is None or any(step.choices != first for step in steps):
+        return None
+    kept: dict[Hashable, Any] = {}
+    for choice in first:
+        if kept.setdefault(ballot_key(choice), choice) is not choice:
+            raise UsageError(
+                f"a vote counts {kept[ballot_key(choice)]!r} and {choice!r} as one answer: give it one of them, or say "
+                "with same= which answers are one"
+            )
+    return first
 
 
 def _named(voters: Any, n: int | None) -> dict[str, Step[Any, Any]]:
