@@ -36,6 +36,10 @@ async def pieces(text: str) -> Any:
         yield word
 
 
+def lines(text: Any) -> Any:
+    yield from text
+
+
 MISTAKES: dict[str, Any] = {
     "rule=<function plurality": lambda: vote(ASK, 3, rule=rules.plurality),
     "rule='majority' is none": lambda: vote(ASK, 3, rule="majority"),
@@ -71,6 +75,10 @@ MISTAKES: dict[str, Any] = {
     "checks is a mapping of name to check, not list": lambda: guard(ASK, [OTHER]),
     "a check's name is a text, not 1": lambda: guard(ASK, {1: len}),
     "pieces() yields": lambda: step(pieces),
+    "lines() yields": lambda: step(lines),
+    "lines() yields, and": lambda: chain(ASK, lines),
+    "lines() yields, and a": lambda: map_over(ASK, merge=lines),
+    "pieces() yields, and a": lambda: sections({"a": ASK}, merge=pieces),
     "pieces() yields, and": lambda: chain(ASK, pieces),
     "5 is not a step": lambda: guard(ASK, {"a": len}, otherwise=5),
     "buffer='9'": lambda: guard(ASK, {"a": len}, buffer="9"),

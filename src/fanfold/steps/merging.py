@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from fanfold.calls.estimates import NO_CALLS, NOT_KNOWN, UNSEEN, Estimate, Outlook
 from fanfold.errors import TemplateError, UsageError
+from fanfold.steps.functions import calls_nothing, check_gives_one
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
-from fanfold.steps.step import Function, Step, calls_nothing
+from fanfold.steps.step import Function, Step
 from fanfold.steps.templates import fields_of, missing_field, render
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def as_merge(merge: Any) -> Merge | None:
         return None
     if not isinstance(merge, Step) and not callable(merge):
         raise UsageError(f"merge={merge!r} is neither a step nor a function")
+    if not isinstance(merge, Step):
+        check_gives_one(merge, getattr(merge, "__name__", MERGE))
     return Merge(merge)
 
 

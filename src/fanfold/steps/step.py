@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from types import BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, overload
 
 from fanfold.calls.amounts import Budget, check_budget
@@ -14,6 +13,7 @@ from fanfold.core.scope import current
 from fanfold.core.timeouts import check_seconds, within
 from fanfold.errors import UsageError
 from fanfold.session import session_now
+from fanfold.steps.functions import calls_nothing, check_gives_one, check_takes_one
 from fanfold.steps.listening import Events, Text, Updates
 from fanfold.steps.noting import given_back
 from fanfold.steps.row import Terms
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from fanfold.steps.row import Key, Source
     from fanfold.steps.rows import SyncRows
     from fanfold.steps.runnable import StepRunnable
-
-BUILT_IN = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -302,8 +300,7 @@ class Function(Step[In_contra, Out_co]):
 
     def __init__(self, function: Callable[[In_contra], Any], name: str, *, thread: bool, journal: bool = False) -> None:
         super().__init__(name)
-        if inspect.isasyncgenfunction(function):
-            raise UsageError(f"{name}() yields, and a step gives one value: let it return that, as a list, say")
+        check_gives_one(function, name)
         self.function = function
         self.thread = thread
         self.journal = journal
@@ -368,7 +365,7 @@ def step(
     """
 
     def make(inner: Callable[[Any], Any]) -> Step[Any, Any]:
-        _check_one_input(inner)
+        check_takes_one(inner)
         asynchronous = inspect.iscoroutinefunction(inner)
         in_thread = not asynchronous if thread is None else thread and not asynchronous
         called = name or str(getattr(inner, "__name__", "function"))
@@ -413,11 +410,6 @@ def chain(
     return made
 
 
-def calls_nothing(function: Callable[..., Any]) -> bool:
-    """Whether a function is one that is not written in Python, as ``str.upper``: those call no model."""
-    return isinstance(function, BUILT_IN) or (isinstance(function, type) and function.__module__ == "builtins")
-
-
 def _joined(links: Sequence[Step[Any, Any]]) -> tuple[Step[Any, Any], ...]:
     joined: list[Step[Any, Any]] = []
     for link in links:
@@ -433,17 +425,3 @@ def _links(step: Step[Any, Any]) -> tuple[Step[Any, Any], ...]:
     """The links of a chain written with ``|``; one that has a name, a timeout or a budget of its own stays whole."""
     plain = isinstance(step, Chain) and step.timeout is None and step.budget is None and step.name == "chain"
     return step.links if isinstance(step, Chain) and plain else (step,)
-
-
-def _check_one_input(function: Callable[..., Any]) -> None:
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return
-    positional = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL}]
-    needed = [p for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
-    if not positional or len(needed) > 1 or any(p.kind is p.KEYWORD_ONLY for p in needed):
-        name = getattr(function, "__name__", repr(function))
-        raise UsageError(
-            f"{name}() cannot be a step: a step takes one input (put several values into a dict or a dataclass)"
-        )

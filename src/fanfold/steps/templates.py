@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -61,6 +61,12 @@ def missing_field(name: str, values: Mapping[str, Any]) -> str:
         f"the template names {{{name}}}, which its input does not have (it has: {there}); "
         f"to write a brace itself, double it: {{{{{name}}}}}"
     )
+
+
+def check_fields(what: str, needs: Iterable[str], there: Iterable[str]) -> None:
+    """Before anything is sent: raise `TemplateError` where a prompt names a field that its input will not have."""
+    for name in sorted(set(needs) - set(there)):
+        raise TemplateError(f"{what}: {missing_field(name, dict.fromkeys(there))}")
 
 
 def _parse(source: str) -> list[str]:
