@@ -10,6 +10,7 @@ from fanfold import (
     best_of,
     chain,
     check,
+    criterion,
     evaluate,
     gate,
     guard,
@@ -25,7 +26,8 @@ from fanfold import (
     step,
     vote,
 )
-from fanfold.errors import UsageError
+from fanfold.errors import TemplateError, UsageError
+from tests.steps.running import Asked, echo, ran
 
 ASK = prompt("{input}")
 OTHER = prompt("other {input}")
@@ -94,3 +96,49 @@ def test_a_mistake_is_refused_by_its_name(words: str) -> None:
     """A wrong kind of value is a `UsageError` that begins with what was given, and no error of Python's own."""
     with pytest.raises(UsageError, match=f"^{re.escape(words)}"):
         MISTAKES[words]()
+
+
+TYPO = prompt("{typo}", name="typo")
+JUDGE = prompt("{typo}?", returns=bool)
+TYPOS: dict[str, Any] = {
+    "merge: ": lambda: sections({"a": ASK, "b": ASK}, merge=TYPO | str.strip),
+    "merge: the template": lambda: sample(ASK, 3, merge=TYPO),
+    "merge: the template names": lambda: map_over(ASK, items=str.split, merge=TYPO),
+    "merge: the template names {typo}": lambda: map_over(ASK, items=str.split, merge=retry(TYPO), merge_fits=100),
+    "branch 'b': ": lambda: sections({"a": ASK, "b": TYPO | gate(bool)}),
+    "ties: ": lambda: vote([ASK, OTHER], ties=TYPO),
+    "same= behind voter '0': ": lambda: vote(ASK, 3, same=TYPO),
+    "judge= behind 'prompt': ": lambda: best_of(ASK, 2, judge=JUDGE),
+    "criterion 'tone': ": lambda: evaluate({"tone": criterion(template="{rubrik}")}, on_error="skip"),
+    "path 'b': ": lambda: route(ASK, {"a": ASK, "b": TYPO}),
+    "the gate behind 'prompt': ": lambda: ASK | gate(JUDGE),
+    "the gate's otherwise= behind 'prompt': ": lambda: ASK | gate(bool, otherwise=TYPO),
+    "answer: ": lambda: guard(TYPO, {"long": str.isspace}),
+    "check 'bad': ": lambda: guard(ASK, {"bad": check(JUDGE, on_error="pass")}),
+    "check 'bad': the template": lambda: guard(ASK, {"bad": check(JUDGE, on_error="pass", on="answer")}),
+    "check 'bad': the template names": lambda: guard(ASK, {"bad": check(JUDGE, on_error="pass", on="stream")}),
+    "otherwise: ": lambda: guard(ASK, {"bad": str.isspace}, otherwise=TYPO),
+}
+
+
+@pytest.mark.parametrize("words", TYPOS)
+def test_a_field_that_is_nowhere_costs_no_call(words: str) -> None:
+    """A prompt that follows others, or judges them, and names a field that it will never find, is told before them."""
+    model = Asked(echo)
+    with pytest.raises(TemplateError, match=f"^{re.escape(words)}"):
+        ran(TYPOS[words](), "a text", model)
+    assert not model.requests
+
+
+def test_fields_that_come_with_the_work_are_there() -> None:
+    """What a pattern itself offers is no mistake: the tied values, the answer, its window, the parts, the original."""
+    tie = vote({"a": ASK, "b": OTHER}, ties=prompt("{tied} {input}", returns=str) | (lambda _: "a text"))
+    assert ran(tie, "a text").output == "a text"
+    seen = check(prompt("{window} {answer} {input}", returns=bool), on="stream", on_error="pass")
+    judged = check(prompt("{answer} {input}", returns=bool), on="answer", on_error="pass")
+    assert ran(guard(ASK, {"seen": seen, "judged": judged}), "a text").output == "a text"
+    assert ran(ASK | gate(prompt("yes\n{original} {input}", returns=bool)), "a text").output == "a text"
+    assert ran(map_over(ASK, merge=prompt("{parts} of {input}")), ["b"]).output == "## 0\nb of - b"
+    record = {"kind": "a", "title": "T"}
+    paths = {"a": prompt("{title}"), "b": prompt("{body}")}
+    assert ran(route(prompt("{kind}"), paths), record).output == "T"  # of a record, each path has fields of its own

@@ -24,7 +24,7 @@ from fanfold.steps.race import named_apart
 from fanfold.steps.running import follow
 from fanfold.steps.scoring import NO_VERDICT, Scale, Score, score_answer
 from fanfold.steps.step import Function, Step, as_step
-from fanfold.steps.templates import render
+from fanfold.steps.templates import check_fields, render
 
 if TYPE_CHECKING:
     from fanfold.calls.amounts import Budget
@@ -267,6 +267,9 @@ def best_of(
     branches = _branches(candidates, n)
     policy = Policy(on_error, quorum)
     check_quorum(quorum, len(branches))
+    if isinstance(judge, Step):
+        for _, step, _, _ in branches:
+            check_fields(f"judge= behind {step.name!r}", judge.needs, step.offers())
     made = BestOf(branches, *_way(judge, how, criteria), policy, name, timeout)
     return limited(made, budget, if_unaffordable)
 

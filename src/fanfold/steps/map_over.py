@@ -72,6 +72,8 @@ class MapOver(CollectingStep[Any]):
         """Launch one branch an item, keep what comes in the order of the items, merge it."""
         items = _listed(_found(given, self.items))
         check_quorum(self.policy.quorum, len(items))
+        if isinstance(self.merge, Step):
+            Merge(self.merge).check_fields(given, ())
         branches = [Branch(str(at), partial(self.step.timed, item)) for at, item in enumerate(items)]
         total = self.total()
         sizes = [(self.step, item) for item in items]

@@ -6,12 +6,11 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from fanfold.calls.estimates import NO_CALLS, NOT_KNOWN, UNSEEN, Estimate, Outlook
-from fanfold.errors import TemplateError, UsageError
+from fanfold.errors import UsageError
 from fanfold.steps.functions import calls_nothing, check_gives_one
-from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
 from fanfold.steps.step import Function, Step
-from fanfold.steps.templates import fields_of, missing_field, render
+from fanfold.steps.templates import check_fields, fields_of, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -57,11 +56,9 @@ class Merge:
             _check_takes_one(self.by)
 
     def check_fields(self, given: Any, branches: Iterable[str]) -> None:
-        """Before anything is sent: a merging prompt finds all its fields."""
-        if isinstance(self.by, Prompt):
-            there = {**fields_of(given), **dict.fromkeys(branches), "parts": None}
-            for field in sorted(self.by.needs - set(there)):
-                raise TemplateError(f"merge: {missing_field(field, there)}")
+        """Before anything is sent: a merge by a prompt finds all its fields."""
+        if isinstance(self.by, Step):
+            check_fields(MERGE, self.by.needs, [*fields_of(given), *branches, "parts"])
 
     def foresee(self, outlook: Outlook) -> Estimate:
         """A merge's input is what the branches give."""

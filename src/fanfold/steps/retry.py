@@ -32,6 +32,7 @@ class Retry(Step[In, Out]):
         self.step = step
         self.retries = retries
         self.on = on
+        self.needs = step.needs
         self.choices = step.choices
         self.returns = step.returns
 

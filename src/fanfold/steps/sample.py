@@ -64,6 +64,8 @@ class SampleStep(Step[In, Any]):
 
     async def execute(self, given: In) -> Any:
         """Launch n, and one more for every answer that was there already."""
+        if self.merge is not None:
+            self.merge.check_fields(given, ())
         run = partial(self.step.timed, given)
         fold = self.make_fold()
         branches = [

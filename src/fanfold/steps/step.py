@@ -55,6 +55,8 @@ class Step(Generic[In_contra, Out_co]):
     """The declared values of its output, in order, where there are such; ties go by it."""
     returns: Any = None
     """The declared type of its output, where there is one; of a record a vote tallies the fields."""
+    needs: frozenset[str] = frozenset()
+    """The fields that a prompt at its beginning wants of the input."""
     budget: Budget | None = None
     """What one execution of it may spend, with all that is under it."""
     if_unaffordable: IfUnaffordable = "refuse"
@@ -238,6 +240,11 @@ class Step(Generic[In_contra, Out_co]):
         )
         return Rows(self, rows, session, terms).sync(f"{self.name}.map_sync()")
 
+    def offers(self, *also: str) -> tuple[str, ...] | None:
+        """The fields that its output has for a prompt behind it, and `also`; None where its type does not tell."""
+        told = self.choices is not None or any(self.returns is plain for plain in (str, int, float, bool))
+        return ("input", *also) if told else None
+
     def after(self, before: Step[Any, Any]) -> Step[Any, Any] | None:
         """How this link of a chain takes the one before it into itself, as a gate that asks again does; else None."""
         del before
@@ -278,6 +285,7 @@ class Chain(Step[In_contra, Out_co]):
     def __init__(self, links: Sequence[Step[Any, Any]], name: str = "chain", timeout: float | None = None) -> None:
         super().__init__(name, timeout)
         self.links = _joined(links)
+        self.needs = self.links[0].needs
         self.returns, self.choices = self.links[-1].returns, self.links[-1].choices
 
     async def execute(self, given: In_contra) -> Out_co:

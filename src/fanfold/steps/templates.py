@@ -63,10 +63,11 @@ def missing_field(name: str, values: Mapping[str, Any]) -> str:
     )
 
 
-def check_fields(what: str, needs: Iterable[str], there: Iterable[str]) -> None:
-    """Before anything is sent: raise `TemplateError` where a prompt names a field that its input will not have."""
-    for name in sorted(set(needs) - set(there)):
-        raise TemplateError(f"{what}: {missing_field(name, dict.fromkeys(there))}")
+def check_fields(what: str, needs: frozenset[str], there: Iterable[str] | None) -> None:
+    """Before anything is sent: raise `TemplateError` for a field that is not `there` (None: that is not known yet)."""
+    found = dict.fromkeys(needs if there is None else there)
+    for name in sorted(needs - found.keys()):
+        raise TemplateError(f"{what}: {missing_field(name, found)}")
 
 
 def _parse(source: str) -> list[str]:
