@@ -156,16 +156,7 @@ class VoteStep(Step[In, Any]):
                 tied=result.tied,
             )
         why = f"{result.why}; a tie of {len(result.tied)}, broken by {by.name!r}"
-        share, bounds = self._part(chosen[0], result)
-        return msgspec.structs.replace(result, winner=chosen[0], share=share, share_bounds=bounds, why=why)
-
-    def _part(self, winner: Any, result: VoteResult[Any]) -> tuple[float, tuple[float, float]]:
-        """What part of the valid weight a winner has, and could still have had at the least and at the most."""
-        weights = getattr(self.make_fold().rule, "weights", {})
-        heard = {ballot.voter for ballot in result.ballots}
-        out = sum(float(weights.get(voter, 1)) for voter in list(self.voters)[: result.n] if voter not in heard)
-        has, whole = result.tally[winner], sum(result.tally.values())
-        return has / whole, (has / (whole + out), (has + out) / (whole + out))
+        return msgspec.structs.replace(result, winner=chosen[0], why=why)
 
 
 def _valid(result: VoteResult[Any]) -> dict[str, Any]:
