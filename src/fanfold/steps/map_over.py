@@ -71,6 +71,8 @@ class MapOver(CollectingStep[Any]):
     async def execute(self, given: Any) -> Any:
         """Launch one branch an item, keep what comes in the order of the items, merge it."""
         items = _listed(_found(given, self.items))
+        if self.items is None:
+            given = items  # for the merge: what could be read once has been read
         check_quorum(self.policy.quorum, len(items))
         if isinstance(self.merge, Step):
             Merge(self.merge).check_fields(given, ())
