@@ -624,7 +624,20 @@ def test_whole_numbers_as_choices_are_read_as_numbers(text: str, value: int) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["6", "0", "-1", "1.5", "Score: 7/10", "10", "None of the 2 replies", "3 or 4", "3-4", '{"answer": 9}', "five"],
+    [
+        "6",
+        "0",
+        "-1",
+        "1.5",
+        "Score: 7/10",
+        "Score: 3/10",
+        "10",
+        "None of the 2 replies",
+        "3 or 4",
+        "3-4",
+        '{"answer": 9}',
+        "five",
+    ],
 )
 def test_numbers_that_are_no_choice_are_refused(text: str) -> None:
     """A number off the list is not rounded, clipped or guessed at."""

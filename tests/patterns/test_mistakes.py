@@ -88,6 +88,8 @@ MISTAKES: dict[str, Any] = {
     "a criterion's name is a text, not 1": lambda: evaluate([1, 2]),
     "scale=10: give the lowest": lambda: evaluate(["a"], scale=10),
     "scale=(1, 2, 3): give": lambda: evaluate(["a"], scale=(1, 2, 3)),
+    "scale=('1', '10'): give": lambda: evaluate(["a"], scale=("1", "10")),
+    "scale=(0, inf): give": lambda: evaluate(["a"], scale=(0, float("inf"))),
 }
 
 
