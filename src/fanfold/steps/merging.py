@@ -53,7 +53,7 @@ class Merge:
                 "'input' is the original input; a function of one parameter gets all branches as a mapping)"
             )
         if not isinstance(self.by, Step) and self._bound({**branches, "input": None}) is self.by:
-            _check_takes_one(self.by)
+            check_takes_parts(self.by, "mapping of the branches", "one parameter, or several that are named as these")
 
     def check_fields(self, given: Any, branches: Iterable[str]) -> None:
         """Before anything is sent: a merge by a prompt finds all its fields."""
@@ -99,8 +99,8 @@ def as_merge(merge: Any) -> Merge | None:
     return Merge(merge)
 
 
-def _check_takes_one(function: Callable[..., Any]) -> None:
-    """Refuse a function that cannot be called with the mapping of the branches alone."""
+def check_takes_parts(function: Callable[..., Any], parts: str, instead: str) -> None:
+    """Refuse a function that cannot be called with its `parts` alone, and say what it may be `instead`."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -108,10 +108,7 @@ def _check_takes_one(function: Callable[..., Any]) -> None:
     try:
         signature.bind({})
     except TypeError as error:
-        raise UsageError(
-            f"merge= cannot be called with the mapping of the branches ({error}): give it one parameter, or several "
-            "that are named as the branches"
-        ) from None
+        raise UsageError(f"merge= cannot be called with the {parts} ({error}): give it {instead}") from None
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, bool]:

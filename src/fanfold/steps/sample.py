@@ -51,6 +51,8 @@ class SampleStep(Step[In, Any]):
         self.at_most = at_most
         self.make_fold = make_fold
         self.merge = merge
+        if merge is not None:
+            merge.check(dict.fromkeys(map(str, range(at_most))))
         self.total()
 
     def total(self) -> Total:
