@@ -88,6 +88,13 @@ class FatalError(FanfoldError):
     """Ends the whole run: no policy skips it."""
 
 
+def is_fatal(error: BaseException) -> bool:
+    """Whether it is a `FatalError`, or a group with one in it, as `asyncio.TaskGroup` raises what its tasks do."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(FatalError) is not None
+    return isinstance(error, FatalError)
+
+
 class UsageError(FanfoldError, ValueError):
     """The program asks for something that cannot be; the message names the cause and the fix."""
 

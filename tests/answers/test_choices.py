@@ -6,6 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from fanfold.errors import UsageError
+from fanfold.folds.canonical import ballot_key
 from fanfold.steps.answers import answer
 from fanfold.steps.answers.words import Vocabulary, decide
 from tests.answers.cases import DRESS, read, refused
@@ -448,6 +449,69 @@ def test_a_denied_choice_is_no_choice(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
+        "Das ist kein Spam.",
+        "Das ist nicht spam",
+        "Spam ist das nicht.",
+        "Ce n'est pas du spam.",
+        "Ce n\u2019est gu\u00e8re du spam.",
+        "Aucun spam ici",
+        "N\u00e3o \u00e9 spam",
+        "Non \u00e8 spam",
+        "Nunca spam",
+        "Dit is geen spam",
+        "Det \u00e4r inte spam",
+        "To nie jest spam",
+        "To nen\u00ed spam",
+        "\u042d\u0442\u043e \u043d\u0435 spam",
+        "\u0394\u03b5\u03bd \u03b5\u03af\u03bd\u03b1\u03b9 spam",
+        "Bu spam de\u011fildir",
+        "\u8fd9\u4e0d\u662f spam",
+        "\u5e76\u975e spam",
+        "\u3053\u308c\u306f spam \u3067\u306f\u306a\u3044",
+        "spam \uc544\ub2d9\ub2c8\ub2e4",
+        "\u092f\u0939 spam \u0928\u0939\u0940\u0902 \u0939\u0948",
+        "far from spam",
+        "anything but spam",
+        "It is free of spam",
+        "everything except spam",
+    ],
+)
+def test_a_choice_denied_in_other_words_or_another_language_is_none(text: str) -> None:
+    """Who is asked in German answers in German, and "kein Spam" is no ballot for spam."""
+    refused(Mail, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Das ist eindeutig Spam.",
+        "Das ist nichts Pers\u00f6nliches, sondern Spam",
+        "C'est du spam, sans aucun doute",
+        "Il s'agit de spam",
+        "Es un spam",
+        "\u042d\u0442\u043e spam",
+        "\u8fd9\u975e\u5e38\u660e\u663e\u662f spam",
+        "\u3053\u308c\u306f spam \u3067\u3059",
+        "It is nothing but spam",
+    ],
+)
+def test_a_choice_affirmed_in_another_language_is_one(text: str) -> None:
+    """The words of denial of one language are looked for as whole words, up to where a clause turns."""
+    assert read(Mail, text) == "spam"
+
+
+def test_a_choice_is_the_same_however_its_accents_are_encoded() -> None:
+    """An accent is one character or two, which nobody sees: both are the choice, and one ballot."""
+    drinks = Literal["caf\u00e9", "th\u00e9"]
+    for reply in ("cafe\u0301", "CAFE\u0301.", "The answer is **cafe\u0301**.", '{"answer": "cafe\u0301"}'):
+        assert read(drinks, reply) == "caf\u00e9"
+    assert read(Literal["cafe\u0301", "the\u0301"], "caf\u00e9") == "cafe\u0301"
+    assert ballot_key("Caf\u00e9") == ballot_key("cafe\u0301")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         "spam or ham",
         "spam/ham",
         "spam, ham",
@@ -560,7 +624,20 @@ def test_whole_numbers_as_choices_are_read_as_numbers(text: str, value: int) -> 
 
 @pytest.mark.parametrize(
     "text",
-    ["6", "0", "-1", "1.5", "Score: 7/10", "10", "None of the 2 replies", "3 or 4", "3-4", '{"answer": 9}', "five"],
+    [
+        "6",
+        "0",
+        "-1",
+        "1.5",
+        "Score: 7/10",
+        "Score: 3/10",
+        "10",
+        "None of the 2 replies",
+        "3 or 4",
+        "3-4",
+        '{"answer": 9}',
+        "five",
+    ],
 )
 def test_numbers_that_are_no_choice_are_refused(text: str) -> None:
     """A number off the list is not rounded, clipped or guessed at."""

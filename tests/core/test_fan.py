@@ -174,7 +174,19 @@ def test_of_two_fatal_errors_the_first_to_arrive_is_raised() -> None:
     assert fanned([branch("a", 2, second), branch("b", 1, first)], Script())[0] is first
 
 
-@pytest.mark.parametrize("meant", [SystemExit(3), KeyboardInterrupt(), type("Odd", (BaseException,), {})()])
+def test_a_fatal_error_in_a_group_is_fatal_too() -> None:
+    """What the tasks of an `asyncio.TaskGroup` raise comes as a group; a wrong key in it is not for a fold to skip."""
+    group = ExceptionGroup("tasks", [ValueError("x"), ExceptionGroup("more", [BillingError("no credit left")])])
+    harmless = ExceptionGroup("tasks", [ValueError("x")])
+    fold = Script()
+    assert fanned([branch("a", 0.5, harmless), branch("b", 1, group), branch("c", 2)], fold)[0] is group
+    assert fold.names == ["a"]
+
+
+MEANT = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), type("Odd", (BaseException,), {})()]
+
+
+@pytest.mark.parametrize("meant", MEANT)
 def test_what_is_no_exception_ends_the_fan_too(meant: BaseException) -> None:
     """An error that no `except Exception` catches is raised by the fan, which would else wait for ever."""
     diary = Diary()

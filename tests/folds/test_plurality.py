@@ -84,13 +84,13 @@ def test_a_tie_can_be_an_error() -> None:
     assert "ties=" in str(caught.value)
 
 
-@pytest.mark.parametrize("ties", ["abstain", "step"])
-def test_a_tie_can_have_no_winner(ties: str) -> None:
-    """`"abstain"` has no winner; `"step"` has none yet, and leaves the tied values to who asked."""
+@pytest.mark.parametrize(("ties", "share"), [("abstain", None), ("step", 0.4)])
+def test_a_tie_can_have_no_winner(ties: str, share: float | None) -> None:
+    """`"abstain"` has no winner; `"step"` has none yet, and leaves the tied values, of one share, to who asked."""
     found = result(Case("plurality", ("b", "a", "a", "b", "c"), ties=ties))
     assert found.winner is None
-    assert found.share is None
-    assert found.share_bounds is None
+    assert found.share == share
+    assert found.share_bounds == (None if share is None else (share, share))
     assert found.tied == ("b", "a")
     assert found.why == "all 5 voters answered; 'b' and 'a' tied"
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -204,6 +206,13 @@ def test_a_checker_that_fails_on_one_passes_over_it() -> None:
     run = ran(best_of(DRAFT, n=3, judge=picky), model=judging(first))
     assert run.output == "fair one"
     assert run.detail.scores == (None, None, 3.0)
+
+
+@pytest.mark.parametrize("number", [Decimal, Fraction])
+def test_a_checker_may_give_any_number(number: Any) -> None:
+    """A decimal or a fraction is a number as a float is."""
+    pick = ran(best_of([taking(0, "a"), taking(0, "bbb")], judge=lambda text: number(len(text)) / 2)).detail
+    assert (pick.chosen, pick.undecided, pick.scores) == (1, False, (0.5, 1.5))
 
 
 def test_a_checker_can_be_a_step_that_asks() -> None:

@@ -62,6 +62,16 @@ def test_a_score_off_the_scale_is_no_score(reply: str) -> None:
     assert isinstance(error.__cause__, ParseError)
 
 
+@pytest.mark.parametrize("reply", ["Score: 8/10", "I give it 8 out of 10.", '{"explanation": "x", "score": "8/10"}'])
+def test_a_score_on_another_scale_is_no_score(reply: str) -> None:
+    """Near the top of ten is not near the bottom of a hundred; what else an explanation counts is no scale."""
+    error = failed(evaluate(["tone"], scale=(1, 100)), BranchError, "x", Asked(lambda _: reply, structured=False))
+    assert "on another scale" in str(error)
+    assert ran(evaluate(["tone"]), "x", Asked(lambda _: reply, structured=False)).output == {"tone": 8.0}
+    counted = Asked(lambda _: "3/10 of the facts are wrong, 2 of 7 parts are missing.\nScore: 3", structured=False)
+    assert ran(evaluate(["tone"], scale=(1, 5)), "x", counted).output == {"tone": 3.0}
+
+
 def test_scales_are_the_users() -> None:
     """A scale from 0 to 1 takes 0.25; it is told to the judge and in the schema."""
     fake = Asked(lambda _: '{"explanation": "", "score": 0.25}')

@@ -1,5 +1,6 @@
 """Gates: what does not pass goes no further; and retrying what raises."""
 
+import asyncio
 from typing import Any, Literal
 
 import pytest
@@ -213,8 +214,14 @@ def test_fatal_errors_and_the_programs_own_are_not_retried() -> None:
         tries.append(1)
         raise UsageError("wrong")
 
+    async def grouped(_: str) -> None:
+        tries.append(2)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(taking(1, AccessError("key"))("q"))
+
     failed(retry(wrong, retries=5), UsageError)
-    assert len(tries) == 1
+    failed(retry(grouped, retries=5), ExceptionGroup)
+    assert tries == [1, 2]
 
 
 def test_only_what_is_asked_for_is_retried() -> None:

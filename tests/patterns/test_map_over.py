@@ -48,6 +48,13 @@ def test_items_come_from_a_field_or_a_function() -> None:
     assert ran(map_over(str.upper, items=lambda text: (word for word in text.split())), "a b").output == ["A", "B"]
 
 
+def test_a_merge_is_shown_the_items_of_what_can_be_read_once() -> None:
+    """The input may be a generator or a range; a merge that names it gets the items, and not Python's word for it."""
+    pattern = map_over(str, merge=prompt("{input} {parts}"))
+    assert ran(pattern, (word for word in ["a", "b"])).output.startswith("- a\n- b ")
+    assert ran(pattern, range(2)).output == ran(pattern, [0, 1]).output
+
+
 def test_no_items_are_no_calls() -> None:
     """An empty list gives an empty list, and a merge by a function gets it."""
     assert ran(map_over(ITEM), []).output == []

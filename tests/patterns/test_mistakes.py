@@ -10,6 +10,7 @@ from fanfold import (
     best_of,
     chain,
     check,
+    criterion,
     evaluate,
     gate,
     guard,
@@ -25,7 +26,8 @@ from fanfold import (
     step,
     vote,
 )
-from fanfold.errors import UsageError
+from fanfold.errors import TemplateError, UsageError
+from tests.steps.running import Asked, echo, ran
 
 ASK = prompt("{input}")
 OTHER = prompt("other {input}")
@@ -34,6 +36,10 @@ OTHER = prompt("other {input}")
 async def pieces(text: str) -> Any:
     for word in text.split():
         yield word
+
+
+def lines(text: Any) -> Any:
+    yield from text
 
 
 MISTAKES: dict[str, Any] = {
@@ -71,13 +77,23 @@ MISTAKES: dict[str, Any] = {
     "checks is a mapping of name to check, not list": lambda: guard(ASK, [OTHER]),
     "a check's name is a text, not 1": lambda: guard(ASK, {1: len}),
     "pieces() yields": lambda: step(pieces),
+    "lines() yields": lambda: step(lines),
+    "lines() yields, and": lambda: chain(ASK, lines),
+    "lines() yields, and a": lambda: map_over(ASK, merge=lines),
+    "pieces() yields, and a": lambda: sections({"a": ASK}, merge=pieces),
     "pieces() yields, and": lambda: chain(ASK, pieces),
     "5 is not a step": lambda: guard(ASK, {"a": len}, otherwise=5),
     "buffer='9'": lambda: guard(ASK, {"a": len}, buffer="9"),
+    "merge= cannot be called with the list of the values": lambda: map_over(ASK, merge=lambda a, b: a + b),
+    "merge has the parameters ['b', 'c']": lambda: sample(ASK, 2, merge=lambda b, c: b + c),
+    "merge= cannot be called with the mapping of the branches": lambda: sample(ASK, 2, merge=lambda: 1),
+    "split() cuts a text, not dict": lambda: split(9)({"text": "a"}),
     "every='9'": lambda: check(len, on="stream", every="9"),
     "a criterion's name is a text, not 1": lambda: evaluate([1, 2]),
     "scale=10: give the lowest": lambda: evaluate(["a"], scale=10),
     "scale=(1, 2, 3): give": lambda: evaluate(["a"], scale=(1, 2, 3)),
+    "scale=('1', '10'): give": lambda: evaluate(["a"], scale=("1", "10")),
+    "scale=(0, inf): give": lambda: evaluate(["a"], scale=(0, float("inf"))),
 }
 
 
@@ -86,3 +102,49 @@ def test_a_mistake_is_refused_by_its_name(words: str) -> None:
     """A wrong kind of value is a `UsageError` that begins with what was given, and no error of Python's own."""
     with pytest.raises(UsageError, match=f"^{re.escape(words)}"):
         MISTAKES[words]()
+
+
+TYPO = prompt("{typo}", name="typo")
+JUDGE = prompt("{typo}?", returns=bool)
+TYPOS: dict[str, Any] = {
+    "merge: ": lambda: sections({"a": ASK, "b": ASK}, merge=TYPO | str.strip),
+    "merge: the template": lambda: sample(ASK, 3, merge=TYPO),
+    "merge: the template names": lambda: map_over(ASK, items=str.split, merge=TYPO),
+    "merge: the template names {typo}": lambda: map_over(ASK, items=str.split, merge=retry(TYPO), merge_fits=100),
+    "branch 'b': ": lambda: sections({"a": ASK, "b": TYPO | gate(bool)}),
+    "ties: ": lambda: vote([ASK, OTHER], ties=TYPO),
+    "same= behind voter '0': ": lambda: vote(ASK, 3, same=TYPO),
+    "judge= behind 'prompt': ": lambda: best_of(ASK, 2, judge=JUDGE),
+    "criterion 'tone': ": lambda: evaluate({"tone": criterion(template="{rubrik}")}, on_error="skip"),
+    "path 'b': ": lambda: route(ASK, {"a": ASK, "b": TYPO}),
+    "the gate behind 'prompt': ": lambda: ASK | gate(JUDGE),
+    "the gate's otherwise= behind 'prompt': ": lambda: ASK | gate(bool, otherwise=TYPO),
+    "answer: ": lambda: guard(TYPO, {"long": str.isspace}),
+    "check 'bad': ": lambda: guard(ASK, {"bad": check(JUDGE, on_error="pass")}),
+    "check 'bad': the template": lambda: guard(ASK, {"bad": check(JUDGE, on_error="pass", on="answer")}),
+    "check 'bad': the template names": lambda: guard(ASK, {"bad": check(JUDGE, on_error="pass", on="stream")}),
+    "otherwise: ": lambda: guard(ASK, {"bad": str.isspace}, otherwise=TYPO),
+}
+
+
+@pytest.mark.parametrize("words", TYPOS)
+def test_a_field_that_is_nowhere_costs_no_call(words: str) -> None:
+    """A prompt that follows others, or judges them, and names a field that it will never find, is told before them."""
+    model = Asked(echo)
+    with pytest.raises(TemplateError, match=f"^{re.escape(words)}"):
+        ran(TYPOS[words](), "a text", model)
+    assert not model.requests
+
+
+def test_fields_that_come_with_the_work_are_there() -> None:
+    """What a pattern itself offers is no mistake: the tied values, the answer, its window, the parts, the original."""
+    tie = vote({"a": ASK, "b": OTHER}, ties=prompt("{tied} {input}", returns=str) | (lambda _: "a text"))
+    assert ran(tie, "a text").output == "a text"
+    seen = check(prompt("{window} {answer} {input}", returns=bool), on="stream", on_error="pass")
+    judged = check(prompt("{answer} {input}", returns=bool), on="answer", on_error="pass")
+    assert ran(guard(ASK, {"seen": seen, "judged": judged}), "a text").output == "a text"
+    assert ran(ASK | gate(prompt("yes\n{original} {input}", returns=bool)), "a text").output == "a text"
+    assert ran(map_over(ASK, merge=prompt("{parts} of {input}")), ["b"]).output == "## 0\nb of - b"
+    record = {"kind": "a", "title": "T"}
+    paths = {"a": prompt("{title}"), "b": prompt("{body}")}
+    assert ran(route(prompt("{kind}"), paths), record).output == "T"  # of a record, each path has fields of its own

@@ -15,6 +15,7 @@ from fanfold.steps.engines import Here
 from fanfold.steps.row import AHEAD, Row
 from fanfold.steps.rows import Rows
 from fanfold.testing import FakeModel, no_leaks, run_virtual
+from tests.steps.running import taking
 
 BACKWARDS = {"a": 3.0, "b": 1.0, "c": 2.0}
 
@@ -362,6 +363,18 @@ def test_a_fatal_error_ends_it_always() -> None:
         )
         assert outputs(found) == ["fine"]
         assert isinstance(error, AccessError)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("error", [GeneratorExit(), ExceptionGroup("tasks", [AccessError("wrong key", model="m")])])
+def test_an_odd_error_of_a_row_ends_it_too(error: BaseException) -> None:
+    """A group that has a fatal one, as tasks raise it; and what nobody raises, which would leave the map to wait."""
+
+    async def main() -> None:
+        with pytest.raises(type(error)):
+            async for _ in taking(1, error).map(["a"], on_error="skip"):
+                pass
 
     run_virtual(main())
 

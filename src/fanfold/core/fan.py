@@ -17,7 +17,7 @@ from fanfold.core import scope as scopes
 from fanfold.core.journaling import Folded
 from fanfold.core.records import Arrival, Branch, Fold, Go, Why
 from fanfold.core.timeouts import check_seconds
-from fanfold.errors import FatalError
+from fanfold.errors import is_fatal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -223,7 +223,8 @@ class Fan(Generic[T, R]):
         except BaseException as failed:
             # Only the fan cancels its branches. Cancelled by anybody else, a branch has failed; and whatever
             # fails is an arrival, for a fan that never heard of it would wait for ever.
-            if isinstance(failed, GeneratorExit) or (self.closing and isinstance(failed, asyncio.CancelledError)):
+            dropped = isinstance(failed, GeneratorExit) and not self._runs(index)
+            if dropped or (self.closing and isinstance(failed, asyncio.CancelledError)):
                 raise
             error = failed
         finally:
@@ -232,6 +233,10 @@ class Fan(Generic[T, R]):
         del self.tasks[index]
         self.arrived.append(Arrival(index, branch.name, value, error, started, self.loop.time()))
         self._rouse()
+
+    def _runs(self, index: int) -> bool:
+        """Whether a branch's task runs now: a coroutine that is thrown away is closed by somebody else."""
+        return asyncio.current_task(self.loop) is self.tasks[index]
 
     def _enter(self, index: int, arm: scopes.Scope, started: float) -> None:
         """Put the running task under the scope of its branch."""
@@ -308,7 +313,7 @@ class Fan(Generic[T, R]):
 
 def _is_fatal(error: BaseException) -> bool:
     """Whether no fold gets to see it."""
-    return isinstance(error, FatalError) or _is_for_all(error)
+    return is_fatal(error) or _is_for_all(error)
 
 
 def _is_for_all(error: BaseException) -> bool:

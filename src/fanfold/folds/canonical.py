@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from typing import Any
+from unicodedata import normalize
 
 from fanfold.errors import UsageError
 
@@ -64,13 +65,14 @@ def _without_lead(text: str) -> str:
 def ballot_key(value: object) -> Hashable:
     """Return the group a ballot belongs to: equal keys are the same vote.
 
-    Texts are alike up to dress (`clean`) and case; 1 and 1.0 are one number, True is none, and "1" is a text;
-    an enum counts by its member. Lists, mappings and records (dataclasses, pydantic models, msgspec structs)
-    count as the JSON they stand for, field by field under these same rules, whatever the order of the fields.
+    Texts are alike up to dress (`clean`), case and encoding of accents; 1 and 1.0 are one number, True is none,
+    and "1" is a text; an enum counts by its member. Lists, mappings and records (dataclasses, pydantic models,
+    msgspec structs) count as the JSON they stand for, field by field under these same rules, whatever the order
+    of the fields.
     Raises `UsageError` for what cannot be compared.
     """
     if isinstance(value, str) and not isinstance(value, Enum):
-        return ("text", clean(value).casefold())
+        return ("text", normalize("NFC", clean(value)).casefold())
     key = _scalar_key(value)
     return _structure_key(value) if key is None else key
 

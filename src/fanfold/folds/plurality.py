@@ -44,16 +44,14 @@ class MostWeight(Count[Any]):
         if not leaders:
             return Verdict(None, note="no voter with a weight gave a valid ballot")
         tied = tuple(map(self.groups.spelled, leaders)) if len(leaders) > 1 else ()
-        if tied and self.terms.ties != "declared":
-            return Verdict(None, tied=tied, note=f"{listed(tied)} tied")
-        first = leaders[0]
-        return Verdict(
-            self.groups.spelled(first),
-            self.groups.share(first),
-            self.groups.share_bounds(first),
-            tied,
-            self._broken(tied) if tied else "",
-        )
+        note = f"{listed(tied)} tied" if tied else ""
+        if tied and self.terms.ties in {"error", "abstain"}:
+            return Verdict(None, tied=tied, note=note)
+        # Whichever of them a step chooses, its part is the same.
+        share, bounds = self.groups.share(leaders[0]), self.groups.share_bounds(leaders[0])
+        if tied and self.terms.ties == "step":
+            return Verdict(None, share, bounds, tied, note)
+        return Verdict(self.groups.spelled(leaders[0]), share, bounds, tied, self._broken(tied) if tied else "")
 
     def _broken(self, tied: Sequence[Any]) -> str:
         order = "voter" if self.groups.places is None else "declared"

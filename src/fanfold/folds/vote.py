@@ -36,11 +36,11 @@ class VoteFold(Generic[R]):
     stop a vote that ends early has the outcome that no further ballot could have changed.
 
     `names` lets a mistake show before the vote begins. `ties="step"` leaves a tie to the caller: no winner,
-    and `tied` filled. `quorum` is how many ballots must be valid (default 1; all for a threshold rule,
-    where it binds the negative outcome only); the vote ends as soon as it cannot be reached any more,
-    whatever its stop. Under `on_error="fail"` the first voter that fails ends the vote; a reply that cannot
-    be read is an abstention under both. With `wave` only so many voters are asked
-    at first, and the next so many when those are in and have not decided it.
+    `tied` filled, and the share that each of these has. `quorum` is how many ballots must be valid (default 1;
+    all for a threshold rule, where it binds the negative outcome only); the vote ends as soon as it cannot be
+    reached any more, whatever its stop. Under `on_error="fail"` the first voter that fails ends the vote; a
+    reply that cannot be read is an abstention under both. With `wave` only so many voters are asked at first,
+    and the next so many when those are in and have not decided it.
 
     Raises `UsageError` where these do not fit together; `end` raises `QuorumError`, `TieError` or
     `BranchError`.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from itertools import combinations
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, total, unseen_call
@@ -24,7 +26,7 @@ from fanfold.steps.race import named_apart
 from fanfold.steps.running import follow
 from fanfold.steps.scoring import NO_VERDICT, Scale, Score, score_answer
 from fanfold.steps.step import Function, Step, as_step
-from fanfold.steps.templates import render
+from fanfold.steps.templates import check_fields, render
 
 if TYPE_CHECKING:
     from fanfold.calls.amounts import Budget
@@ -156,7 +158,7 @@ async def _listwise(models: Sequence[Any], criteria: str, task: Any, candidates:
     if len(pairs) == 1:
         return by_orders(*pairs[0], len(candidates))
     points = [float(sum(first == second == at for first, second in pairs)) for at in order]
-    choice = by_points(points, "most of the judges chose it in both orders")
+    choice = by_points(points, "more judges chose it in both orders than any other")
     told = max(points) > 0 and points.count(max(points)) == 1
     why = choice.why if told else "the jury has no single first choice"
     return Choice(choice.best if told else None, choice.scores, tuple(judged), why)
@@ -223,9 +225,10 @@ async def _checked(checker: Step[Any, Any], task: Any, candidates: Sequence[Any]
 async def _rating(checker: Step[Any, Any], candidate: Any) -> float:
     """What a checker says of one candidate; what it cannot say is an error, never a low mark."""
     value: Any = await checker.timed(candidate)
-    if not isinstance(value, int | float) or math.isnan(value):
+    told = isinstance(value, bool)
+    if not told and (not isinstance(value, Real | Decimal) or math.isnan(value)):
         raise UsageError(f"the checker {checker.name!r} gave {value!r}: it gives True or False, or a number")
-    return value
+    return value if told else float(value)
 
 
 async def _judged(judges: Sequence[Step[Any, Any]]) -> list[Any]:
@@ -267,6 +270,9 @@ def best_of(
     branches = _branches(candidates, n)
     policy = Policy(on_error, quorum)
     check_quorum(quorum, len(branches))
+    if isinstance(judge, Step):
+        for _, step, _, _ in branches:
+            check_fields(f"judge= behind {step.name!r}", judge.needs, step.offers())
     made = BestOf(branches, *_way(judge, how, criteria), policy, name, timeout)
     return limited(made, budget, if_unaffordable)
 

@@ -23,7 +23,7 @@ from fanfold.steps.prompt import prompt
 from fanfold.steps.running import follow
 from fanfold.steps.scoring import Scale, Score, check_scale, score_answer
 from fanfold.steps.step import Step
-from fanfold.steps.templates import fields_of, render
+from fanfold.steps.templates import check_fields, fields_of, render
 
 if TYPE_CHECKING:
     from fanfold.calls.amounts import Budget
@@ -82,6 +82,7 @@ class JudgeStep(Step[Any, Score]):
         self.scale = scale
         returns: Any = score_answer(scale)
         self.ask = prompt(criterion.template, returns=returns, model=model, name=name)
+        check_fields(f"criterion {name!r}", self.ask.needs, fields_of(self._fields(Fence.unused(), "")))
 
     async def execute(self, given: Any) -> Score:
         """Show the input inside a fence of its own, and ask."""

@@ -14,7 +14,7 @@ from fanfold.steps.affording import limited
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
 from fanfold.steps.step import Step, as_step
-from fanfold.steps.templates import fields_of, render
+from fanfold.steps.templates import check_fields, fields_of, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +53,10 @@ class Gate(Step[T, T]):
     def foresee(self, given: Any, outlook: Outlook) -> Estimate:
         """The check, and the other way if it comes to that."""
         return outlook.foresee(self.check, given) + self.foresee_other(outlook)
+
+    def shown(self, before: Step[Any, Any]) -> tuple[str, ...] | None:
+        """The fields that the check finds, behind this step; None where that is not known."""
+        return before.offers("original") if isinstance(self.check, Prompt) else before.offers()
 
     def foresee_other(self, outlook: Outlook) -> Estimate:
         """The other way, taken or not."""
@@ -106,6 +110,10 @@ class Gatekept(Step[Any, Any]):
         super().__init__(before.name)
         self.before = before
         self.gate = gate
+        self.needs = before.needs
+        check_fields(f"the gate behind {before.name!r}", gate.check.needs, gate.shown(before))
+        if gate.otherwise is not None:
+            check_fields(f"the gate's otherwise= behind {before.name!r}", gate.otherwise.needs, before.offers())
         # The other way may give anything.
         self.choices = before.choices if gate.otherwise is None else None
         self.returns = before.returns if gate.otherwise is None else None

@@ -25,9 +25,11 @@ from fanfold.steps.noting import noted
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
 from fanfold.steps.step import Function, Step, as_step
-from fanfold.steps.templates import fields_of, render
+from fanfold.steps.templates import check_fields, fields_of, render
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from fanfold.calls.amounts import Budget
     from fanfold.calls.budget import IfUnaffordable
 
@@ -36,6 +38,9 @@ Out = TypeVar("Out")
 
 ANSWER = "answer"
 REFUSAL = "I can't help with that request."
+
+SHOWN: Mapping[On, tuple[str, ...]] = {"input": (), "answer": (ANSWER,), "stream": (ANSWER, "window")}
+"""What a check is shown beside the input."""
 
 PAUSE = "\n\n"
 """What stands between a part of the answer that has been heard and the refusal."""
@@ -110,6 +115,7 @@ class GuardStep(Step[In, Any]):
         scope = current()
         if scope is None:
             raise LoopError("a guard needs a run around it: await it, or its .run()")
+        self._check_fields(fields_of(given))
         terms = {name: one.terms for name, one in self.checks.items()}
         watch = _Watch(given, self._buffer(scope))
         branches = [Branch[Any](ANSWER, partial(watch.answer, self.step), held=True, tail=True)]
@@ -127,6 +133,14 @@ class GuardStep(Step[In, Any]):
                 output = await self._refusal(given, scope, watch.buffer)
         scope.detail = _detail(outcome, terms, _answer_cost(scope) if outcome.tripped is not None else Cost())
         return output
+
+    def _check_fields(self, there: Iterable[str]) -> None:
+        """A prompt that lacks a field would fail each time, as a check that trips, or passes, for no reason."""
+        check_fields(ANSWER, self.step.needs, there)
+        for name, one in self.checks.items():
+            check_fields(f"check {name!r}", one.step.needs, [*there, *SHOWN[one.terms.on]])
+        if isinstance(self.otherwise, Step):
+            check_fields("otherwise", self.otherwise.needs, there)
 
     def _sizes(self, given: In) -> list[Size]:
         checks = [(one.step, given if one.terms.on == "input" else UNSEEN) for one in self.checks.values()]

@@ -15,7 +15,7 @@ from fanfold.errors import UsageError
 from fanfold.folds.collect import Collect, Collected, OnError, check_quorum
 from fanfold.steps.affording import Limits, limited
 from fanfold.steps.collecting import CollectingStep, Policy
-from fanfold.steps.merging import MERGE, Merge, as_merge
+from fanfold.steps.merging import MERGE, Merge, as_merge, check_takes_parts
 from fanfold.steps.running import follow
 from fanfold.steps.sections import Sections
 from fanfold.steps.splitting import estimated_tokens
@@ -71,7 +71,11 @@ class MapOver(CollectingStep[Any]):
     async def execute(self, given: Any) -> Any:
         """Launch one branch an item, keep what comes in the order of the items, merge it."""
         items = _listed(_found(given, self.items))
+        if self.items is None:
+            given = items  # for the merge: what could be read once has been read
         check_quorum(self.policy.quorum, len(items))
+        if isinstance(self.merge, Step):
+            Merge(self.merge).check_fields(given, ())
         branches = [Branch(str(at), partial(self.step.timed, item)) for at, item in enumerate(items)]
         total = self.total()
         sizes = [(self.step, item) for item in items]
@@ -224,7 +228,8 @@ def map_over(
     `on_error`, `quorum` and `timeout` are as in `sections`; the list leaves out what is missing, and `run.detail` (a
     `Sections`) has every value by its item's number. Raises `BranchError`, `QuorumError`, `StepTimeout`, `UsageError`.
     """
-    as_merge(merge)
+    if as_merge(merge) is not None and not isinstance(merge, Step):
+        check_takes_parts(merge, "list of the values", "one parameter")
     if merge_fits is not None and (not is_count(merge_fits) or not isinstance(merge, Step)):
         raise UsageError("merge_fits= is a number of tokens, for a merge by a step")
     made = MapOver(

@@ -6,11 +6,11 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from fanfold.calls.estimates import NO_CALLS, NOT_KNOWN, UNSEEN, Estimate, Outlook
-from fanfold.errors import TemplateError, UsageError
-from fanfold.steps.prompt import Prompt
+from fanfold.errors import UsageError
+from fanfold.steps.functions import calls_nothing, check_gives_one
 from fanfold.steps.running import follow
-from fanfold.steps.step import Function, Step, calls_nothing
-from fanfold.steps.templates import fields_of, missing_field, render
+from fanfold.steps.step import Function, Step
+from fanfold.steps.templates import check_fields, fields_of, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -53,14 +53,12 @@ class Merge:
                 "'input' is the original input; a function of one parameter gets all branches as a mapping)"
             )
         if not isinstance(self.by, Step) and self._bound({**branches, "input": None}) is self.by:
-            _check_takes_one(self.by)
+            check_takes_parts(self.by, "mapping of the branches", "one parameter, or several that are named as these")
 
     def check_fields(self, given: Any, branches: Iterable[str]) -> None:
-        """Before anything is sent: a merging prompt finds all its fields."""
-        if isinstance(self.by, Prompt):
-            there = {**fields_of(given), **dict.fromkeys(branches), "parts": None}
-            for field in sorted(self.by.needs - set(there)):
-                raise TemplateError(f"merge: {missing_field(field, there)}")
+        """Before anything is sent: a merge by a prompt finds all its fields."""
+        if isinstance(self.by, Step):
+            check_fields(MERGE, self.by.needs, [*fields_of(given), *branches, "parts"])
 
     def foresee(self, outlook: Outlook) -> Estimate:
         """A merge's input is what the branches give."""
@@ -96,11 +94,13 @@ def as_merge(merge: Any) -> Merge | None:
         return None
     if not isinstance(merge, Step) and not callable(merge):
         raise UsageError(f"merge={merge!r} is neither a step nor a function")
+    if not isinstance(merge, Step):
+        check_gives_one(merge, getattr(merge, "__name__", MERGE))
     return Merge(merge)
 
 
-def _check_takes_one(function: Callable[..., Any]) -> None:
-    """Refuse a function that cannot be called with the mapping of the branches alone."""
+def check_takes_parts(function: Callable[..., Any], parts: str, instead: str) -> None:
+    """Refuse a function that cannot be called with its `parts` alone, and say what it may be `instead`."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -108,10 +108,7 @@ def _check_takes_one(function: Callable[..., Any]) -> None:
     try:
         signature.bind({})
     except TypeError as error:
-        raise UsageError(
-            f"merge= cannot be called with the mapping of the branches ({error}): give it one parameter, or several "
-            "that are named as the branches"
-        ) from None
+        raise UsageError(f"merge= cannot be called with the {parts} ({error}): give it {instead}") from None
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, bool]:

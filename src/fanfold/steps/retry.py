@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fanfold.core.numbers import is_count
-from fanfold.errors import FatalError, ScopeEnded, UsageError
+from fanfold.errors import ScopeEnded, UsageError, is_fatal
 from fanfold.steps.affording import limited
 from fanfold.steps.running import follow
 from fanfold.steps.step import Step, as_step
@@ -32,6 +32,7 @@ class Retry(Step[In, Out]):
         self.step = step
         self.retries = retries
         self.on = on
+        self.needs = step.needs
         self.choices = step.choices
         self.returns = step.returns
 
@@ -44,10 +45,11 @@ class Retry(Step[In, Out]):
         for _ in range(self.retries):
             try:
                 return await follow(self.step, given, tail=False)
-            except (FatalError, ScopeEnded, UsageError):
+            except (ScopeEnded, UsageError):
                 raise
-            except self.on:
-                continue
+            except self.on as error:
+                if is_fatal(error):
+                    raise
         return await follow(self.step, given, tail=False)
 
 

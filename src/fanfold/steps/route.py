@@ -13,7 +13,7 @@ from fanfold.folds.canonical import ballot_key
 from fanfold.steps.affording import limited
 from fanfold.steps.running import follow
 from fanfold.steps.step import Step, as_step
-from fanfold.steps.templates import render
+from fanfold.steps.templates import check_fields, fields_of, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -61,6 +61,9 @@ class Route(Step[In, Out]):
 
     async def execute(self, given: In) -> Out:
         """Decide, then take the path; its text is the route's text."""
+        if isinstance(given, str):  # of a record, each path may want other fields
+            for name, step in self.paths.items():
+                check_fields(f"path {name!r}", step.needs, fields_of(given))
         said = await follow(self.by, given, name="by")
         label = self._labels.get(ballot_key(label_text(said)))
         path = self.otherwise if label is None else self.paths[label]

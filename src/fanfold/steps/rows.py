@@ -20,7 +20,7 @@ from fanfold.core.door import run_sync
 from fanfold.core.fan import gone
 from fanfold.core.journaling import RowKey
 from fanfold.core.scope import current
-from fanfold.errors import FanfoldError, FatalError, RowError, UsageError
+from fanfold.errors import FanfoldError, RowError, UsageError, is_fatal
 from fanfold.session import Session, session_for
 from fanfold.steps.engines import runner_for
 from fanfold.steps.row import AHEAD, Row, RowsStatistics, Source, Terms, key_of
@@ -292,6 +292,8 @@ class _Work(Generic[Out]):
         """One row, from start to its record."""
         if self.runner is None:
             raise AssertionError("it has begun")
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         try:
             outcome = await self.runner.run(number, self._run_key(number, key, row), given)
         except Exception as broken:  # the runner's own, not the row's: a map without the row would wait for ever
@@ -302,7 +304,9 @@ class _Work(Generic[Out]):
             _set(self._room)
         done = msgspec.structs.replace(outcome.row, number=number, key=key, input=row)
         error = done.error
-        if isinstance(error, GeneratorExit) or (self.closing and isinstance(error, asyncio.CancelledError)):
+        # A coroutine that is thrown away is closed by somebody else; a row that raises this itself has failed.
+        closed = asyncio.current_task(loop) is not task
+        if isinstance(error, GeneratorExit if closed else asyncio.CancelledError) and (closed or self.closing):
             self.lost.append(outcome.unkept(done))
             raise error
         if not self._finish(done):
@@ -322,9 +326,7 @@ class _Work(Generic[Out]):
         """Whether a row is handed over: one that fails may end the map, and is told by its error."""
         error, most = row.error, self.terms.max_failures
         self.failed += error is not None
-        if error is not None and (
-            isinstance(error, FatalError) or not isinstance(error, Exception | asyncio.CancelledError)
-        ):
+        if error is not None and (is_fatal(error) or not isinstance(error, Exception | asyncio.CancelledError)):
             return self._end(error)  # a wrong key, say; or what is meant for the interpreter, as SystemExit
         if error is not None and most is None and self.terms.on_error == "fail":
             return self._end(self._failed(row, f"{type(error).__name__}: {error}"))

@@ -20,7 +20,7 @@ from fanfold.steps.prompt import prompt
 from fanfold.steps.running import follow
 from fanfold.steps.scoring import NO_VERDICT
 from fanfold.steps.step import Step, as_step
-from fanfold.steps.templates import render
+from fanfold.steps.templates import check_fields, render
 
 if TYPE_CHECKING:
     from fanfold.core.scope import Scope
@@ -63,6 +63,9 @@ class Same:
         del voters, outlook
         return NO_CALLS
 
+    def check_fields(self, what: str, voter: Step[Any, Any]) -> None:
+        """Refuse what could never be filled from this voter's answer."""
+
     async def counted(self, given: Any, make_fold: MakeFold, ask: Ask, total: Total) -> VoteResult[Any]:
         """The result of the vote; `total` is its timeout, begun."""
         del given, total
@@ -80,6 +83,10 @@ class SameKey(Same):
     def foresee(self, voters: int, outlook: Outlook) -> Estimate:
         """Once a ballot at most, and once for what the rule counts."""
         return outlook.foresee(self.by, UNSEEN).times(0, voters + len(self.known))
+
+    def check_fields(self, what: str, voter: Step[Any, Any]) -> None:
+        """A prompt that tells the key sees the answer alone."""
+        check_fields(what, self.by.needs, voter.offers())
 
     async def counted(self, given: Any, make_fold: MakeFold, ask: Ask, total: Total) -> VoteResult[Any]:
         """Every answer gets its key before it is counted, so the count is as certain as under any other key."""

@@ -51,6 +51,8 @@ class SampleStep(Step[In, Any]):
         self.at_most = at_most
         self.make_fold = make_fold
         self.merge = merge
+        if merge is not None:
+            merge.check(dict.fromkeys(map(str, range(at_most))))
         self.total()
 
     def total(self) -> Total:
@@ -64,6 +66,8 @@ class SampleStep(Step[In, Any]):
 
     async def execute(self, given: In) -> Any:
         """Launch n, and one more for every answer that was there already."""
+        if self.merge is not None:
+            self.merge.check_fields(given, ())
         run = partial(self.step.timed, given)
         fold = self.make_fold()
         branches = [

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import msgspec
 
 from fanfold.errors import CallError, ParseError, StepTimeout, UsageError
-from fanfold.steps.answers.numbers import number
+from fanfold.steps.answers.numbers import check_top, number
 from fanfold.steps.answers.reading import Answer, Unreadable
 from fanfold.steps.answers.replies import find_json
 
@@ -31,7 +32,7 @@ def check_scale(scale: Scale) -> Scale:
     """Refuse a scale that does not go upwards."""
     try:
         low, high = scale
-        upwards = low < high
+        upwards = math.isfinite(low) and math.isfinite(high) and low < high
     except (TypeError, ValueError):
         upwards = False
     if not upwards:
@@ -64,9 +65,15 @@ def _read(scale: Scale, text: str) -> Score:
     for found in find_json(text):
         if isinstance(found, dict) and "score" in found:
             score = found["score"]
-            score = number().reader(score) if isinstance(score, str) else score  # "8", or "8/10"
+            score = _said(scale, score) if isinstance(score, str) else score  # "8", or "8/10"
             return _checked(scale, score, str(found.get("explanation", "")))
-    return _checked(scale, number().reader(text), text.strip())
+    return _checked(scale, _said(scale, text), text.strip())
+
+
+def _said(scale: Scale, text: str) -> float:
+    found: float = number().reader(text)
+    check_top(text, found, scale[1])
+    return found
 
 
 def _checked(scale: Scale, score: object, explanation: str) -> Score:

@@ -18,9 +18,8 @@ from fanfold.steps.affording import Limits, limited
 from fanfold.steps.answers.structures import adapter_of
 from fanfold.steps.collecting import CollectingStep, Policy
 from fanfold.steps.merging import Merge, as_merge
-from fanfold.steps.prompt import Prompt
 from fanfold.steps.step import Step, as_step
-from fanfold.steps.templates import fields_of, missing_field
+from fanfold.steps.templates import check_fields, fields_of
 
 if TYPE_CHECKING:
     from typing_extensions import TypeForm
@@ -236,12 +235,11 @@ def _check_fields(steps: Mapping[str, Step[Any, Any]], given: Any) -> None:
     """Before anything is sent: every prompt finds its fields, and none waits for a sibling's answer."""
     there = fields_of(given)
     for name, step in steps.items():
-        lacking = sorted(step.needs - set(there)) if isinstance(step, Prompt) else []
+        lacking = sorted(step.needs - set(there))
         siblings = [field for field in lacking if field in steps]
         if siblings:
             raise TemplateError(
                 f"branch {name!r} names {{{siblings[0]}}}, which is a branch beside it: branches run at the same time "
                 f"and cannot see each other; that is a chain (or use it in merge=)"
             )
-        if lacking:
-            raise TemplateError(f"branch {name!r}: {missing_field(lacking[0], there)}")
+        check_fields(f"branch {name!r}", step.needs, there)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fanfold.core.numbers import is_count
@@ -42,7 +43,16 @@ def split(at_most: int) -> Callable[[str], list[str]]:
         raise UsageError(
             f"split(at_most={at_most!r}): a part has at least two tokens, for one character may have as many"
         )
-    return lambda text: _split(text, at_most, 0)
+    return partial(_parts, at_most)
+
+
+def _parts(at_most: int, text: str) -> list[str]:
+    given: object = text
+    if not isinstance(given, str):
+        raise UsageError(
+            f"split() cuts a text, not {type(given).__name__}: let items= be a function that finds the text"
+        )
+    return _split(text, at_most, 0)
 
 
 def _split(text: str, at_most: int, level: int) -> list[str]:

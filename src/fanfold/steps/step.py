@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from types import BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypedDict, TypeVar, Unpack, overload
 
 from fanfold.calls.amounts import Budget, check_budget
@@ -14,6 +13,7 @@ from fanfold.core.scope import current
 from fanfold.core.timeouts import check_seconds, within
 from fanfold.errors import UsageError
 from fanfold.session import session_now
+from fanfold.steps.functions import calls_nothing, check_gives_one, check_takes_one
 from fanfold.steps.listening import Events, Text, Updates
 from fanfold.steps.noting import given_back
 from fanfold.steps.row import Terms
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from fanfold.steps.row import Key, Source
     from fanfold.steps.rows import SyncRows
     from fanfold.steps.runnable import StepRunnable
-
-BUILT_IN = (BuiltinFunctionType, MethodDescriptorType, WrapperDescriptorType)
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -57,6 +55,8 @@ class Step(Generic[In_contra, Out_co]):
     """The declared values of its output, in order, where there are such; ties go by it."""
     returns: Any = None
     """The declared type of its output, where there is one; of a record a vote tallies the fields."""
+    needs: frozenset[str] = frozenset()
+    """The fields that a prompt at its beginning wants of the input."""
     budget: Budget | None = None
     """What one execution of it may spend, with all that is under it."""
     if_unaffordable: IfUnaffordable = "refuse"
@@ -240,6 +240,11 @@ class Step(Generic[In_contra, Out_co]):
         )
         return Rows(self, rows, session, terms).sync(f"{self.name}.map_sync()")
 
+    def offers(self, *also: str) -> tuple[str, ...] | None:
+        """The fields that its output has for a prompt behind it, and `also`; None where its type does not tell."""
+        told = self.choices is not None or any(self.returns is plain for plain in (str, int, float, bool))
+        return ("input", *also) if told else None
+
     def after(self, before: Step[Any, Any]) -> Step[Any, Any] | None:
         """How this link of a chain takes the one before it into itself, as a gate that asks again does; else None."""
         del before
@@ -280,6 +285,7 @@ class Chain(Step[In_contra, Out_co]):
     def __init__(self, links: Sequence[Step[Any, Any]], name: str = "chain", timeout: float | None = None) -> None:
         super().__init__(name, timeout)
         self.links = _joined(links)
+        self.needs = self.links[0].needs
         self.returns, self.choices = self.links[-1].returns, self.links[-1].choices
 
     async def execute(self, given: In_contra) -> Out_co:
@@ -302,8 +308,7 @@ class Function(Step[In_contra, Out_co]):
 
     def __init__(self, function: Callable[[In_contra], Any], name: str, *, thread: bool, journal: bool = False) -> None:
         super().__init__(name)
-        if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-            raise UsageError(f"{name}() yields, and a step gives one value: let it return that, as a list, say")
+        check_gives_one(function, name)
         self.function = function
         self.thread = thread
         self.journal = journal
@@ -368,7 +373,7 @@ def step(
     """
 
     def make(inner: Callable[[Any], Any]) -> Step[Any, Any]:
-        _check_one_input(inner)
+        check_takes_one(inner)
         asynchronous = inspect.iscoroutinefunction(inner)
         in_thread = not asynchronous if thread is None else thread and not asynchronous
         called = name or str(getattr(inner, "__name__", "function"))
@@ -413,11 +418,6 @@ def chain(
     return made
 
 
-def calls_nothing(function: Callable[..., Any]) -> bool:
-    """Whether a function is one that is not written in Python, as ``str.upper``: those call no model."""
-    return isinstance(function, BUILT_IN) or (isinstance(function, type) and function.__module__ == "builtins")
-
-
 def _joined(links: Sequence[Step[Any, Any]]) -> tuple[Step[Any, Any], ...]:
     joined: list[Step[Any, Any]] = []
     for link in links:
@@ -433,17 +433,3 @@ def _links(step: Step[Any, Any]) -> tuple[Step[Any, Any], ...]:
     """The links of a chain written with ``|``; one that has a name, a timeout or a budget of its own stays whole."""
     plain = isinstance(step, Chain) and step.timeout is None and step.budget is None and step.name == "chain"
     return step.links if isinstance(step, Chain) and plain else (step,)
-
-
-def _check_one_input(function: Callable[..., Any]) -> None:
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return
-    positional = [p for p in parameters if p.kind in {p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.VAR_POSITIONAL}]
-    needed = [p for p in parameters if p.default is p.empty and p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
-    if not positional or len(needed) > 1 or any(p.kind is p.KEYWORD_ONLY for p in needed):
-        name = getattr(function, "__name__", repr(function))
-        raise UsageError(
-            f"{name}() cannot be a step: a step takes one input (put several values into a dict or a dataclass)"
-        )

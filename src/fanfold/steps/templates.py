@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from enum import Enum
@@ -63,6 +63,13 @@ def missing_field(name: str, values: Mapping[str, Any]) -> str:
         f"the template names {{{name}}}, which its input does not have (it has: {there}); "
         f"to write a brace itself, double it: {{{{{name}}}}}"
     )
+
+
+def check_fields(what: str, needs: frozenset[str], there: Iterable[str] | None) -> None:
+    """Before anything is sent: raise `TemplateError` for a field that is not `there` (None: that is not known yet)."""
+    found = dict.fromkeys(needs if there is None else there)
+    for name in sorted(needs - found.keys()):
+        raise TemplateError(f"{what}: {missing_field(name, found)}")
 
 
 def _parse(source: str) -> list[str]:

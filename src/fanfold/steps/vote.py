@@ -30,7 +30,7 @@ from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.running import follow
 from fanfold.steps.sameness import Place, Same, SameBy, as_same
 from fanfold.steps.step import Step, as_step
-from fanfold.steps.templates import fields_of
+from fanfold.steps.templates import check_fields, fields_of
 
 if TYPE_CHECKING:
     from fanfold.calls.amounts import Budget
@@ -73,6 +73,8 @@ class VoteStep(Step[In, Any]):
         self.tie_step = tie_step
         self.merge = merge
         self.total()
+        for voter, step in voters.items():
+            same.check_fields(f"same= behind voter {voter!r}", step)
         if merge is not None:
             merge.check(voters)
         make_fold()  # a rule that these voters cannot satisfy shows here, not at the first run
@@ -102,6 +104,8 @@ class VoteStep(Step[In, Any]):
         """Ask all voters at once, count as they answer, break a tie where a step was given for it."""
         if self.merge is not None:
             self.merge.check_fields(given, self.voters)
+        if self.tie_step is not None:
+            check_fields("ties", self.tie_step.needs, [*fields_of(given), "tied"])
         total = self.total()
         seconds = total.begin()
         until = None if seconds is None else now() + seconds
@@ -152,16 +156,7 @@ class VoteStep(Step[In, Any]):
                 tied=result.tied,
             )
         why = f"{result.why}; a tie of {len(result.tied)}, broken by {by.name!r}"
-        share, bounds = self._part(chosen[0], result)
-        return msgspec.structs.replace(result, winner=chosen[0], share=share, share_bounds=bounds, why=why)
-
-    def _part(self, winner: Any, result: VoteResult[Any]) -> tuple[float, tuple[float, float]]:
-        """What part of the valid weight a winner has, and could still have had at the least and at the most."""
-        weights = getattr(self.make_fold().rule, "weights", {})
-        heard = {ballot.voter for ballot in result.ballots}
-        out = sum(float(weights.get(voter, 1)) for voter in list(self.voters)[: result.n] if voter not in heard)
-        has, whole = result.tally[winner], sum(result.tally.values())
-        return has / whole, (has / (whole + out), (has + out) / (whole + out))
+        return msgspec.structs.replace(result, winner=chosen[0], why=why)
 
 
 def _valid(result: VoteResult[Any]) -> dict[str, Any]:

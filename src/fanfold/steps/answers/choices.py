@@ -79,7 +79,9 @@ class Choice:
         digits = numbers.stated(text) or numbers.scaled(plain(text))
         if digits is None:
             return self.values[decide(self.words, text)]
-        found = self.by_number.get(numbers.as_int(digits))
+        number = numbers.as_int(digits)
+        numbers.check_top(plain(text), number, max(self.by_number))
+        found = self.by_number.get(number)
         if found is None:
             raise Unreadable(f"{digits} is none of them")
         return self.values[found]

@@ -33,6 +33,8 @@ _HEDGES = "a|about|an|approximately|around|exactly|is|just|of|only|probably|roug
 _FILLERS = re.compile(
     rf"(?:[\s\"'(\[{{$~\u2248=\\]|(?:{_HEDGES})\s){{1,12}}(?=[\s$-]?[-+−.0-9\u20ac\u00a3\u00a5])", re.IGNORECASE
 )
+# "4 of 5 requirements" is no scale.
+_OUT_OF = re.compile(r"/|out\s+of", re.IGNORECASE)
 _BOLD = re.compile(r"\*\*\s{0,3}([^*\n]{1,40})\*\*")
 _HASHES = re.compile(r"^####\s{0,3}(\S[^\n]{0,60})$", re.MULTILINE)
 _DECLINED = re.compile(r"\W*(?:n/a|no|none|not|null|unclear|unknown)\b", re.IGNORECASE)
@@ -143,6 +145,14 @@ def _check_scale(match: re.Match[str], value: float, top: float) -> None:
         raise Unreadable(f"{start_of(match[0])} is off its own scale")
     if top < 5 and "/" in match[0]:
         raise Unreadable(f"{start_of(match[0])} may be a fraction")
+
+
+def check_top(text: str, digits: float, top: float) -> None:
+    """Raise `Unreadable` where the number is said to be on another scale: 8/10 is no 8 where 100 is the most."""
+    said = [match for match in _NUMBER.finditer(text) if float(match["digits"].replace(",", "")) == abs(digits)]
+    last = said[-1] if said else None  # "3/10 of it is wrong … Score: 3" says no scale
+    if last is not None and last["top"] and float(last["top"]) != top and _OUT_OF.search(last[0]):
+        raise Unreadable(f"{start_of(last[0])} is on another scale")
 
 
 def as_int(digits: str) -> int:

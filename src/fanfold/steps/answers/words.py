@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from fanfold.steps.answers.markers import Finder, Marker, settle
 from fanfold.steps.answers.reading import Unreadable
@@ -49,13 +50,34 @@ _DENIED = re.compile(
 _CONDITIONAL = re.compile(rf"{_CLOSING}\s{{1,3}}(?:if|means?|only|or|unless|when|would)\b")
 _OPENERS = ("(", "[", '"', "'")
 _BRACKETED = re.compile(r"\[([^\[\]\n]{1,80})\]")
+_ENGLISH_NOES = (
+    r"not|no|never|nor|neither|none|nothing|without|cannot|hardly|rarely|unlikely|unable|unclear|unsure|uncertain|doubtful"
+    r"|whether|if|either|than|instead|doubt|except|far\s+from|free\s+(?:from|of)|lacks?|(?:anything|everything)\s+but"
+)
+# A reply may be in the language of what was asked; a label that it denies is no choice there, either.
+_OTHER_NOES = (
+    r"kein(?:e[mnrs]?|esfalls|eswegs)?|nicht|nie|niemals|weder|ohne|pas|jamais|aucune?|ni|sans|ne"
+    r"|nunca|jam[aá]s|ning[uú]n[ao]?|tampoco|n[aã]o|nem|nenhuma?|sem|non|senza|nessun[ao]?|niet|geen|nooit"
+    r"|inte|ingen|inget|ikke|aldrig|aldri|ei|nincs|nen[ií]|bez|tidak|bukan|kh[oô]ng"
+    r"|не|нет|ни|никогда|без|ні|δεν|όχι"
+)
 _NEGATED = re.compile(
-    r"\b(?:not|no|never|nor|neither|none|nothing|without|cannot|hardly|unlikely|unable|unclear|unsure|uncertain"
-    r"|whether|if|either|than|instead|doubt)\b|n['\u2019]t\b|\bnon-?$",
+    rf"(?<!\\)\b(?:{_ENGLISH_NOES}|{_OTHER_NOES})(?!\w)|n['\u2019]t\b|\bn['\u2019](?=\w)|\bnon-?$"
+    r"|\u4e0d(?!\u8fc7)|\u6ca1|\u6c92|\u975e(?!\u5e38)|\u7121|\u65e0(?!\u7591)|\u0644\u064a\u0633|\u063a\u064a\u0631",
+    re.IGNORECASE,
+)
+# "Spam ist das nicht", "spam ではない": what some languages say behind it.
+_DENIED_BEHIND = re.compile(
+    r"[^.,;:!?\n]{0,40}?(?:\b(?:nicht|kein\w*|niet|pas|de\u011fil\w*)(?!\w)|\u0928\u0939\u0940\u0902"
+    r"|\u3067\u306f\u306a|\u3067\u306f\u3042\u308a|\u3058\u3083\u306a|\u3058\u3083\u3042\u308a|\uc544\ub2c8|\uc544\ub2d9)",
     re.IGNORECASE,
 )
 # Where a negation ends: "not personal, so it is spam".
-_TURNS = re.compile(r"[.;:!?\n]|\b(?:but|hence|however|so|therefore|thus)\b", re.IGNORECASE)
+_TURNS = re.compile(
+    r"[.;:!?\n\u3002\uff1b\uff1a\uff01\uff1f]|(?<!anything )(?<!everything )\bbut\b|\b(?:hence|however|so|therefore"
+    r"|thus|sondern|aber|mais|donc|pero|sino|maar|\u043d\u043e|\u0430)\b|\u800c\u662f|\u4f46|\u6240\u4ee5",
+    re.IGNORECASE,
+)
 # "I prefer A over B": a letter behind another is what that is compared with, unless it is plainly named.
 _NAMED = re.compile(
     r"\b(?:are|be|choose|favou?r|go(?:ing)?\s+with|is|pick|prefer|say|select|take|vote\s+for|was)\s{1,3}$",
@@ -76,12 +98,13 @@ class Vocabulary:
     """
 
     def __init__(self, texts: Sequence[str], others: Sequence[tuple[str, int]] = (), *, mentions: bool = True) -> None:
+        texts = [normalize("NFC", text) for text in texts]
         self.key = level(texts)
         self.index = {self.key(text): at for at, text in enumerate(texts)}
         self.mentions = mentions
         self.longest = _DRESS + 4 * max(map(len, texts))  # a bound only: it spares long replies the comparison
         spellings = list(texts)
-        for text, at in others:
+        for text, at in ((normalize("NFC", other), at) for other, at in others):
             if self.key(text) and self.index.setdefault(self.key(text), at) == at:
                 spellings.append(text)
         self.spellings = sorted(spellings, key=len, reverse=True)
@@ -238,7 +261,8 @@ def _is_numbered(word: str, rest: str) -> bool:
 def _denied(text: str, match: re.Match[str]) -> bool:
     before = text[max(0, match.start() - _CLAUSE) : match.start()]
     after = text[match.end() : match.end() + _CLAUSE]
-    return bool(_NEGATED.search(_TURNS.split(before)[-1]) or _REFUTED.match(after) or _DENIED.match(after))
+    refuted = _REFUTED.match(after) or _DENIED.match(after) or _DENIED_BEHIND.match(after)
+    return bool(refuted or _NEGATED.search(_TURNS.split(before)[-1]))
 
 
 def decide(vocabulary: Vocabulary, text: str) -> int:
@@ -247,6 +271,7 @@ def decide(vocabulary: Vocabulary, text: str) -> int:
     In this order: the whole reply, its JSON, the last place that names the answer, its first word if set off, its
     last line, the only word in brackets, and the only word mentioned, unless "the answer" is spoken of elsewhere.
     """
+    text = normalize("NFC", text)
     found = vocabulary.exact(text)
     for find in (_by_json, _by_marker, _by_place) if found is None else ():
         found = find(vocabulary, text)
