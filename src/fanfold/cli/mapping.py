@@ -13,6 +13,7 @@ from fanfold.cli import reports
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
 from fanfold.cli.map_screen import map_screen
 from fanfold.cli.running import limited
+from fanfold.cli.visible import lines_of
 from fanfold.core.clock import sleep
 from fanfold.data.projecting import project
 from fanfold.data.table import Plan, Standing, Table
@@ -58,7 +59,7 @@ def _foretell(build: Callable[[], Plan], options: Mapping[str, Any], *, json: bo
         return DONE
     of = "" if found.sampled == found.rows else f", by {found.sampled:,} of them"
     lines = [f"{found.rows:,} rows{of}:", *reports.estimate_lines(found.estimate, plan.budget)]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write(lines_of(lines))
     return DONE
 
 
@@ -99,7 +100,7 @@ class _Job:
         if self.json:
             sys.stdout.buffer.write(reports.encoded(_document(table, standing)))
         elif not self.quiet:
-            sys.stderr.write("".join(f"{line}\n" for line in _told(table, standing)))
+            sys.stderr.write(lines_of(_told(table, standing)))
 
     def failed(self, table: Table, error: BaseException) -> int:
         """Say what went wrong, what was done before, and how it goes on; gives the exit code."""

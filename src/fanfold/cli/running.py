@@ -13,6 +13,7 @@ from fanfold.calls.amounts import Budget
 from fanfold.cli import reports
 from fanfold.cli.drawing import drew, picture_path
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
+from fanfold.cli.visible import lines_of, visible
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import FanfoldError, UsageError
 from fanfold.runs.console import screen_for
@@ -95,7 +96,7 @@ def _foretell(build: Callable[[], tuple[Step[Any, Any], Any]], options: Mapping[
     if json:
         sys.stdout.buffer.write(reports.estimate_document(estimate, options["budget"]))
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in reports.estimate_lines(estimate, options["budget"])))
+        sys.stdout.write(lines_of(reports.estimate_lines(estimate, options["budget"])))
     return DONE
 
 
@@ -147,9 +148,10 @@ class _Job:
         if self.json:
             sys.stdout.buffer.write(reports.document(run))
             return
-        sys.stdout.write(told(run.output) + "\n")
+        answer = told(run.output)
+        sys.stdout.write((visible(answer) if sys.stdout.isatty() else answer) + "\n")
         if not self.quiet:
-            sys.stderr.write("".join(f"{line}\n" for line in [*reports.notes(run), run.summary()]))
+            sys.stderr.write(lines_of([*reports.notes(run), run.summary()]))
 
     def failed(self, state: RunState, error: BaseException) -> int:
         """Say what went wrong, what was finished before, and what it cost; gives the exit code."""
@@ -160,7 +162,7 @@ class _Job:
             sys.stdout.buffer.write(reports.document(run))
         say(reports.reason(error))
         if not self.json and not self.quiet:
-            sys.stderr.write("".join(f"{line}\n" for line in reports.so_far(run)))
+            sys.stderr.write(lines_of(reports.so_far(run)))
         if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED
         return USAGE if wrong else FAILED
