@@ -175,9 +175,9 @@ def check_model(named: Sequence[str | None]) -> None:
 # -- a vote -----------------------------------------------------------------------------------------------------
 
 
-def with_input(template: str) -> str:
-    """A template that takes the input: one that names no field gets it at its end."""
-    return template if Template(template).fields else f"{template}\n\n{{input}}"
+def with_input(template: str, field: str = "input") -> str:
+    """A template that takes the input, or what else a field holds: one that names no field gets it at its end."""
+    return template if Template(template).fields else f"{template}\n\n{{{field}}}"
 
 
 def check_fields(template: str, given: Any) -> None:
@@ -247,7 +247,7 @@ def build_sections(
     branches = {name: prompt(with_input(template), name=name) for name, template in templates.items()}
     if merge is None:
         return sections(branches, on_error=on_error, quorum=quorum)
-    return sections(branches, merge=prompt(merge, name="merge"), on_error=on_error, quorum=quorum)
+    return sections(branches, merge=prompt(with_input(merge, "parts"), name="merge"), on_error=on_error, quorum=quorum)
 
 
 def parse_sections(given: list[str]) -> dict[str, str]:
