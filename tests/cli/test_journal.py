@@ -41,6 +41,15 @@ def test_a_run_of_the_command_replays(tmp_path: Path) -> None:
     assert "ReplayMiss" in missed.err
 
 
+@pytest.mark.parametrize("mode", ["record", "cache", "replay"])
+def test_a_mode_without_a_journal(mode: str) -> None:
+    """What was to be replayed is not asked, and what was to be recorded is not lost, because nobody named the file."""
+    done = fanfold("vote", "Is this spam?", "hello", "--model", "fake:", "--journal-mode", mode)
+    assert (done.code, done.out) == (2, "")
+    assert f"--journal-mode {mode} is for a journal: give --journal PATH" in done.told
+    assert fanfold("vote", "Is this spam?", "hello", "--model", "fake:", "--journal-mode", "off").code == 0
+
+
 @pytest.mark.parametrize(
     ("journal", "mode", "message"),
     [

@@ -101,10 +101,15 @@ def _foretell(build: Callable[[], tuple[Step[Any, Any], Any]], options: Mapping[
 
 
 def _journal(options: Mapping[str, Any]) -> Any:
-    """The journal of a command's session; None where there is to be none."""
+    """The journal of a command's session; None where there is to be none.
+
+    A mode without a file is refused: what was to be replayed would be asked, and paid.
+    """
     given: tuple[str | None, Any] = options.get("journal") or (None, "off")
     path, mode = given
     if path is None:
+        if mode in {"record", "cache", "replay"}:
+            raise UsageError(f"--journal-mode {mode} is for a journal: give --journal PATH, or set FANFOLD_JOURNAL")
         return None
     from fanfold.journal import Journal  # loads SQLite
 
