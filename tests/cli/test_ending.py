@@ -2,11 +2,13 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from fanfold.cli import ending, main, reports
 from fanfold.errors import BranchError, FanfoldError, ModelError, QuorumError
+from tests.cli.calling import fanfold, file
 
 
 def test_one_line_whatever_the_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,3 +91,25 @@ def test_the_cause_comes_first() -> None:
     assert reports.reason(FanfoldError("as it is")) == "FanfoldError: as it is"
     assert reports.reason(KeyboardInterrupt()) == "interrupted"
     assert reports.reason(OSError("no luck")) == "OSError: no luck (no place known)"
+
+
+ERRORS = """
+import asyncio, json
+@step
+def read(text): return json.loads(text)
+@step
+async def gone(text):
+    await prompt("{input}", model=FakeModel(["answer"]))(text)
+    task = asyncio.create_task(asyncio.sleep(9))
+    task.cancel()
+    await task
+"""
+
+
+def test_an_error_names_the_line_of_the_user(tmp_path: Path) -> None:
+    """An error that comes up in a library is told with the line that called it: few know what decoder.py:355 is."""
+    done = fanfold("run", f"{file(tmp_path, ERRORS)}:read", "x")
+    assert (done.code, done.told) == (
+        1,
+        "fanfold: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (steps.py:7)",
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fanfold import rules
 from fanfold.calls.amounts import Budget
+from fanfold.cli.places import raised_at
 from fanfold.errors import ModelError, TemplateError, UsageError
 from fanfold.steps.merging import RESERVED
 from fanfold.steps.prompt import prompt
@@ -102,7 +103,8 @@ def _load(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+        at = "" if isinstance(error, SyntaxError) else f" ({raised_at(error)})"  # which says its own
+        raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}{at}") from error
     except SystemExit as left:
         raise UsageError(
             f"{path} cannot be loaded: {left!r}; what a script does when it is run belongs behind "

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from fanfold.calls.amounts import picos
+from fanfold.cli.places import raised_at
 from fanfold.core.halves import spelled
 from fanfold.errors import BranchError, FanfoldError, QuorumError, UsageError
 from fanfold.folds.ballots import FieldResult, Said, VoteResult
@@ -149,7 +148,7 @@ def reason(error: BaseException) -> str:
         return f"{type(error).__name__}: {str(error).partition(': ')[0]}: {_grouped(error.missing)}"
     if isinstance(error, FanfoldError):
         return f"{type(error).__name__}: {error}"
-    return f"{type(error).__name__}: {error} ({_raised_at(error)})"
+    return f"{type(error).__name__}: {error} ({raised_at(error) or 'no place known'})"
 
 
 def root(error: BaseException) -> BaseException:
@@ -194,8 +193,3 @@ def _grouped(missing: Mapping[str, str]) -> str:
     if len(counts) == len(missing):
         return "; ".join(f"{name}: {why}" for name, why in missing.items())
     return "; ".join(f"{count} × {why}" for why, count in counts.items())
-
-
-def _raised_at(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "no place known"
