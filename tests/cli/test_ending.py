@@ -113,3 +113,12 @@ def test_an_error_names_the_line_of_the_user(tmp_path: Path) -> None:
         1,
         "fanfold: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (steps.py:7)",
     )
+
+
+def test_a_step_that_cancels_itself_is_told(tmp_path: Path) -> None:
+    """Awaiting a task that was cancelled fails the run as any error does: with what was paid, and no traceback."""
+    done = fanfold("run", f"{file(tmp_path, ERRORS)}:gone", "x")
+    assert (done.code, done.out) == (1, "")
+    _, why, spent = done.err.splitlines()
+    assert why == "fanfold: CancelledError: (steps.py:13)"
+    assert spent.startswith("until then: 1 of 1 calls answered")

@@ -57,7 +57,7 @@ def execute(
         # Only the answer goes to standard output: what a file of the user's prints goes beside it.
         with redirect_stdout(sys.stderr):
             run = asyncio.run(job.run(*build()))
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # the last is a step's own doing
         if job.state is not None:
             return job.failed(job.state, error)
         if isinstance(error, UsageError) or not isinstance(error, FanfoldError):
