@@ -197,8 +197,9 @@ def test_too_many_failures(table: Path) -> None:
         "message": "row 3 (key 'k3') failed: more than max_failures=1 rows failed; the last: not k3",
     }
     assert (done.document["rows"], done.document["failed"]) == (2, 2)
-    told = mapped(table, "picky", "--max-failures", "1", "--key", "id").err.splitlines()[0]
+    told, kept, _ = mapped(table, "picky", "--max-failures", "1", "--key", "id").err.splitlines()
     assert told.endswith("more than --max-failures 1: allow more, or let --reuse-unchanged ask them again")
+    assert kept.endswith("out.jsonl.partial; the same command with more --max-failures goes on from there")
     assert mapped(table, "picky", "--max-failures", "2", "--key", "id").code == 0
 
 

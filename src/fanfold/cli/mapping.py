@@ -114,7 +114,7 @@ class _Job:
         rows = standing.done + standing.failed
         if not self.json and not self.quiet and (rows or standing.spent.calls):
             kept = f"{rows:,} rows are kept in {table.places.log}"
-            sys.stderr.write(f"{kept}; the same command{_but(table.plan, error)} goes on from there\n")
+            sys.stderr.write(f"{kept}; the same command{_but(table.plan, error, standing.failed)} goes on from there\n")
             sys.stderr.write(f"{_summary(standing)}\n")
         if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED
@@ -159,10 +159,11 @@ def _earlier(table: Table, error: BaseException) -> str:
     return f" (of --budget {budget.usd:g} earlier runs may have cost ${before:.6f})"
 
 
-def _but(plan: Plan, error: BaseException) -> str:
+def _but(plan: Plan, error: BaseException, failed: int) -> str:
     """How the command that goes on differs from this one."""
     parts = [" without --restart, which would forget them,"] if plan.restart else []
     parts += [" with a larger --budget"] if isinstance(error, BudgetError) else []
+    parts += [" with more --max-failures"] if plan.max_failures is not None and failed > plan.max_failures else []
     return "".join(parts)
 
 
