@@ -171,3 +171,22 @@ def test_compared_answers_do_nothing_to_the_terminal(tmp_path: Path) -> None:
     done = fanfold("compare", *named, "--gold", str(gold), "--answer", "answer", "--show", "1")
     assert r"\x1b[31m" in done.out
     assert not set(done.out + done.err) & set("\x1b\x07\b\r\x9b")
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "out"), [("2>&-", 0, "hello\n"), (">&-", 0, ""), (">&- 2>&-", 0, ""), ("<&-", 0, "hello\n")]
+)
+def test_closed_streams(tmp_path: Path, closed: str, code: int, out: str) -> None:
+    """A run whose streams are closed, as a daemon's may be, is done all the same: it is paid before it speaks."""
+    command = [sys.executable, "-m", "fanfold", "run", file(tmp_path, SAME), "hello"]
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command], capture_output=True, check=False)
+    assert (done.returncode, done.stdout.decode()) == (code, out)
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_closed_standard_input(tmp_path: Path) -> None:
+    """There is no input then, also where - asks for it."""
+    command = [sys.executable, "-m", "fanfold", "run", file(tmp_path, SAME), "-"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"fanfold: no input: ")

@@ -138,7 +138,9 @@ def stands_alone(question: str, given: str | None) -> bool:
 
 
 def _input_given(given: str | None) -> bool:
-    return given is not None or not (sys.stdin is None or sys.stdin.isatty())
+    if sys.stdin is None:  # closed, as a daemon's may be
+        return given not in {None, "-"}
+    return given is not None or not sys.stdin.isatty()
 
 
 def _read(given: str | None) -> str:
