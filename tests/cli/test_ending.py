@@ -88,6 +88,9 @@ def test_the_cause_comes_first() -> None:
     )
     assert reports.reason(QuorumError("1 of 3: …", missing={"a": "x", "b": "x"})) == "QuorumError: 1 of 3: 2 × x"
     assert reports.reason(QuorumError("1 of 3: …", missing={"a": "x", "b": "y"})) == "QuorumError: 1 of 3: a: x; b: y"
+    lost = QuorumError("0 of 2 ballots are valid (2 failed); a: x (…)", missing={"a": "x", "b": "x"})
+    assert reports.reason(lost) == "QuorumError: 0 of 2 ballots are valid (2 failed): 2 × x"
+    assert reports.reason(QuorumError("2 of 3: 1 repeated another")) == "QuorumError: 2 of 3: 1 repeated another"
     assert reports.reason(FanfoldError("as it is")) == "FanfoldError: as it is"
     assert reports.reason(KeyboardInterrupt()) == "interrupted"
     assert reports.reason(OSError("no luck")) == "OSError: no luck (no place known)"

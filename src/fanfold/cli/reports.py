@@ -144,8 +144,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, BranchError) and error.__cause__ is not None:
         skip = "" if isinstance(error.__cause__, BranchError) else " (on_error skip would go on without it)"
         return f"branch {error.branch!r} failed: {reason(error.__cause__)}{skip}"
-    if isinstance(error, QuorumError):
-        return f"{type(error).__name__}: {str(error).partition(': ')[0]}: {_grouped(error.missing)}"
+    if isinstance(error, QuorumError) and error.missing:
+        return f"{type(error).__name__}: {_counted(error)}: {_grouped(error.missing)}"
     if isinstance(error, FanfoldError):
         return f"{type(error).__name__}: {error}"
     return f"{type(error).__name__}: {error} ({raised_at(error) or 'no place known'})"
@@ -185,6 +185,13 @@ def _encoded(value: Any) -> bytes:
     with suppress(TypeError, ValueError, RecursionError):
         return msgspec.json.encode(spelled(msgspec.to_builtins(value, enc_hook=plain)))
     return msgspec.json.encode(spoken(value, repr))
+
+
+def _counted(error: QuorumError) -> str:
+    """How many there were, without the first of those that are missing, by whose name it may end."""
+    told = str(error).partition(": ")[0]
+    first = next((name for name in error.missing if told.endswith(f"; {name}")), None)
+    return told if first is None else told.removesuffix(f"; {first}")
 
 
 def _grouped(missing: Mapping[str, str]) -> str:
