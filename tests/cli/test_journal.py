@@ -1,6 +1,7 @@
 """The journal at the command: runs that resume and replay, and what there is to see, move and forget."""
 
 import json
+import re
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -8,7 +9,7 @@ import pytest
 
 from fanfold.errors import UsageError
 from fanfold.testing.server.recording import RecordingModel
-from tests.cli.calling import Outcome, fanfold, finish, process
+from tests.cli.calling import Outcome, fanfold, file, finish, process
 from tests.cli.test_mock import ask
 from tests.journal.books import recorded
 
@@ -39,6 +40,27 @@ def test_a_run_of_the_command_replays(tmp_path: Path) -> None:
     missed = vote(path, "--journal-mode", "replay", text="never asked")
     assert missed.code == 1
     assert "ReplayMiss" in missed.err
+
+
+def test_a_run_that_fails_again(tmp_path: Path) -> None:
+    """Of a run that goes on and fails, what was found and what was paid now are told apart, as when it ends well."""
+    text = """
+class Paid(FakeModel):
+    made_up = False
+model = Paid(["an answer"] * 4, label="openai:gpt-4o-mini")
+first, second = (prompt(f"{word} {{input}}", model=model) for word in ("one", "two"))
+@step
+async def main(text):
+    await first(text)
+    await second(text)
+    raise ValueError("no")
+"""
+    common = (file(tmp_path, text) + ":main", "x", "--journal", str(tmp_path / "j.db"))
+    first, again = (fanfold("run", *common).err for _ in range(2))
+    (paid,) = re.findall(r"until then: 2 of 2 calls answered, .*, cost (.*), ", first)
+    assert float(paid[1:]) > 0
+    assert "until then: 0 of 0 calls answered, 2 from the journal, " in again
+    assert f", cost {paid} ($0.000000 of it now), " in again
 
 
 @pytest.mark.parametrize("mode", ["record", "cache", "replay"])

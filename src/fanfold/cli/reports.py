@@ -33,7 +33,7 @@ def document(run: Run[Any]) -> bytes:
     body: dict[str, Any] = {"output": run.output, **detail_fields(run.detail)}
     if run.error is not None:
         body["error"] = {"type": type(run.error).__name__, "message": str(run.error) or reason(run.error)}
-        body["finished"] = finished_branches(run)
+        body["finished"] = finished_parts(run)
     body |= {
         "usage": run.usage,
         "cost": {"usd": run.cost.usd, "at_least": run.cost.at_least, "at_most": run.cost.at_most},
@@ -160,23 +160,38 @@ def root(error: BaseException) -> BaseException:
 
 def so_far(run: Run[Any]) -> list[str]:
     """What an unfinished run had done, and what that cost, line by line; nothing where it had done nothing."""
-    finished = finished_branches(run).items()
+    finished = finished_parts(run).items()
     lines = [f"finished {place.replace('%2F', '/')}: {told(value)}" for place, value in finished]
     sent = [call for call in run.calls if call.sent is not None]
-    if sent:
+    found = sum(call.replayed for call in run.calls)
+    if sent or found:
         answered = sum(call.state == "ok" for call in sent)
+        calls = f"{answered} of {len(sent)} calls answered" + (f", {found} from the journal" if found else "")
         tokens = f"{run.usage.input_tokens} + {run.usage.output_tokens} tokens"
-        lines.append(f"until then: {answered} of {len(sent)} calls answered, {tokens}, {money(run)}, {run.wall:.2f} s")
+        now = f" ({run.paid} of it now)" if found else ""
+        lines.append(f"until then: {calls}, {tokens}, {money(run, now)}, {run.wall:.2f} s")
     return lines
 
 
-def finished_branches(run: Run[Any]) -> dict[str, Any]:
-    """What branches had given before the run ended, by place; those too that came too late to be folded."""
-    return {
-        event.place.partition("/")[2]: event.value.value if isinstance(event.value, Said) else event.value
-        for event in run.events
-        if event.kind in {"branch.ended", "branch.late"} and event.error is None
-    }
+def finished_parts(run: Run[Any]) -> dict[str, Any]:
+    """What branches and steps had given before the run ended, by place; those too that came too late to be folded.
+
+    Of a step that is a part of another that is there it says nothing: that was made of it.
+    """
+    branches, steps = dict[str, Any](), dict[str, Any]()
+    for event in run.events:
+        place = event.place.partition("/")[2]
+        if place and event.kind in {"branch.ended", "branch.late", "step.ended"} and event.error is None:
+            value = event.value.value if isinstance(event.value, Said) else event.value
+            (steps if event.kind == "step.ended" else branches)[place] = value
+    whole = branches.keys() | steps.keys()
+    return branches | {place: value for place, value in steps.items() if not whole & set(_above(place))}
+
+
+def _above(place: str) -> list[str]:
+    """The places that this one lies in."""
+    parts = place.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _encoded(value: Any) -> bytes:
