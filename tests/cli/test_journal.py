@@ -2,6 +2,8 @@
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -61,6 +63,17 @@ async def main(text):
     assert float(paid[1:]) > 0
     assert "until then: 0 of 0 calls answered, 2 from the journal, " in again
     assert f", cost {paid} ($0.000000 of it now), " in again
+
+
+def test_a_run_that_was_killed(tmp_path: Path) -> None:
+    """Its cost is what had come: what was under way may be billed, and nobody could write that down."""
+    path = tmp_path / "j.db"
+    assert vote(path).code == 0
+    with closing(sqlite3.connect(path, isolation_level=None)) as store:
+        store.execute("DELETE FROM entries WHERE kind = 'end'")  # as a kill leaves it
+    listed = fanfold("runs", "--journal", str(path)).out
+    assert "vote: not ended, last heard of " in listed
+    assert listed.endswith(" so far, beside what was under way\n")
 
 
 @pytest.mark.parametrize("mode", ["record", "cache", "replay"])

@@ -140,7 +140,8 @@ def _line(info: RunInfo) -> str:
     key = f" key {info.key!r}" if info.key else ""
     calls = f"{info.calls} calls" + (f" and {info.failed} without an answer" if info.failed else "")
     sittings = f", {info.sittings} sittings" if info.sittings > 1 else ""
-    return f"{info.run}  {began}  {info.name}{key}: {how}, {calls}, cost {info.cost}{sittings}"
+    so_far = "" if info.ended else " so far, beside what was under way"
+    return f"{info.run}  {began}  {info.name}{key}: {how}, {calls}, cost {info.cost}{so_far}{sittings}"
 
 
 def _call(info: CallInfo) -> list[str]:
