@@ -61,6 +61,8 @@ WRONG: list[tuple[list[str], list[str]]] = [
     ([*VOTE, *FAKE, "@nowhere.txt"], ["nowhere.txt", "No such file"]),
     ([*VOTE, *FAKE, "@."], [".", "directory"]),
     ([*VOTE, *FAKE, "--input-json", "{not json"], ["not JSON", "--input-json"]),
+    ([*VOTE, *FAKE, "--input-json", "9" * 5000], ["not JSON that can be read", "digits"]),
+    ([*VOTE, *FAKE, "--input-json", "[" * 100_000], ["not JSON that can be read", "recursion"]),
     (["run", "nowhere.py"], ["nowhere.py is not there", "FILE.py:NAME"]),
     (["run", "."], ["is a directory"]),
 ]

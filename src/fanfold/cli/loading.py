@@ -128,8 +128,10 @@ def read_input(given: str | None, *, as_json: bool) -> Any:
         return content
     try:
         return json.loads(content)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"the input is not JSON ({error}); leave out --input-json to give it as text") from None
+    except (ValueError, RecursionError) as error:  # no JSON, a number of too many digits, or too deep
+        raise UsageError(
+            f"the input is not JSON that can be read ({error}); leave out --input-json to give it as text"
+        ) from None
 
 
 def stands_alone(question: str, given: str | None) -> bool:
