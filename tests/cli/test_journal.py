@@ -44,9 +44,7 @@ def test_a_run_of_the_command_replays(tmp_path: Path) -> None:
     assert "ReplayMiss" in missed.err
 
 
-def test_a_run_that_fails_again(tmp_path: Path) -> None:
-    """Of a run that goes on and fails, what was found and what was paid now are told apart, as when it ends well."""
-    text = """
+PAID = """
 class Paid(FakeModel):
     made_up = False
 model = Paid(["an answer"] * 4, label="openai:gpt-4o-mini")
@@ -57,7 +55,11 @@ async def main(text):
     await second(text)
     raise ValueError("no")
 """
-    common = (file(tmp_path, text) + ":main", "x", "--journal", str(tmp_path / "j.db"))
+
+
+def test_a_run_that_fails_again(tmp_path: Path) -> None:
+    """Of a run that goes on and fails, what was found and what was paid now are told apart, as when it ends well."""
+    common = (file(tmp_path, PAID) + ":main", "x", "--journal", str(tmp_path / "j.db"))
     first, again = (fanfold("run", *common).err for _ in range(2))
     (paid,) = re.findall(r"until then: 2 of 2 calls answered, .*, cost (.*), ", first)
     assert float(paid[1:]) > 0
@@ -68,12 +70,20 @@ async def main(text):
 def test_a_run_that_was_killed(tmp_path: Path) -> None:
     """Its cost is what had come: what was under way may be billed, and nobody could write that down."""
     path = tmp_path / "j.db"
-    assert vote(path).code == 0
+    assert fanfold("run", file(tmp_path, PAID) + ":first", "x", "--journal", str(path)).code == 0
     with closing(sqlite3.connect(path, isolation_level=None)) as store:
         store.execute("DELETE FROM entries WHERE kind = 'end'")  # as a kill leaves it
     listed = fanfold("runs", "--journal", str(path)).out
-    assert "vote: not ended, last heard of " in listed
-    assert listed.endswith(" so far, beside what was under way\n")
+    assert "prompt: not ended, last heard of " in listed
+    assert re.search(r", 1 calls, cost \$0\.0+[1-9]\d* so far, beside what was under way\n$", listed)
+
+
+def test_what_was_made_up_was_not_paid(tmp_path: Path) -> None:
+    """A journal says so as the run did, and does not call its cost unknown."""
+    path = tmp_path / "j.db"
+    assert vote(path, "--all").code == 0
+    assert fanfold("runs", "--journal", str(path)).out.endswith(": ok, 5 calls, made up, nothing was paid\n")
+    assert fanfold("show", "1", "--journal", str(path)).out.count(": ok, made up\n") == 5
 
 
 @pytest.mark.parametrize("mode", ["record", "cache", "replay"])

@@ -140,13 +140,15 @@ def _line(info: RunInfo) -> str:
     key = f" key {info.key!r}" if info.key else ""
     calls = f"{info.calls} calls" + (f" and {info.failed} without an answer" if info.failed else "")
     sittings = f", {info.sittings} sittings" if info.sittings > 1 else ""
-    so_far = "" if info.ended else " so far, beside what was under way"
-    return f"{info.run}  {began}  {info.name}{key}: {how}, {calls}, cost {info.cost}{so_far}{sittings}"
+    cost = "made up, nothing was paid" if info.made_up else f"cost {info.cost}"
+    so_far = "" if info.ended or info.made_up else " so far, beside what was under way"
+    return f"{info.run}  {began}  {info.name}{key}: {how}, {calls}, {cost}{so_far}{sittings}"
 
 
 def _call(info: CallInfo) -> list[str]:
     call = info.call
-    lines = [f"{call.place} #{call.draw.nth} {call.model}: {call.state}, cost {call.cost}"]
+    cost = "made up" if call.made_up else f"cost {call.cost}"
+    lines = [f"{call.place} #{call.draw.nth} {call.model}: {call.state}, {cost}"]
     if info.messages:
         lines.append(f"  asked: {flat(str(info.messages[-1].get('content', '')), SHOWN)}")
     if info.reply is not None:
