@@ -12,6 +12,7 @@ from typing import Any
 from fanfold.cli import reports
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
 from fanfold.cli.map_screen import map_screen
+from fanfold.cli.places import raised_at
 from fanfold.cli.running import limited
 from fanfold.cli.visible import lines_of
 from fanfold.core.clock import sleep
@@ -147,7 +148,10 @@ def _why(error: BaseException, table: Table) -> str:
             f"{table.plan.out} and the files beside it cannot be written: {getattr(error, 'strerror', None) or error}"
         )
     if isinstance(error, RowError):
-        return f"{error} (--on-error skip would leave it out)" if "max_failures" not in str(error) else str(error)
+        cause = error.__cause__
+        at = raised_at(cause) if isinstance(cause, Exception) and not isinstance(cause, FanfoldError) else ""
+        told = f"{error} ({at})" if at else str(error)
+        return f"{told} (--on-error skip would leave it out)" if "max_failures" not in told else told
     return reports.reason(error)
 
 
