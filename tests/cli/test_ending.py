@@ -122,6 +122,7 @@ def test_a_step_that_cancels_itself_is_told(tmp_path: Path) -> None:
     """Awaiting a task that was cancelled fails the run as any error does: with what was paid, and no traceback."""
     done = fanfold("run", f"{file(tmp_path, ERRORS)}:gone", "x")
     assert (done.code, done.out) == (1, "")
-    _, why, spent = done.err.splitlines()
+    _, why, finished, spent = done.err.splitlines()
+    assert finished == "finished prompt: answer"
     assert why == "fanfold: CancelledError: (steps.py:13)"
     assert spent.startswith("until then: 1 of 1 calls answered")
