@@ -14,9 +14,10 @@ WIDTH = 40
 def chart(data: Mapping[str, Mapping[str, float]]) -> str:
     """A bar for each number, as text."""
     numbers = data["numbers"]
-    most = max(numbers.values())
-    wide = max(map(len, numbers))
-    return "\n".join(f"{name:{wide}} {'#' * round(WIDTH * value / most)} {value:g}" for name, value in numbers.items())
+    most = max(map(abs, numbers.values()), default=0) or 1
+    wide = max(map(len, numbers), default=0)
+    bars = {name: "#" * round(WIDTH * abs(value) / most) for name, value in numbers.items()}
+    return "\n".join(f"{name:{wide}} {bars[name]} {value:g}" for name, value in numbers.items())
 
 
 report = sections(

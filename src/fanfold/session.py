@@ -204,11 +204,11 @@ class Session:
 
         Objects are known by identity, and kept beside what is made of them so that an identity is not used twice.
         """
-        wanted = spec if spec is not None else self.settings.model or os.environ.get("FANFOLD_MODEL")
+        wanted = spec if spec is not None else self.settings.model or os.environ.get("FANFOLD_MODEL") or None
         if wanted is None:
             raise ModelError(
-                "no model: give model='provider:model' to the prompt or the Session, or set FANFOLD_MODEL; to try "
-                "things without a key, use model='fake:'"
+                "no model: give model='provider:model' to the prompt or the Session, --model to the command, or set "
+                "FANFOLD_MODEL; to try things without a key, use model='fake:'"
             )
         return wanted, wanted if isinstance(wanted, str) else id(wanted)
 

@@ -2,11 +2,13 @@
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from fanfold.cli import ending, main, reports
 from fanfold.errors import BranchError, FanfoldError, ModelError, QuorumError
+from tests.cli.calling import fanfold, file
 
 
 def test_one_line_whatever_the_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,6 +88,41 @@ def test_the_cause_comes_first() -> None:
     )
     assert reports.reason(QuorumError("1 of 3: …", missing={"a": "x", "b": "x"})) == "QuorumError: 1 of 3: 2 × x"
     assert reports.reason(QuorumError("1 of 3: …", missing={"a": "x", "b": "y"})) == "QuorumError: 1 of 3: a: x; b: y"
+    lost = QuorumError("0 of 2 ballots are valid (2 failed); a: x (…)", missing={"a": "x", "b": "x"})
+    assert reports.reason(lost) == "QuorumError: 0 of 2 ballots are valid (2 failed): 2 × x"
+    assert reports.reason(QuorumError("2 of 3: 1 repeated another")) == "QuorumError: 2 of 3: 1 repeated another"
     assert reports.reason(FanfoldError("as it is")) == "FanfoldError: as it is"
     assert reports.reason(KeyboardInterrupt()) == "interrupted"
     assert reports.reason(OSError("no luck")) == "OSError: no luck (no place known)"
+
+
+ERRORS = """
+import asyncio, json
+@step
+def read(text): return json.loads(text)
+@step
+async def gone(text):
+    await prompt("{input}", model=FakeModel(["answer"]))(text)
+    task = asyncio.create_task(asyncio.sleep(9))
+    task.cancel()
+    await task
+"""
+
+
+def test_an_error_names_the_line_of_the_user(tmp_path: Path) -> None:
+    """An error that comes up in a library is told with the line that called it: few know what decoder.py:355 is."""
+    done = fanfold("run", f"{file(tmp_path, ERRORS)}:read", "x")
+    assert (done.code, done.told) == (
+        1,
+        "fanfold: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (steps.py:7)",
+    )
+
+
+def test_a_step_that_cancels_itself_is_told(tmp_path: Path) -> None:
+    """Awaiting a task that was cancelled fails the run as any error does: with what was paid, and no traceback."""
+    done = fanfold("run", f"{file(tmp_path, ERRORS)}:gone", "x")
+    assert (done.code, done.out) == (1, "")
+    _, why, finished, spent = done.err.splitlines()
+    assert finished == "finished prompt: answer"
+    assert why == "fanfold: CancelledError: (steps.py:13)"
+    assert spent.startswith("until then: 1 of 1 calls answered")

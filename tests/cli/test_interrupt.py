@@ -143,6 +143,27 @@ def test_in_this_process(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_the_links_of_a_chain_are_among_what_was_finished(tmp_path: Path) -> None:
+    """They were paid, as branches are; of what lies inside a link that is there nothing more is said."""
+    text = """
+import os, signal
+def kill(request):
+    os.kill(os.getpid(), signal.SIGINT)
+    return 30.0
+first = prompt("{input}", name="first", model=FakeModel(["one"])) | prompt("{input}", model=FakeModel(["two"]))
+third = prompt("{input}", name="third", model=FakeModel(latency=kill))
+main = chain(chain(first, name="both"), str.upper, third)
+"""
+    steps = file(tmp_path, text)
+    done = fanfold("run", steps, "x")
+    told = done.err.splitlines()
+    assert done.code == 130
+    assert [line.split(" (")[0] for line in told[:3]] == ["done      both", "done      upper", "cancelled third"]
+    assert told[3:6] == ["fanfold: interrupted", "finished both: two", "finished upper: TWO"]
+    assert told[6].startswith("until then: 2 of 3 calls answered")
+    assert fanfold("run", steps, "x", "--json").document["finished"] == {"both": "two", "upper": "TWO"}
+
+
 def test_while_the_file_loads(tmp_path: Path) -> None:
     """Ctrl-C in the middle of a file's own code."""
     done = fanfold("run", file(tmp_path, "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"), "x")

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -14,7 +17,7 @@ from fanfold.errors import UsageError
 from fanfold.journal import Journal
 from fanfold.testing import FakeModel
 from fanfold.testing.server.recording import RecordingModel
-from tests.cli.calling import Outcome, fanfold, finish, process
+from tests.cli.calling import Outcome, fanfold, file, finish, process
 from tests.cli.test_mock import ask
 from tests.journal.books import begun, call, recorded, request, with_journal
 from tests.testing.asking import Heard
@@ -46,6 +49,57 @@ def test_a_run_of_the_command_replays(tmp_path: Path) -> None:
     missed = vote(path, "--journal-mode", "replay", text="never asked")
     assert missed.code == 1
     assert "ReplayMiss" in missed.err
+
+
+PAID = """
+class Paid(FakeModel):
+    made_up = False
+model = Paid(["an answer"] * 4, label="openai:gpt-4o-mini")
+first, second = (prompt(f"{word} {{input}}", model=model) for word in ("one", "two"))
+@step
+async def main(text):
+    await first(text)
+    await second(text)
+    raise ValueError("no")
+"""
+
+
+def test_a_run_that_fails_again(tmp_path: Path) -> None:
+    """Of a run that goes on and fails, what was found and what was paid now are told apart, as when it ends well."""
+    common = (file(tmp_path, PAID) + ":main", "x", "--journal", str(tmp_path / "j.db"))
+    first, again = (fanfold("run", *common).err for _ in range(2))
+    (paid,) = re.findall(r"until then: 2 of 2 calls answered, .*, cost (.*), ", first)
+    assert float(paid[1:]) > 0
+    assert "until then: 0 of 0 calls answered, 2 from the journal, " in again
+    assert f", cost {paid} ($0.000000 of it now), " in again
+
+
+def test_a_run_that_was_killed(tmp_path: Path) -> None:
+    """Its cost is what had come: what was under way may be billed, and nobody could write that down."""
+    path = tmp_path / "j.db"
+    assert fanfold("run", file(tmp_path, PAID) + ":first", "x", "--journal", str(path)).code == 0
+    with closing(sqlite3.connect(path, isolation_level=None)) as store:
+        store.execute("DELETE FROM entries WHERE kind = 'end'")  # as a kill leaves it
+    listed = fanfold("runs", "--journal", str(path)).out
+    assert "prompt: not ended, last heard of " in listed
+    assert re.search(r", 1 calls, cost \$0\.0+[1-9]\d* so far, beside what was under way\n$", listed)
+
+
+def test_what_was_made_up_was_not_paid(tmp_path: Path) -> None:
+    """A journal says so as the run did, and does not call its cost unknown."""
+    path = tmp_path / "j.db"
+    assert vote(path, "--all").code == 0
+    assert fanfold("runs", "--journal", str(path)).out.endswith(": ok, 5 calls, made up, nothing was paid\n")
+    assert fanfold("show", "1", "--journal", str(path)).out.count(": ok, made up\n") == 5
+
+
+@pytest.mark.parametrize("mode", ["record", "cache", "replay"])
+def test_a_mode_without_a_journal(mode: str) -> None:
+    """What was to be replayed is not asked, and what was to be recorded is not lost, because nobody named the file."""
+    done = fanfold("vote", "Is this spam?", "hello", "--model", "fake:", "--journal-mode", mode)
+    assert (done.code, done.out) == (2, "")
+    assert f"--journal-mode {mode} is for a journal: give --journal PATH" in done.told
+    assert fanfold("vote", "Is this spam?", "hello", "--model", "fake:", "--journal-mode", "off").code == 0
 
 
 @pytest.mark.parametrize(

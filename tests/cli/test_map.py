@@ -155,7 +155,7 @@ def test_a_failed_row_fails_it(table: Path) -> None:
     done = mapped(table, "picky", *ONE_BY_ONE)
     assert done.code == 1
     why, kept, spent = done.err.splitlines()
-    assert why == "fanfold: row 1 failed: ValueError: not k1 (--on-error skip would leave it out)"
+    assert why == "fanfold: row 1 failed: ValueError: not k1 (steps.py:18) (--on-error skip would leave it out)"
     assert kept == f"1 rows are kept in {table.parent / 'out.jsonl.partial'}; the same command goes on from there"
     assert spent.startswith("0 calls, ")
     again = mapped(table, "picky", "--on-error", "skip")
@@ -220,9 +220,10 @@ def test_too_many_failures(table: Path) -> None:
     """--max-failures, with the document of what was done."""
     done = mapped(table, "picky", "--max-failures", "1", *ONE_BY_ONE, "--json", "--key", "id")
     assert done.code == 1
+    last = "ValueError: not k3 (steps.py:18)"
     assert done.document["error"] == {
         "type": "RowError",
-        "message": "row 3 (key 'k3') failed: more than max_failures=1 rows failed; the last: not k3",
+        "message": f"row 3 (key 'k3') failed: more than max_failures=1 rows failed; the last: {last}",
     }
     assert (done.document["rows"], done.document["failed"]) == (2, 2)
     told, kept = mapped(table, "picky", "--max-failures", "1", "--key", "id").err.splitlines()[:2]

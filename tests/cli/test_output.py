@@ -129,3 +129,64 @@ def test_the_module_is_the_command() -> None:
     script = Path(sys.executable).parent / "fanfold"
     by_script = subprocess.run([script, "--help"], capture_output=True, text=True, timeout=30, check=True)
     assert by_script.stdout == finish(process("--help")).out
+
+
+ACTING = """
+ACT = "red \\x1b[31m\\x07back\\b\\rover\\x9b2J\\tend\\nsecond"
+@step
+def said(text): return ACT
+@step
+def wrong(text): raise ValueError(ACT)
+broken = sections({"said": said, "wrong": wrong | said})
+jury = vote({"a": said, "b": said, "c": wrong})
+asked = prompt(ACT + " {input}", model=FakeModel([ACT]))
+"""
+SHOWN = r"red \x1b[31m\x07back\x08\rover\x9b2J"
+
+
+@pytest.mark.parametrize(("name", "code", "times"), [("broken", 1, 2), ("jury", 0, 2), ("wrong", 1, 1)])
+def test_what_a_model_writes_does_nothing_to_the_terminal(tmp_path: Path, name: str, code: int, times: int) -> None:
+    """Control characters of answers and errors are shown beside the answer, and do nothing; the answer is as it was."""
+    done = fanfold("run", f"{file(tmp_path, ACTING)}:{name}", "x")
+    assert (done.code, done.err.count(r"\x1b[31m")) == (code, times), done.err
+    assert not set(done.err) & set("\x1b\x07\b\r\x9b")
+    assert done.out.count("\x1b[31m") == (name == "jury")
+
+
+def test_a_journal_is_shown_without_doing_anything_to_the_terminal(tmp_path: Path) -> None:
+    """What was asked and answered, too, is spelled out where people read it."""
+    journal = str(tmp_path / "runs.db")
+    assert fanfold("run", f"{file(tmp_path, ACTING)}:asked", "x", "--journal", journal).code == 0
+    shown = fanfold("show", "1", "--journal", journal).out
+    assert shown.count(SHOWN) == 2
+    assert "\x1b" not in shown
+
+
+def test_compared_answers_do_nothing_to_the_terminal(tmp_path: Path) -> None:
+    """Nor do those of steps that are compared."""
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text('{"n": "\\u001b[5m", "answer": "red"}\n')
+    steps = file(tmp_path, ACTING + '@step\ndef red(row): return "red"\n')
+    named = [f"{steps}:{name}" for name in ("red", "said", "wrong")]
+    done = fanfold("compare", *named, "--gold", str(gold), "--answer", "answer", "--show", "1")
+    assert r"\x1b[31m" in done.out
+    assert not set(done.out + done.err) & set("\x1b\x07\b\r\x9b")
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "out"), [("2>&-", 0, "hello\n"), (">&-", 0, ""), (">&- 2>&-", 0, ""), ("<&-", 0, "hello\n")]
+)
+def test_closed_streams(tmp_path: Path, closed: str, code: int, out: str) -> None:
+    """A run whose streams are closed, as a daemon's may be, is done all the same: it is paid before it speaks."""
+    command = [sys.executable, "-m", "fanfold", "run", file(tmp_path, SAME), "hello"]
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closed}', "sh", *command], capture_output=True, check=False)
+    assert (done.returncode, done.stdout.decode()) == (code, out)
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_closed_standard_input(tmp_path: Path) -> None:
+    """There is no input then, also where - asks for it."""
+    command = [sys.executable, "-m", "fanfold", "run", file(tmp_path, SAME), "-"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"fanfold: no input: ")

@@ -155,3 +155,11 @@ def test_the_input(given: str | None, tmp_path: Path, monkeypatch: pytest.Monkey
     arguments = [] if given is None else [given]
     piped = "Grüße, 世界" if given in {None, "-"} else "not this"
     assert fanfold("run", steps, *arguments, stdin=piped).out == "Grüße, 世界\n"
+
+
+def test_an_empty_name_of_a_model_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`FANFOLD_MODEL=` names no model, and what is said names the option that does."""
+    monkeypatch.setenv("FANFOLD_MODEL", "")
+    done = fanfold("run", file(tmp_path, 'main = prompt("{input}")\n'), "x")
+    assert done.code == 2
+    assert done.told.startswith("fanfold: no model: give model='provider:model' to the prompt or the Session, --model")

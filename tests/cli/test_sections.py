@@ -39,6 +39,14 @@ def test_a_merge_makes_one_answer() -> None:
     assert named.err == parts.err == ""
 
 
+def test_a_merge_without_a_field_gets_all_branches_at_its_end() -> None:
+    """A merge that names nothing is followed by what it is to merge: it would else be asked about nothing."""
+    with ModelServer(answer) as server:
+        common = ("--model", "openai:m", "--base-url", server.url, "-q", "Hi")
+        done = fanfold("sections", *TONE, *FACTS, "--merge", "One report.", *common)
+    assert done.out == "<One report.\n\n## tone\n<The tone of: Hi>\n\n## facts\n<The facts in: Hi>>\n"
+
+
 def test_a_prompt_without_a_field_gets_the_input_at_its_end() -> None:
     """A branch that names no field is followed by the input."""
     with ModelServer(answer) as server:

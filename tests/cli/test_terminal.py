@@ -181,3 +181,11 @@ def test_a_failing_run(tmp_path: Path, slow: ModelServer) -> None:
     assert screen.end() == 1
     assert screen.text.rindex("fanfold: StepTimeout: ") > screen.text.rindex("└")
     assert screen.raw.rindex(SHOW) > screen.raw.rindex(HIDE)
+
+
+def test_an_answer_does_nothing_to_the_terminal(tmp_path: Path) -> None:
+    """What a model was led to write is shown on a terminal; other letters, ends of lines and tabs stay as they are."""
+    steps = file(tmp_path, '@step\ndef said(text): return "a\\x1b]0;title\\x07\\x1b[2J\\tb\\n\\u3000Ü\\u200d"\n')
+    screen = Screen("run", steps, "x", "-q")
+    assert screen.end() == 0
+    assert screen.raw == "a\\x1b]0;title\\x07\\x1b[2J\tb\r\n\u3000Ü\u200d\r\n"

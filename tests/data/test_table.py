@@ -149,7 +149,7 @@ def test_a_failed_row_ends_it_and_it_goes_on(tmp_path: Path) -> None:
 def test_too_many_failures_end_it(tmp_path: Path) -> None:
     """Those of earlier runs count; with more allowed it goes on, and what failed stays failed."""
     source, out = numbered(tmp_path / "in.jsonl", 20), tmp_path / "out.jsonl"
-    with pytest.raises(RowError, match="more than max_failures=1 rows failed; the last: k11 will not do"):
+    with pytest.raises(RowError, match="more than max_failures=1 rows failed; the last: ValueError: k11 will not do"):
         make(picky, source, out, in_flight=1, max_failures=1)
     with pytest.raises(UsageError, match="2 rows have failed, more than --max-failures 1"):
         make(picky, source, out, in_flight=1, max_failures=1)

@@ -289,6 +289,15 @@ def test_the_report_has_a_chart_drawn_by_code() -> None:
     assert found.output["insights"] == ["b is more"]
 
 
+@pytest.mark.parametrize(
+    ("numbers", "lines"),
+    [({}, ""), ({"a": 0, "b": 0}, "a  0\nb  0"), ({"a": -2, "b": 1}, f"a {'#' * 40} -2\nb {'#' * 20} 1")],
+)
+def test_a_chart_of_any_numbers(numbers: dict[str, float], lines: str) -> None:
+    """None, zeros and losses have a chart, too: it does not fail a report that is paid."""
+    assert asyncio.run(data_report.chart({"numbers": numbers})) == lines
+
+
 def test_the_brainstorm_keeps_five_that_differ() -> None:
     """Ideas that were there already are asked for again."""
     ideas = iter(["Tea", "tea.", "Coffee", "**tea**", "Milk", "Water", "Juice", "Cocoa"])

@@ -2,6 +2,7 @@
 
 import io
 import re
+from asyncio import CancelledError
 from typing import Literal
 
 import pytest
@@ -83,6 +84,19 @@ def test_how_a_branch_may_end() -> None:
     assert states == {"a": ("failed", "no luck"), "b": ("late", "ham"), "c": ("cancelled", ""), "d": ("done", "spam")}
     assert progress.tally == {"spam": 1}
     assert progress.ended == 2.0
+
+
+def test_how_a_step_may_end() -> None:
+    """A chain's link that was cut off by Ctrl-C has not failed; a branch that gave itself up has."""
+    progress = followed(
+        event("run.started", "chain", value="chain"),
+        *(event("step.started", f"chain/{name}") for name in "ab"),
+        event("step.ended", "chain/a", error=CancelledError()),
+        event("step.ended", "chain/b", error=ValueError("no luck")),
+        event("branch.started", "chain/c"),
+        event("branch.ended", "chain/c", error=CancelledError()),
+    )
+    assert [found.state for found in progress.rows.values()] == ["cancelled", "failed", "failed"]
 
 
 def test_nothing_runs_on_in_a_run_that_is_over() -> None:

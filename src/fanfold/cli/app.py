@@ -153,7 +153,7 @@ def sections(
         typer.Option(
             metavar="PROMPT",
             help="A prompt that makes one answer of all: {NAME} is what that branch gave, {parts} what all gave, "
-            "{input} the input; default: print each.",
+            "{input} the input; one that names none is followed by what all gave. Default: print each.",
         ),
     ] = None,
     on_error: Annotated[

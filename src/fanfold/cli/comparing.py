@@ -17,6 +17,7 @@ from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, sa
 from fanfold.cli.figures import Gain
 from fanfold.cli.running import limited
 from fanfold.cli.tables import Page, cell, print_gains, print_reading, table
+from fanfold.cli.visible import flat
 from fanfold.core.clock import now
 from fanfold.data.compare import Comparison, Gold, Way, compare
 from fanfold.errors import FanfoldError, UsageError
@@ -26,6 +27,9 @@ from fanfold.steps.templates import told
 
 EVERY = 5.0
 """Seconds between two lines of progress."""
+
+SHOWN = 300
+"""Characters of a row or an answer that are shown."""
 
 FIGURES = ("right", "calls", "tokens", "cost", "a row", "wall")
 
@@ -124,7 +128,7 @@ def _print_ways(console: Console, found: Comparison) -> None:
 def _first_failure(found: Comparison, way: Way) -> str | None:
     """The first row of a step that failed, and why."""
     at = way.first_failed
-    return None if at is None else f"row {found.items[at].number}: {_short(way.said[at])}"
+    return None if at is None else f"row {found.items[at].number}: {flat(way.said[at], SHOWN)}"
 
 
 def _money(way: Way, usd: float | None, digits: int = 4) -> str:
@@ -156,17 +160,12 @@ def _print_disagreements(console: Console, found: Comparison, show: int) -> None
     rows = found.disagreements()
     for at in rows[:show]:
         item = found.items[at]
-        console.print(Text(f"\nrow {item.number}: {_short(told(dict(item.row)))}"))
+        console.print(Text(f"\nrow {item.number}: {flat(told(dict(item.row)), SHOWN)}"))
         for way in found.ways:
             mark = "right" if way.right[at] else "wrong"
-            console.print(cell(f"  {mark} {way.name}: {_short(way.said[at])}"))
+            console.print(cell(f"  {mark} {way.name}: {flat(way.said[at], SHOWN)}"))
     if show and len(rows) > show:
         console.print(f"\n{len(rows) - show:,} more rows that some got right and others wrong.")
-
-
-def _short(text: str, most: int = 300) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= most else flat[: most - 1] + "…"
 
 
 def _print_reading(console: Console) -> None:

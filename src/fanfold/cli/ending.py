@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from fanfold.cli.visible import visible
 from fanfold.core.clock import now
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class StepThreads(ThreadPoolExecutor):
 
 def say(text: str) -> None:
     """One line on standard error, whatever line breaks the text holds."""
-    sys.stderr.write(f"fanfold: {' '.join(text.split())}\n")
+    sys.stderr.write(f"fanfold: {' '.join(visible(text).split())}\n")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 def command(arguments: Sequence[str]) -> int:
     """Run one command line and give its exit code; what the user can mend is one line on standard error."""
+    _open_streams()
     _write_any_text()
     with terminated_as_interrupted() as terminated:
         code = _command(arguments)
@@ -52,6 +54,14 @@ def _check_text(arguments: Sequence[str]) -> None:
             argument.encode()
         except UnicodeEncodeError:
             raise UsageError(f"the argument {argument!r} is not UTF-8 text: convert it first") from None
+
+
+def _open_streams() -> None:
+    """What is written to a stream that is closed, as a daemon's may be, goes nowhere, and fails no run that is paid."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = io.BufferedWriter(io.FileIO(os.devnull, "w"))
+            setattr(sys, name, io.TextIOWrapper(nowhere, encoding="utf-8"))
 
 
 def _write_any_text() -> None:

@@ -9,6 +9,7 @@ from functools import partial
 
 import msgspec
 
+from fanfold.cli.visible import lines_of
 from fanfold.core.fan import fan
 from fanfold.core.records import Branch
 from fanfold.errors import ConnectError, ModelError
@@ -99,6 +100,4 @@ def show_models(*, as_json: bool) -> int:
 def print_provider(found: Found) -> None:
     """One provider and its models, as text."""
     mark = "+" if found.usable else "-"
-    sys.stdout.write(f"{mark} {found.provider:10} {found.note}\n")
-    for model in found.models:
-        sys.stdout.write(f"    {model}\n")
+    sys.stdout.write(lines_of([f"{mark} {found.provider:10} {found.note}", *(f"    {name}" for name in found.models)]))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fanfold.cli import reports
 from fanfold.cli.ending import DONE, FAILED, say
+from fanfold.cli.visible import flat, lines_of
 from fanfold.core.clock import wall
 from fanfold.errors import JournalError, UsageError
 from fanfold.journal import forgetting, looking, moving
@@ -43,7 +44,7 @@ def show_runs(path: str, *, last: int, key: str | None, as_json: bool) -> int:
     if found.before:
         sys.stderr.write(f"fanfold: {found.before:,} earlier runs are not shown; --last 0 shows all\n")
     for info in found.runs:
-        sys.stdout.write(_line(info) + "\n")
+        sys.stdout.write(lines_of([_line(info)]))
     if key is not None and not found.runs:
         say(f"no run in {path} has the key {key!r}; that of a row is STEP/KEY, as `fanfold runs` shows it")
     return DONE
@@ -61,7 +62,7 @@ def show_run(path: str, run: int, *, as_json: bool) -> int:
         lines += _call(call)
     for fan in detail.fans:
         lines.append(f"fan at {fan['place']}: {len(fan['order'])} of {fan['branches']} folded, {fan['why']}")
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write(lines_of(lines))
     return DONE
 
 
@@ -139,21 +140,19 @@ def _line(info: RunInfo) -> str:
     key = f" key {info.key!r}" if info.key else ""
     calls = f"{info.calls} calls" + (f" and {info.failed} without an answer" if info.failed else "")
     sittings = f", {info.sittings} sittings" if info.sittings > 1 else ""
-    return f"{info.run}  {began}  {info.name}{key}: {how}, {calls}, cost {info.cost}{sittings}"
+    cost = "made up, nothing was paid" if info.made_up else f"cost {info.cost}"
+    so_far = "" if info.ended or info.made_up else " so far, beside what was under way"
+    return f"{info.run}  {began}  {info.name}{key}: {how}, {calls}, {cost}{so_far}{sittings}"
 
 
 def _call(info: CallInfo) -> list[str]:
     call = info.call
-    lines = [f"{call.place} #{call.draw.nth} {call.model}: {call.state}, cost {call.cost}"]
+    cost = "made up" if call.made_up else f"cost {call.cost}"
+    lines = [f"{call.place} #{call.draw.nth} {call.model}: {call.state}, {cost}"]
     if info.messages:
-        lines.append(f"  asked: {_short(str(info.messages[-1].get('content', '')))}")
+        lines.append(f"  asked: {flat(str(info.messages[-1].get('content', '')), SHOWN)}")
     if info.reply is not None:
-        lines.append(f"  said:  {_short(info.reply.text)}")
+        lines.append(f"  said:  {flat(info.reply.text, SHOWN)}")
     elif call.error:
-        lines.append(f"  {_short(call.error)}")
+        lines.append(f"  {flat(call.error, SHOWN)}")
     return lines
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= SHOWN else f"{line[: SHOWN - 1]}…"

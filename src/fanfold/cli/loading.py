@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fanfold import rules
 from fanfold.calls.amounts import Budget
+from fanfold.cli.places import raised_at
 from fanfold.errors import ModelError, TemplateError, UsageError
 from fanfold.steps.merging import RESERVED
 from fanfold.steps.prompt import prompt
@@ -102,7 +103,8 @@ def _load(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+        at = "" if isinstance(error, SyntaxError) else f" ({raised_at(error)})"  # which says its own
+        raise UsageError(f"{path} cannot be loaded: {type(error).__name__}: {error}{at}") from error
     except SystemExit as left:
         raise UsageError(
             f"{path} cannot be loaded: {left!r}; what a script does when it is run belongs behind "
@@ -126,8 +128,10 @@ def read_input(given: str | None, *, as_json: bool) -> Any:
         return content
     try:
         return json.loads(content)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"the input is not JSON ({error}); leave out --input-json to give it as text") from None
+    except (ValueError, RecursionError) as error:  # no JSON, a number of too many digits, or too deep
+        raise UsageError(
+            f"the input is not JSON that can be read ({error}); leave out --input-json to give it as text"
+        ) from None
 
 
 def stands_alone(question: str, given: str | None) -> bool:
@@ -136,7 +140,9 @@ def stands_alone(question: str, given: str | None) -> bool:
 
 
 def _input_given(given: str | None) -> bool:
-    return given is not None or not (sys.stdin is None or sys.stdin.isatty())
+    if sys.stdin is None:  # closed, as a daemon's may be
+        return given not in {None, "-"}
+    return given is not None or not sys.stdin.isatty()
 
 
 def _read(given: str | None) -> str:
@@ -175,9 +181,9 @@ def check_model(named: Sequence[str | None]) -> None:
 # -- a vote -----------------------------------------------------------------------------------------------------
 
 
-def with_input(template: str) -> str:
-    """A template that takes the input: one that names no field gets it at its end."""
-    return template if Template(template).fields else f"{template}\n\n{{input}}"
+def with_input(template: str, field: str = "input") -> str:
+    """A template that takes the input, or what else a field holds: one that names no field gets it at its end."""
+    return template if Template(template).fields else f"{template}\n\n{{{field}}}"
 
 
 def check_fields(template: str, given: Any) -> None:
@@ -247,7 +253,7 @@ def build_sections(
     branches = {name: prompt(with_input(template), name=name) for name, template in templates.items()}
     if merge is None:
         return sections(branches, on_error=on_error, quorum=quorum)
-    return sections(branches, merge=prompt(merge, name="merge"), on_error=on_error, quorum=quorum)
+    return sections(branches, merge=prompt(with_input(merge, "parts"), name="merge"), on_error=on_error, quorum=quorum)
 
 
 def parse_sections(given: list[str]) -> dict[str, str]:

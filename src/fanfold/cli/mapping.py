@@ -12,7 +12,9 @@ from typing import Any
 from fanfold.cli import reports
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
 from fanfold.cli.map_screen import map_screen
+from fanfold.cli.places import raised_at
 from fanfold.cli.running import limited
+from fanfold.cli.visible import lines_of
 from fanfold.core.clock import sleep
 from fanfold.data.projecting import project
 from fanfold.data.table import Plan, Standing, Table
@@ -58,7 +60,7 @@ def _foretell(build: Callable[[], Plan], options: Mapping[str, Any], *, json: bo
         return DONE
     of = "" if found.sampled == found.rows else f", by {found.sampled:,} of them"
     lines = [f"{found.rows:,} rows{of}:", *reports.estimate_lines(found.estimate, plan.budget)]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write(lines_of(lines))
     return DONE
 
 
@@ -99,7 +101,7 @@ class _Job:
         if self.json:
             sys.stdout.buffer.write(reports.encoded(_document(table, standing)))
         elif not self.quiet:
-            sys.stderr.write("".join(f"{line}\n" for line in _told(table, standing)))
+            sys.stderr.write(lines_of(_told(table, standing)))
 
     def failed(self, table: Table, error: BaseException) -> int:
         """Say what went wrong, what was done before, and how it goes on; gives the exit code."""
@@ -146,7 +148,10 @@ def _why(error: BaseException, table: Table) -> str:
             f"{table.plan.out} and the files beside it cannot be written: {getattr(error, 'strerror', None) or error}"
         )
     if isinstance(error, RowError):
-        return f"{error} (--on-error skip would leave it out)" if "max_failures" not in str(error) else str(error)
+        cause = error.__cause__
+        at = raised_at(cause) if isinstance(cause, Exception) and not isinstance(cause, FanfoldError) else ""
+        told = f"{error} ({at})" if at else str(error)
+        return f"{told} (--on-error skip would leave it out)" if "max_failures" not in told else told
     return reports.reason(error)
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from fanfold.calls.amounts import picos
+from fanfold.cli.places import raised_at
 from fanfold.core.halves import spelled
 from fanfold.errors import BranchError, FanfoldError, QuorumError, UsageError
 from fanfold.folds.ballots import FieldResult, Said, VoteResult
@@ -34,7 +33,7 @@ def document(run: Run[Any]) -> bytes:
     body: dict[str, Any] = {"output": run.output, **detail_fields(run.detail)}
     if run.error is not None:
         body["error"] = {"type": type(run.error).__name__, "message": str(run.error) or reason(run.error)}
-        body["finished"] = finished_branches(run)
+        body["finished"] = finished_parts(run)
     body |= {
         "usage": run.usage,
         "cost": {"usd": run.cost.usd, "at_least": run.cost.at_least, "at_most": run.cost.at_most},
@@ -145,11 +144,11 @@ def reason(error: BaseException) -> str:
     if isinstance(error, BranchError) and error.__cause__ is not None:
         skip = "" if isinstance(error.__cause__, BranchError) else " (on_error skip would go on without it)"
         return f"branch {error.branch!r} failed: {reason(error.__cause__)}{skip}"
-    if isinstance(error, QuorumError):
-        return f"{type(error).__name__}: {str(error).partition(': ')[0]}: {_grouped(error.missing)}"
+    if isinstance(error, QuorumError) and error.missing:
+        return f"{type(error).__name__}: {_counted(error)}: {_grouped(error.missing)}"
     if isinstance(error, FanfoldError):
         return f"{type(error).__name__}: {error}"
-    return f"{type(error).__name__}: {error} ({_raised_at(error)})"
+    return f"{type(error).__name__}: {error} ({raised_at(error) or 'no place known'})"
 
 
 def root(error: BaseException) -> BaseException:
@@ -161,23 +160,38 @@ def root(error: BaseException) -> BaseException:
 
 def so_far(run: Run[Any]) -> list[str]:
     """What an unfinished run had done, and what that cost, line by line; nothing where it had done nothing."""
-    finished = finished_branches(run).items()
+    finished = finished_parts(run).items()
     lines = [f"finished {place.replace('%2F', '/')}: {told(value)}" for place, value in finished]
     sent = [call for call in run.calls if call.sent is not None]
-    if sent:
+    found = sum(call.replayed for call in run.calls)
+    if sent or found:
         answered = sum(call.state == "ok" for call in sent)
+        calls = f"{answered} of {len(sent)} calls answered" + (f", {found} from the journal" if found else "")
         tokens = f"{run.usage.input_tokens} + {run.usage.output_tokens} tokens"
-        lines.append(f"until then: {answered} of {len(sent)} calls answered, {tokens}, {money(run)}, {run.wall:.2f} s")
+        now = f" ({run.paid} of it now)" if found else ""
+        lines.append(f"until then: {calls}, {tokens}, {money(run, now)}, {run.wall:.2f} s")
     return lines
 
 
-def finished_branches(run: Run[Any]) -> dict[str, Any]:
-    """What branches had given before the run ended, by place; those too that came too late to be folded."""
-    return {
-        event.place.partition("/")[2]: event.value.value if isinstance(event.value, Said) else event.value
-        for event in run.events
-        if event.kind in {"branch.ended", "branch.late"} and event.error is None
-    }
+def finished_parts(run: Run[Any]) -> dict[str, Any]:
+    """What branches and steps had given before the run ended, by place; those too that came too late to be folded.
+
+    Of a step that is a part of another that is there it says nothing: that was made of it.
+    """
+    branches, steps = dict[str, Any](), dict[str, Any]()
+    for event in run.events:
+        place = event.place.partition("/")[2]
+        if place and event.kind in {"branch.ended", "branch.late", "step.ended"} and event.error is None:
+            value = event.value.value if isinstance(event.value, Said) else event.value
+            (steps if event.kind == "step.ended" else branches)[place] = value
+    whole = branches.keys() | steps.keys()
+    return branches | {place: value for place, value in steps.items() if not whole & set(_above(place))}
+
+
+def _above(place: str) -> list[str]:
+    """The places that this one lies in."""
+    parts = place.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _encoded(value: Any) -> bytes:
@@ -188,14 +202,16 @@ def _encoded(value: Any) -> bytes:
     return msgspec.json.encode(spoken(value, repr))
 
 
+def _counted(error: QuorumError) -> str:
+    """How many there were, without the first of those that are missing, by whose name it may end."""
+    told = str(error).partition(": ")[0]
+    first = next((name for name in error.missing if told.endswith(f"; {name}")), None)
+    return told if first is None else told.removesuffix(f"; {first}")
+
+
 def _grouped(missing: Mapping[str, str]) -> str:
     """Why branches are missing; the same reason is said once."""
     counts = Counter(missing.values())
     if len(counts) == len(missing):
         return "; ".join(f"{name}: {why}" for name, why in missing.items())
     return "; ".join(f"{count} × {why}" for why, count in counts.items())
-
-
-def _raised_at(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "no place known"

@@ -13,6 +13,7 @@ from fanfold.calls.amounts import Budget
 from fanfold.cli import reports
 from fanfold.cli.drawing import drew, picture_path
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
+from fanfold.cli.visible import lines_of, visible
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import FanfoldError, UsageError
 from fanfold.runs.console import screen_for
@@ -56,7 +57,7 @@ def execute(
         # Only the answer goes to standard output: what a file of the user's prints goes beside it.
         with redirect_stdout(sys.stderr):
             run = asyncio.run(job.run(*build()))
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, asyncio.CancelledError) as error:  # the last is a step's own doing
         if job.state is not None:
             return job.failed(job.state, error)
         if isinstance(error, UsageError) or not isinstance(error, FanfoldError):
@@ -95,15 +96,20 @@ def _foretell(build: Callable[[], tuple[Step[Any, Any], Any]], options: Mapping[
     if json:
         sys.stdout.buffer.write(reports.estimate_document(estimate, options["budget"]))
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in reports.estimate_lines(estimate, options["budget"])))
+        sys.stdout.write(lines_of(reports.estimate_lines(estimate, options["budget"])))
     return DONE
 
 
 def _journal(options: Mapping[str, Any]) -> Any:
-    """The journal of a command's session; None where there is to be none."""
+    """The journal of a command's session; None where there is to be none.
+
+    A mode without a file is refused: what was to be replayed would be asked, and paid.
+    """
     given: tuple[str | None, Any] = options.get("journal") or (None, "off")
     path, mode = given
     if path is None:
+        if mode in {"record", "cache", "replay"}:
+            raise UsageError(f"--journal-mode {mode} is for a journal: give --journal PATH, or set FANFOLD_JOURNAL")
         return None
     from fanfold.journal import Journal  # loads SQLite
 
@@ -147,9 +153,10 @@ class _Job:
         if self.json:
             sys.stdout.buffer.write(reports.document(run))
             return
-        sys.stdout.write(told(run.output) + "\n")
+        answer = told(run.output)
+        sys.stdout.write((visible(answer) if sys.stdout.isatty() else answer) + "\n")
         if not self.quiet:
-            sys.stderr.write("".join(f"{line}\n" for line in [*reports.notes(run), run.summary()]))
+            sys.stderr.write(lines_of([*reports.notes(run), run.summary()]))
 
     def failed(self, state: RunState, error: BaseException) -> int:
         """Say what went wrong, what was finished before, and what it cost; gives the exit code."""
@@ -160,7 +167,7 @@ class _Job:
             sys.stdout.buffer.write(reports.document(run))
         say(reports.reason(error))
         if not self.json and not self.quiet:
-            sys.stderr.write("".join(f"{line}\n" for line in reports.so_far(run)))
+            sys.stderr.write(lines_of(reports.so_far(run)))
         if isinstance(error, KeyboardInterrupt):
             return INTERRUPTED
         return USAGE if wrong else FAILED

@@ -66,8 +66,8 @@ Engine = Annotated[
     str,
     typer.Option(
         metavar="local|ray[://ADDRESS]",
-        help="Where the rows run: in this process, or by workers of a Ray cluster (needs fanfold[ray]): one of its own "
-        "on this machine, that at ray://HOST:PORT, or the one that this machine is in (ray://auto).",
+        help="Where the rows run: in this process, or by workers of a Ray cluster (needs the extra ray): one of its "
+        "own on this machine, that at ray://HOST:PORT, or the one that this machine is in (ray://auto).",
     ),
 ]
 Workers = Annotated[

@@ -21,6 +21,11 @@ def is_seconds(given: object) -> TypeGuard[float]:
     return not isinstance(given, bool) and isinstance(given, Real) and float(given) > 0
 
 
+def is_number(given: object) -> bool:
+    """Whether what a user gave as a number is one: finite, and no bool."""
+    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
+
+
 def is_amount(given: object) -> TypeGuard[float]:
     """Whether what a user gave as an amount is one: a finite number above 0, and no bool."""
     if isinstance(given, bool) or not isinstance(given, Real | Decimal):

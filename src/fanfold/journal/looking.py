@@ -24,7 +24,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     """A run in a journal: when it began and was last heard of (seconds since 1970), and how it ended.
 
     `ended` is ok, error, cancelled, or None for a run that goes on or crashed; `sittings` counts how often it was taken
-    up. `calls` were answered, `failed` were not.
+    up. `calls` were answered, `failed` were not. `made_up` says that a fake model answered, and that nothing was paid.
     """
 
     run: int
@@ -38,6 +38,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     failed: int
     usage: Usage
     cost: Cost
+    made_up: bool = False
 
 
 class CallInfo(msgspec.Struct, frozen=True):
@@ -122,10 +123,12 @@ class _Reading:
         ok = sum(call.state == "ok" for call in calls)
         usage = sum((call.usage for call in calls if call.usage is not None), Usage())
         cost = sum((call.cost for call in calls), Cost())
+        paid = any(not call.made_up and call.cost.at_most != 0 for call in calls)
+        made_up = any(call.made_up for call in calls) and not paid
         ended = None if self.ended is None else self.ended.how
         return RunInfo(
             *(self.run, begun.name, entry.place, entry.at, self.last, ended, self.sittings),
-            *(ok, len(calls) - ok, usage, cost),
+            *(ok, len(calls) - ok, usage, cost, made_up),
         )
 
     def detail(self) -> RunDetail:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from asyncio import CancelledError
 from collections import Counter
 from contextlib import AbstractContextManager
 from typing import IO, TYPE_CHECKING, Self
@@ -281,7 +282,8 @@ def _name(place: str) -> str:
 
 def _ending(event: Event) -> str:
     if event.error is not None:
-        return "failed"
+        stopped = event.kind == "step.ended" and isinstance(event.error, CancelledError)
+        return "cancelled" if stopped else "failed"
     return {"branch.late": "late", "branch.cancelled": "cancelled"}.get(event.kind, "done")
 
 

@@ -307,12 +307,12 @@ def _branches(candidates: Any, n: int | None) -> list[tuple[str, Step[Any, Any],
         if not is_count(n):
             raise UsageError(f"n={n!r}: say how many candidates to draw, at least one")
         return [(str(at), as_step(candidates), at, n) for at in range(n)]
-    if n is not None:
-        raise UsageError("n= is for one step; a list or mapping of steps has its own number")
     if isinstance(candidates, str) or not isinstance(candidates, Iterable):
         raise UsageError(
             f"candidates are a step, a list of steps, or a mapping of name to step, not {candidates!r:.60}"
         )
+    if n is not None:
+        raise UsageError("n= is for one step; a list or mapping of steps has its own number")
     named = candidates if isinstance(candidates, Mapping) else named_apart([as_step(one) for one in candidates])
     if not named:
         raise UsageError("best_of needs at least one candidate")

@@ -106,7 +106,10 @@ class Listening(Generic[Item, Out]):
 
     def _begun(self) -> tuple[asyncio.Task[Run[Out]], RunState]:
         if self._task is None or self._state is None:
-            raise UsageError("enter it first, as in `async with step.updates(x) as updates:`")
+            raise UsageError(
+                "enter it first, as in `async with step.updates(x) as updates:` "
+                "or `with step.updates_sync(x) as updates:`"
+            )
         return self._task, self._state
 
     def _name_resisting(self, _: object) -> None:

@@ -13,7 +13,7 @@ from fanfold.calls.budget import ceiling
 from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, one_call, unseen_call
 from fanfold.calls.hedging import Hedge
 from fanfold.calls.policy import check_hedge
-from fanfold.core.numbers import is_count
+from fanfold.core.numbers import is_count, is_number
 from fanfold.core.records import Message, Reply, Request
 from fanfold.core.scope import Scope, current
 from fanfold.core.timeouts import check_seconds
@@ -276,7 +276,7 @@ def prompt(
         raise UsageError(f"retries={retries!r}: it is how often to ask again, 0 or more")
     if max_tokens is not None and not is_count(max_tokens):
         raise UsageError(f"max_tokens={max_tokens!r}: a reply has at least one token")
-    if temperature is not None and not isinstance(temperature, int | float):
+    if temperature is not None and not is_number(temperature):
         raise UsageError(f"temperature={temperature!r}: it is a number, or None for the model's own")
     check_seconds(timeout)
     check_seconds(idle_timeout, "idle_timeout")

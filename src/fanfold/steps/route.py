@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -16,7 +17,7 @@ from fanfold.steps.step import Step, as_step
 from fanfold.steps.templates import check_fields, fields_of, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Callable, Hashable
 
     from fanfold.calls.amounts import Budget
 
@@ -99,6 +100,8 @@ def route(
     """
     if not paths:
         raise UsageError("a route needs at least one path: {label: step}")
+    if not isinstance(paths, Mapping):
+        raise UsageError(f"a route's paths are a mapping of label to step, not {paths!r:.60}")
     decider = as_step(by)
     declared = None if decider.choices is None else {label_text(choice) for choice in decider.choices}
     named = {str(label): as_step(path) for label, path in paths.items()}

@@ -332,7 +332,8 @@ class _Work(Generic[Out]):
             return self._end(self._failed(row, f"{type(error).__name__}: {error}"))
         self.done[row.number] = row
         if error is not None and most is not None and self.failed > most:
-            self._end(self._failed(row, f"more than max_failures={most} rows failed; the last: {error}"))
+            last = f"{type(error).__name__}: {error}"
+            self._end(self._failed(row, f"more than max_failures={most} rows failed; the last: {last}"))
         _set(self._changed)
         return True
 

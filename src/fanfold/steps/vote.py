@@ -353,10 +353,10 @@ def _named(voters: Any, n: int | None) -> dict[str, Step[Any, Any]]:
         if not is_count(n):
             raise UsageError(f"n={n!r}: say how often to ask, at least once (an odd number avoids ties of two)")
         return dict.fromkeys(map(str, range(n)), as_step(voters))
-    if n is not None:
-        raise UsageError("n= is for one step asked several times; a list or mapping of voters has its own number")
     if isinstance(voters, str) or not isinstance(voters, Iterable):
         raise UsageError(f"voters are a step, a list of them, or a mapping of voter to step, not {voters!r:.60}")
+    if n is not None:
+        raise UsageError("n= is for one step asked several times; a list or mapping of voters has its own number")
     named = voters if isinstance(voters, Mapping) else {str(at): step for at, step in enumerate(voters)}
     if not named:
         raise UsageError("a vote needs at least one voter")
