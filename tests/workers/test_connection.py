@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fanfold.errors import UsageError
+from fanfold.errors import UsageError, WorkersError
 from fanfold.steps.workers.hub import Hub
 from fanfold.steps.workers.ray_cluster import RayCluster
 
@@ -31,6 +31,8 @@ class Ray(types.ModuleType):
         self.done: list[str] = []
         self.open = False
         self.values: set[str] = set()
+        self.answers = threading.Event()
+        self.answers.set()
         self.cloudpickle = types.SimpleNamespace(
             dumps=lambda thing: b"",
             register_pickle_by_value=lambda module: self.values.add(module.__name__),
@@ -42,6 +44,7 @@ class Ray(types.ModuleType):
 
     def init(self, **options: Any) -> None:
         assert not self.open, "twice"
+        self.answers.wait(30)
         self.open = True
         self.done.append("init")
 
@@ -128,6 +131,11 @@ def test_maps_at_once_share_the_connection(ray: Ray) -> None:
         assert ray.done[4:] == ["init", "kill", "shutdown"]
 
     asyncio.run(run())
+    gone()
+
+
+def gone() -> None:
+    """Wait until no thread of Ray's is there."""
     for thread in [one for one in threading.enumerate() if one.name.startswith("fanfold-ray")]:
         thread.join(5)
         assert not thread.is_alive()
@@ -155,3 +163,23 @@ def test_a_connection_of_the_program_s_own_stays(ray: Ray) -> None:
 
     asyncio.run(run())
     assert ray.done == ["init", "kill"]
+
+
+def test_a_cluster_that_does_not_answer_holds_nobody_up(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is interrupted meanwhile ends at once, and who waits is told; an answer that comes late is not kept open."""
+    ray.answers.clear()
+
+    async def interrupted() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await started("ray://auto")
+
+    asyncio.run(interrupted())
+    assert not ray.done
+    monkeypatch.setattr("fanfold.steps.workers.ray_cluster.CONNECT", 0.05)
+    with pytest.raises(WorkersError, match=r"\(ray://auto\) has not answered"):
+        asyncio.run(started("ray://auto"))
+    ray.answers.set()
+    gone()
+    assert ray.done == ["init", "shutdown"]
+    assert not ray.open

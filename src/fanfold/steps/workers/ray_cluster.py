@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from importlib import import_module, metadata
@@ -47,6 +48,53 @@ GOODBYE = 5.0
 """Seconds that a pipeline on a foreign cluster gets to end by itself."""
 
 
+CONNECT = 60.0
+"""Seconds until a cluster that does not answer is given up; Ray itself may try for ten minutes."""
+
+
+class _Job(Future[Any]):
+    """What a thread is to do, and how it ended: leaving its block with an error is one of the ways."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__()
+        self.work = work
+
+    def __enter__(self) -> None:
+        """It runs."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is not None:
+            self.set_exception(error)
+        return True
+
+
+class _Thread:
+    """A thread for all that blocks, one after another. Ray's processes belong to the thread that starts them.
+
+    The interpreter does not wait for it at its end: an address that does not answer holds nobody up.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="fanfold-ray", daemon=True).start()
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        """Do this after all that came before."""
+        job = _Job(work)
+        self._jobs.put(job)
+        return job
+
+    def end(self) -> None:
+        """End, after all that came before."""
+        self._jobs.put(None)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if job.set_running_or_notify_cancel():
+                with job:
+                    job.set_result(job.work())
+
+
 class _Connection:
     """Ray's connection, of which a process has one: the first map opens it, and the last one to leave shuts it down."""
 
@@ -55,7 +103,7 @@ class _Connection:
 
     def __init__(self, ray: Any) -> None:
         self.ray = ray
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="fanfold-ray")
+        self.thread = _Thread()
         self.maps = 0
         self._engine = ""
         self._own = False
@@ -119,7 +167,7 @@ class _Connection:
         with self.door:
             if not self.maps:  # else one came meanwhile, and opens it again
                 type(self).now = None
-                self.thread.shutdown(wait=False)
+                self.thread.end()
 
 
 class RayCluster:
@@ -135,6 +183,8 @@ class RayCluster:
         self.workers = workers
         self._connection = _Connection.joined(self.ray)
         self._closed = self._shared = False
+        self._calling = False
+        """Whether a cluster elsewhere is asked for, and has not answered."""
         self._hub: Any = None
         self._pilot: Any = None
         self._watching: asyncio.Task[None] | None = None
@@ -157,7 +207,7 @@ class RayCluster:
     async def start(self, order: bytes, ledger: dict[str, Any], lost: Callable[[FanfoldError], None]) -> None:
         """Connect, or start a cluster of our own; then the hub and the pilot."""
         try:
-            await self._blocking(lambda: self._connection.open(self.engine))
+            await self._connect()
             await self._blocking(lambda: self._begin(order, ledger))
             await self.call("version")
         except FanfoldError:
@@ -172,6 +222,9 @@ class RayCluster:
             return
         self._closed = True
         watching = set() if self._watching is None else {self._watching}
+        if self._calling:
+            self._connection.thread.submit(self._end)  # once there is an answer, if there ever is
+            return
         stays = bool(watching) and not self._connection.ends_all
         try:
             if stays:
@@ -183,6 +236,19 @@ class RayCluster:
         for task in watching:
             task.cancel()
 
+    async def _connect(self) -> None:
+        opening = self._connection.thread.submit(lambda: self._connection.open(self.engine))
+        if self.engine == "ray":
+            await asyncio.wrap_future(opening)
+            return
+        try:
+            answers, _ = await asyncio.wait({asyncio.wrap_future(opening)}, timeout=CONNECT)
+        finally:
+            self._calling = not opening.done()
+        if not answers:
+            raise WorkersError(f"the Ray cluster ({self.engine}) has not answered for {CONNECT:.0f} s")
+        await answers.pop()
+
     async def _watch(self, lost: Callable[[FanfoldError], None]) -> None:
         ended: Any = await asyncio.gather(self._pilot, return_exceptions=True)
         error = ended[0]
@@ -193,7 +259,7 @@ class RayCluster:
     # -- in the thread: Ray's processes belong to the one that starts them ---------------------------------------------
 
     async def _blocking(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._connection.thread, work)
+        return await asyncio.wrap_future(self._connection.thread.submit(work))
 
     def _begin(self, order: bytes, ledger: dict[str, Any]) -> None:
         ray = self.ray
