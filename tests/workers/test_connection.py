@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from fanfold.errors import UsageError, WorkersError
+from fanfold.steps.workers import ray_cluster
 from fanfold.steps.workers.hub import Hub
 from fanfold.steps.workers.ray_cluster import RayCluster
+
+VERSION = ray_cluster._version()
 
 
 class Actor:
@@ -84,7 +87,7 @@ class Quiet(Hub):
         """Not here."""
 
     async def version(self) -> str:
-        return "0.1.0"
+        return VERSION
 
 
 loops: list[asyncio.AbstractEventLoop] = []
@@ -183,3 +186,15 @@ def test_a_cluster_that_does_not_answer_holds_nobody_up(ray: Ray, monkeypatch: p
     gone()
     assert ray.done == ["init", "shutdown"]
     assert not ray.open
+
+
+def test_another_fanfold_on_the_cluster_is_named(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step is not sent to where it might be read as something else."""
+
+    async def other(hub: Hub) -> str:
+        return "0.0.1"
+
+    monkeypatch.setattr(Quiet, "version", other)
+    with pytest.raises(WorkersError, match=r"the hub has fanfold 0.0.1, this process .*install the same"):
+        asyncio.run(started())
+    assert ray.done == ["init", "kill", "shutdown"]

@@ -209,7 +209,7 @@ class RayCluster:
         try:
             await self._connect()
             await self._blocking(lambda: self._begin(order, ledger))
-            await self.call("version")
+            _check_version(await self.call("version"), await self._blocking(_version), "this process")
         except FanfoldError:
             raise
         except Exception as error:
@@ -332,9 +332,7 @@ class RayWorker:
         """A worker ends no cluster."""
 
     async def _start(self) -> None:
-        there = await self.call("version")
-        if there != _version():
-            raise WorkersError(f"the hub has fanfold {there}, a worker {_version()}: install the same on all machines")
+        _check_version(await self.call("version"), _version(), "a worker")
         self.worker = Worker(self, self.name, _fence)
         if await self.worker.start():
             threading.Thread(target=self._beat, name="fanfold-beat", daemon=True).start()
@@ -422,6 +420,12 @@ def _version() -> str:
         return metadata.version("fanfold")
     except metadata.PackageNotFoundError:  # it runs from its sources
         return ""
+
+
+def _check_version(there: str, here: str, who: str) -> None:
+    """Raise `WorkersError` where the hub's fanfold is another one than that here."""
+    if there != here:
+        raise WorkersError(f"the hub has fanfold {there}, {who} {here}: install the same on all machines")
 
 
 def _last_line(error: BaseException) -> str:
