@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from typing import Any
 
 import genai_prices
@@ -265,6 +266,13 @@ def test_a_requests_key_leaves_out_draw_and_delivery(request_: Request, stream: 
     """The same question has the same key, whichever sample it asks for and however it is delivered."""
     again = msgspec.structs.replace(request_, stream=stream, draw=Draw(place, nth, nth))
     assert again.key() == request_.key()
+
+
+@given(requests)
+@settings(max_examples=40)
+def test_a_request_has_the_same_key_in_another_process(request_: Request) -> None:
+    """What a worker asks is found in the journal by whoever asks it here, and the other way around."""
+    assert pickle.loads(pickle.dumps(request_)).key() == request_.key()
 
 
 @given(requests, requests)

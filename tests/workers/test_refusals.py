@@ -11,6 +11,7 @@ from fanfold import Budget, Hedge, Session, prompt, step
 from fanfold import errors as tree
 from fanfold.calls.amounts import Amount
 from fanfold.calls.budget import Purse
+from fanfold.core.records import Cost
 from fanfold.errors import BranchError, BudgetError, FanfoldError, RowError, StatusError, StepTimeout, UsageError
 from fanfold.steps.row import Row, Terms
 from fanfold.steps.workers.packing import packed, unpacked
@@ -224,3 +225,49 @@ def test_errors_survive_pickling(error: FanfoldError) -> None:
     assert {name: value for name, value in vars(found).items() if name != "row"} == mine
     assert repr(found.__cause__) == repr(error.__cause__)
     assert found.run is None
+
+
+class Moody(Exception):
+    """An error that pickle takes and cannot make again."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def test_a_row_that_cannot_be_read_here_has_its_cost() -> None:
+    """An output that cannot be made anew fails its row, and leaves what it took; such a detail is left out."""
+    cluster: Any = Plain()
+    moody = Row(1, "1", None, output=[Moody(1, 2)], calls=3, cost=Cost(0.5, 0.5))
+    row = unpacked(packed(moody, moody, cluster), cluster).row
+    assert "cannot be read here" in str(row.error)
+    assert (row.output, row.calls, row.cost) == (None, 3, Cost(0.5, 0.5))
+    detailed = Row(1, "1", None, output=5, detail=[Moody(1, 2)], calls=3)
+    row = unpacked(packed(detailed, detailed, cluster), cluster).row
+    assert (row.output, row.detail, row.calls, row.error) == (5, None, 3, None)
+
+
+class Wary(Plain):
+    """Pickle that takes classes made on the way, as Ray's does."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+
+    def dumps(self, thing: Any) -> bytes:
+        self.kept.append(thing)
+        return str(len(self.kept) - 1).encode()
+
+    def loads(self, data: bytes) -> Any:
+        found = self.kept[int(data)]
+        if isinstance(found, Moody) or isinstance(getattr(found, "__cause__", None), Moody):
+            raise TypeError("Moody.__init__() missing 1 required positional argument")
+        return found
+
+
+def test_an_error_keeps_its_kind_whatever_its_cause() -> None:
+    """A cause that cannot travel is told in words, and does not take the error around it along."""
+    cluster: Any = Wary()
+    failed = Row(1, "1", None, error=BranchError("b", Moody(1, 2), {"a": 1}))
+    error = unpacked(packed(failed, failed, cluster), cluster).row.error
+    assert isinstance(error, BranchError)
+    assert error.finished == {"a": 1}
+    assert (type(error.__cause__).__name__, str(error.__cause__)) == ("Moody", "1 and 2")

@@ -174,6 +174,10 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     content: str | list[dict[str, Any]]
 
 
+SCHEMA_NAME = "answer"
+"""What the schema of a typed answer is called where nobody names it."""
+
+
 class Request(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One request to one model, in no vendor's dialect.
 
@@ -185,7 +189,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     temperature: float | None = None
     max_tokens: int | None = None
     schema: Mapping[str, Any] | None = None
-    schema_name: str = "answer"
+    schema_name: str = SCHEMA_NAME
     structured: bool | None = None
     extra_body: Mapping[str, Any] | None = None
     n: int = 1
@@ -194,7 +198,9 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
     def key(self) -> bytes:
         """The request as canonical bytes, the draw and the way of delivery left out: equal requests are equal."""
-        return _sorted(replace(self, draw=UNDRAWN, stream=False))
+        # msgspec knows a default by its identity, which it has lost in a request that was pickled.
+        name = SCHEMA_NAME if self.schema_name == SCHEMA_NAME else self.schema_name
+        return _sorted(replace(self, schema_name=name, draw=UNDRAWN, stream=False))
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):

@@ -241,6 +241,8 @@ class Crew:
             self._do(self._keep(*said))
         elif kind == "ask":
             self._do(self._answer(*said))
+        elif kind == "over":
+            self._do(self._over(*said))
         elif kind == "cover":
             self._do(self._cover(*said))
         elif kind == "fallen":
@@ -286,11 +288,18 @@ class Crew:
         try:
             if what == "again" and self.owner is not None:
                 value = await self.owner.again(*given)
+            elif what == "begin" and self.owner is not None:
+                value = await self.owner.begin(*given)
             elif what == "cached" and self.session.journal is not None:
                 value = await self.session.journal.cached(*given)
         except FanfoldError as failed:
             error = failed
         self._say("answer", worker, number, value, error)
+
+    async def _over(self, _: str, number: int, run: int) -> None:
+        """A run inside a row has ended; a task, as what was said before it is one."""
+        if self.owner is not None:
+            self.owner.ended_inside(number, run)
 
     def _lost(self, error: FanfoldError) -> None:
         """The cluster is gone: nothing that flies comes back."""

@@ -224,7 +224,7 @@ class Hub:
                 given = self._given.get(said[0])
                 if given is not None and given.worker == worker and self._done(said[0]):
                     self.driver.put(kind, *said)
-            elif kind in {"entries", "ask"}:
+            elif kind in {"entries", "ask", "over"}:
                 self.driver.put(kind, worker, *said)  # of a dead one, too: what was answered is worth keeping
             elif alive:
                 self._hear(worker, kind, said)

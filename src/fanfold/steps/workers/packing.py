@@ -21,23 +21,36 @@ def packed(row: Row[Any], unkept: Row[Any], cluster: Cluster) -> bytes:
     An output that cannot travel is the row's failure, a detail that cannot is left out, and an error that cannot is
     told in its own words, under its name.
     """
-    row = msgspec.structs.replace(row, error=_portable(row.error, cluster))
+    error, output, detail = _portable(row.error, cluster), b"", b""
+    try:
+        output = cluster.dumps(row.output)
+    except UsageError as wrong:
+        error = UsageError(f"the output, a {type(row.output).__name__}, cannot be brought from the worker: {wrong}")
+    with suppress(UsageError):
+        detail = cluster.dumps(row.detail)
+    bare = msgspec.structs.replace(row, error=error, output=None, detail=None)
     left = msgspec.structs.replace(unkept, error=None, output=None, detail=None)
-    if (wrong := _wrong(row.output, cluster)) is not None:
-        words = f"the output, a {type(row.output).__name__}, cannot be brought from the worker: {wrong}"
-        row = msgspec.structs.replace(row, output=None, error=UsageError(words))
-    if _wrong(row.detail, cluster) is not None:
-        row = msgspec.structs.replace(row, detail=None)
-    return cluster.dumps((row, left))
+    return cluster.dumps((bare, left, output, detail))
 
 
 def unpacked(data: bytes, cluster: Cluster) -> Outcome:
-    """The outcome that came; raises `UsageError` where it cannot be read here."""
+    """The outcome that came; an output that cannot be read here is the row's failure, and what it cost is known."""
+    row, left, output, detail = _read(data, cluster)
+    if detail:
+        with suppress(UsageError):
+            row = msgspec.structs.replace(row, detail=_read(detail, cluster))
     try:
-        row, left = cluster.loads(data)
+        row = msgspec.structs.replace(row, output=_read(output, cluster) if output else None)
+    except UsageError as unread:
+        row = msgspec.structs.replace(row, error=unread)
+    return outcome(row, left)
+
+
+def _read(data: bytes, cluster: Cluster) -> Any:
+    try:
+        return cluster.loads(data)
     except Exception as error:
         raise UsageError(f"what a worker made of the row cannot be read here: {error!r}") from error
-    return outcome(row, left)
 
 
 def outcome(row: Row[Any], left: Row[Any]) -> Outcome:
@@ -50,18 +63,12 @@ def outcome(row: Row[Any], left: Row[Any]) -> Outcome:
     )
 
 
-def _wrong(thing: Any, cluster: Cluster) -> UsageError | None:
-    try:
-        cluster.dumps(thing)
-    except UsageError as error:
-        return error
-    return None
-
-
 def _portable(error: BaseException | None, cluster: Cluster) -> BaseException | None:
     """The error, if it survives the way; else one of the same name and words."""
     if error is None:
         return None
+    if isinstance(error, FanfoldError) and error.__cause__ is not error:
+        error.__cause__ = _portable(error.__cause__, cluster)  # it travels along
     found = None
     with suppress(Exception):  # whatever its making anew raises
         found = cluster.loads(cluster.dumps(error))

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import queue
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from importlib import import_module, metadata
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fanfold.calls.ledger import EXPIRY
 from fanfold.core.clock import chance, now, sleep
@@ -47,6 +48,128 @@ GOODBYE = 5.0
 """Seconds that a pipeline on a foreign cluster gets to end by itself."""
 
 
+CONNECT = 60.0
+"""Seconds until a cluster that does not answer is given up; Ray itself may try for ten minutes."""
+
+
+class _Job(Future[Any]):
+    """What a thread is to do, and how it ended: leaving its block with an error is one of the ways."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__()
+        self.work = work
+
+    def __enter__(self) -> None:
+        """It runs."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is not None:
+            self.set_exception(error)
+        return True
+
+
+class _Thread:
+    """A thread for all that blocks, one after another. Ray's processes belong to the thread that starts them.
+
+    The interpreter does not wait for it at its end: an address that does not answer holds nobody up.
+    """
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="fanfold-ray", daemon=True).start()
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        """Do this after all that came before."""
+        job = _Job(work)
+        self._jobs.put(job)
+        return job
+
+    def end(self) -> None:
+        """End, after all that came before."""
+        self._jobs.put(None)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            if job.set_running_or_notify_cancel():
+                with job:
+                    job.set_result(job.work())
+
+
+class _Connection:
+    """Ray's connection, of which a process has one: the first map opens it, and the last one to leave shuts it down."""
+
+    now: ClassVar[_Connection | None] = None
+    door: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self, ray: Any) -> None:
+        self.ray = ray
+        self.thread = _Thread()
+        self.maps = 0
+        self._engine = ""
+        self._own = False
+        """Whether fanfold opened it, for this engine, and shuts it down."""
+        self._cluster = False
+        """Whether the cluster was started with it, and ends with it."""
+        self._by_value: list[Any] = []
+
+    @classmethod
+    def joined(cls, ray: Any) -> _Connection:
+        """The one of this process, with one map more."""
+        with cls.door:
+            if cls.now is None:
+                cls.now = cls(ray)
+            cls.now.maps += 1
+            return cls.now
+
+    @property
+    def ends_all(self) -> bool:
+        """Whether all that runs on the cluster is one map's, and ends with the connection."""
+        return self._cluster and self.maps == 1
+
+    def share(self) -> None:
+        """Let what the user's own modules define be pickled by value: workers cannot import these."""
+        with self.door:
+            for module in users_own():
+                if module not in self._by_value:
+                    self.ray.cloudpickle.register_pickle_by_value(module)
+                    self._by_value.append(module)
+
+    def open(self, engine: str) -> None:
+        """Connect, or start a cluster of our own, where that is still to do."""
+        ray = self.ray
+        silent = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+        if ray.is_initialized():
+            if self._own and engine != self._engine:
+                raise UsageError(f"engine={engine!r} while a map runs on {self._engine!r}: a process has one at a time")
+            return
+        logging.getLogger("ray").setLevel(logging.ERROR)  # it would tell of its own settings
+        if engine != "ray":
+            ray.init(address="auto" if engine == "ray://auto" else engine, **silent)
+        else:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            own = {"address": "local", "include_dashboard": False, "object_store_memory": STORE}
+            ray.init(**own, _node_ip_address="127.0.0.1", **silent)  # for nobody outside this machine
+            self._cluster = True
+        self._engine, self._own = engine, True
+
+    def leave(self) -> None:
+        """A map is over."""
+        with self.door:
+            self.maps -= 1
+            if self.maps:
+                return
+            for module in self._by_value:
+                self.ray.cloudpickle.unregister_pickle_by_value(module)
+            self._by_value.clear()
+        if self._own:
+            self.ray.shutdown()
+        self._own = self._cluster = False
+        with self.door:
+            if not self.maps:  # else one came meanwhile, and opens it again
+                type(self).now = None
+                self.thread.end()
+
+
 class RayCluster:
     """A `Cluster` by Ray; `engine` is ``ray``, ``ray://auto`` or ``ray://HOST:PORT``."""
 
@@ -58,23 +181,19 @@ class RayCluster:
             raise UsageError(f"engine={engine!r} needs Ray ({error}): install fanfold[ray]") from error
         self.engine = engine
         self.workers = workers
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fanfold-ray")
-        self._own = False
-        """Whether this one opened Ray's connection, and shuts it down."""
-        self._alone = False
-        """Whether the cluster is nobody else's, and ends with it."""
-        self._closed = False
+        self._connection = _Connection.joined(self.ray)
+        self._closed = self._shared = False
+        self._calling = False
+        """Whether a cluster elsewhere is asked for, and has not answered."""
         self._hub: Any = None
         self._pilot: Any = None
         self._watching: asyncio.Task[None] | None = None
-        self._by_value: list[Any] = []
 
     def dumps(self, thing: Any) -> bytes:
         """As bytes; what the user's own modules define goes along by value."""
-        if not self._by_value:
-            for module in users_own():  # workers cannot import these
-                self.ray.cloudpickle.register_pickle_by_value(module)
-                self._by_value.append(module)
+        if not self._shared:
+            self._connection.share()
+            self._shared = True
         return _dumps(self.ray, thing)
 
     def loads(self, data: bytes) -> Any:
@@ -88,9 +207,9 @@ class RayCluster:
     async def start(self, order: bytes, ledger: dict[str, Any], lost: Callable[[FanfoldError], None]) -> None:
         """Connect, or start a cluster of our own; then the hub and the pilot."""
         try:
-            await self._blocking(self._connect)
+            await self._connect()
             await self._blocking(lambda: self._begin(order, ledger))
-            await self.call("version")
+            _check_version(await self.call("version"), await self._blocking(_version), "this process")
         except FanfoldError:
             raise
         except Exception as error:
@@ -103,14 +222,32 @@ class RayCluster:
             return
         self._closed = True
         watching = set() if self._watching is None else {self._watching}
-        if watching and not self._alone:
-            await asyncio.wait(watching, timeout=GOODBYE)  # the hub was told to stop: the pipeline ends by itself
-        await self._blocking(self._end)
-        if watching and not self._alone:
+        if self._calling:
+            self._connection.thread.submit(self._end)  # once there is an answer, if there ever is
+            return
+        stays = bool(watching) and not self._connection.ends_all
+        try:
+            if stays:
+                await asyncio.wait(watching, timeout=GOODBYE)  # the hub was told to stop: the pipeline ends by itself
+        finally:
+            await self._blocking(self._end)
+        if stays:
             await asyncio.wait(watching, timeout=POLL)  # Ray's client does not like to be left before it answers
         for task in watching:
             task.cancel()
-        self._thread.shutdown(wait=False)
+
+    async def _connect(self) -> None:
+        opening = self._connection.thread.submit(lambda: self._connection.open(self.engine))
+        if self.engine == "ray":
+            await asyncio.wrap_future(opening)
+            return
+        try:
+            answers, _ = await asyncio.wait({asyncio.wrap_future(opening)}, timeout=CONNECT)
+        finally:
+            self._calling = not opening.done()
+        if not answers:
+            raise WorkersError(f"the Ray cluster ({self.engine}) has not answered for {CONNECT:.0f} s")
+        await answers.pop()
 
     async def _watch(self, lost: Callable[[FanfoldError], None]) -> None:
         ended: Any = await asyncio.gather(self._pilot, return_exceptions=True)
@@ -122,22 +259,7 @@ class RayCluster:
     # -- in the thread: Ray's processes belong to the one that starts them ---------------------------------------------
 
     async def _blocking(self, work: Callable[[], Any]) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    def _connect(self) -> None:
-        ray, engine = self.ray, self.engine
-        silent = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
-        if ray.is_initialized():
-            return
-        logging.getLogger("ray").setLevel(logging.ERROR)  # it would tell of its own settings
-        if engine != "ray":
-            ray.init(address="auto" if engine == "ray://auto" else engine, **silent)
-        else:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            own = {"address": "local", "include_dashboard": False, "object_store_memory": STORE}
-            ray.init(**own, _node_ip_address="127.0.0.1", **silent)  # for nobody outside this machine
-            self._alone = True
-        self._own = True
+        return await asyncio.wrap_future(self._connection.thread.submit(work))
 
     def _begin(self, order: bytes, ledger: dict[str, Any]) -> None:
         ray = self.ray
@@ -149,13 +271,11 @@ class RayCluster:
         self._pilot = ray.remote(pilot).options(num_cpus=0, max_retries=0).remote(name, workers)
 
     def _end(self) -> None:
-        for module in self._by_value:
-            self.ray.cloudpickle.unregister_pickle_by_value(module)
-        self._by_value.clear()
-        if self._hub is not None and self.ray.is_initialized():
-            self.ray.kill(self._hub)
-        if self._own:
-            self.ray.shutdown()
+        try:
+            if self._hub is not None and self.ray.is_initialized():
+                self.ray.kill(self._hub)
+        finally:
+            self._connection.leave()
 
 
 class HubActor(Hub):
@@ -212,9 +332,7 @@ class RayWorker:
         """A worker ends no cluster."""
 
     async def _start(self) -> None:
-        there = await self.call("version")
-        if there != _version():
-            raise WorkersError(f"the hub has fanfold {there}, a worker {_version()}: install the same on all machines")
+        _check_version(await self.call("version"), _version(), "a worker")
         self.worker = Worker(self, self.name, _fence)
         if await self.worker.start():
             threading.Thread(target=self._beat, name="fanfold-beat", daemon=True).start()
@@ -302,6 +420,12 @@ def _version() -> str:
         return metadata.version("fanfold")
     except metadata.PackageNotFoundError:  # it runs from its sources
         return ""
+
+
+def _check_version(there: str, here: str, who: str) -> None:
+    """Raise `WorkersError` where the hub's fanfold is another one than that here."""
+    if there != here:
+        raise WorkersError(f"the hub has fanfold {there}, {who} {here}: install the same on all machines")
 
 
 def _last_line(error: BaseException) -> str:

@@ -54,7 +54,8 @@ class Worker:
         self.order = order
         if order.journal is not None:
             mode, content = order.journal
-            self.journal = FarJournal(mode=mode, content=content, send=self.post.entry, ask=self.post.ask)
+            post = self.post
+            self.journal = FarJournal(mode=mode, content=content, send=post.entry, ask=post.ask, over=post.over)
         if order.money is not None:
             ceiling = order.ceiling
             self.purse = SharedPurse(order.money, ceiling, self.post.money, counts_money=order.counts_money)
@@ -111,7 +112,7 @@ class Worker:
         key = None
         if page is not None and self.journal is not None:
             key = f"{segment(order.step.name)}#{number}"
-            self.journal.expect(key, page)
+            self.journal.expect(number, key, page)
         run, error = await row_run(order.step, session, given, order.row_timeout, key, self.purse)
         journaled = order.journal is not None and order.journal[0] == "resume"
         record, left = (record_of(0, "", None, one, error) for one in (run, unkept(run, journaled=journaled)))
@@ -187,6 +188,10 @@ class _Post:
         number, answer = self._wait_for("answer")
         self.say("ask", number, *question)
         return await answer
+
+    def over(self, row: int, run: int) -> None:
+        """Say that a run inside a row has ended."""
+        self.say("over", row, run)
 
     def money(self, money: Money) -> None:
         """Say how the purse stands."""
