@@ -137,14 +137,16 @@ def _line(info: RunInfo) -> str:
     began = datetime.fromtimestamp(info.began, UTC).strftime("%Y-%m-%d %H:%M:%S")
     how = info.ended or (f"not ended, last heard of {wall() - info.last:.0f} s ago")
     key = f" key {info.key!r}" if info.key else ""
-    calls = f"{info.calls} calls" + (f" and {info.failed} without an answer" if info.failed else "")
+    calls = f"{info.calls} calls" + (f" ({info.shared} found in other runs)" if info.shared else "")
+    calls += f" and {info.failed} without an answer" if info.failed else ""
     sittings = f", {info.sittings} sittings" if info.sittings > 1 else ""
     return f"{info.run}  {began}  {info.name}{key}: {how}, {calls}, cost {info.cost}{sittings}"
 
 
 def _call(info: CallInfo) -> list[str]:
     call = info.call
-    lines = [f"{call.place} #{call.draw.nth} {call.model}: {call.state}, cost {call.cost}"]
+    came = "found in another run" if call.replayed else f"{call.state}, cost {call.cost}"
+    lines = [f"{call.place} #{call.draw.nth} {call.model}: {came}"]
     if info.messages:
         lines.append(f"  asked: {_short(str(info.messages[-1].get('content', '')))}")
     if info.reply is not None:
