@@ -51,16 +51,6 @@ class Note:
             self.keep(value)
 
 
-async def noted(what: bytes, make: Callable[[], Awaitable[Any]]) -> Any:
-    """What was noted where all of this happened before; elsewhere it is made, and noted."""
-    note = Note(what)
-    value = note.told()
-    if value is None:
-        value = await make()
-        note.keep(value)
-    return value
-
-
 async def given_back(given: Any, make: Callable[[], Awaitable[Any]]) -> Any:
     """The result of a step that keeps its own: what the journal has for this place and input, or made, and kept.
 
