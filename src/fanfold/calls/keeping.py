@@ -44,6 +44,8 @@ class Keeping:
             found = await self.book.shared(self._digest, draw)
             self._shared = found is not None
         if found is None:
+            if settled:
+                self.passage.scope.unsettle()
             return None
         self.found = found
         if found.error is not None:

@@ -1,7 +1,7 @@
 """A fan that ended before, once more: only what was folded then is launched, and folded in the order of then.
 
 So a vote that stopped early has the same ballots and the same winner again, whichever of its branches is quicker this
-time. No timer runs: why it ended is known.
+time. No timer counts, for why it ended is known; but where something is asked that was not asked then, it does.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class Refolding(Fan[T, R]):
                 if self.arrived:
                     arrival = self.arrived.popleft()
                     early[arrival.index] = arrival
+                elif self.expired and self._anew():
+                    self.arrived.extend(early.values())
+                    return "timeout"
                 elif index in self.tasks:
                     await self.next_arrival()
                 else:  # what it waited for went otherwise than it did
@@ -47,12 +50,16 @@ class Refolding(Fan[T, R]):
             if enough:
                 break
             enough = self._let(self.fold_one(early.pop(index), flying))
-        if self.told.why == "enough" and not enough:
+        if not enough and (self.told.why == "enough" or (self.told.why == "timeout" and self._anew())):
             return await self._go_on()
         for place, what in self.told.counted:
             if self.scope is not None:
                 self.scope.count(place, what)
         return "enough" if enough else self.told.why
+
+    def _anew(self) -> bool:
+        """Whether a branch asked something that was not asked then, as of another model: then another time counts."""
+        return any(not arm.settled for arm in self.arms.values())
 
     def _let(self, go: Go) -> bool:
         """Launch what the fold lets begin, of that only what was folded; gives whether it has enough.
