@@ -128,7 +128,12 @@ def test_what_somebody_reads_cannot_be_forgotten(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize(
     ("what", "words"),
-    [({"run": 9}, "holds nothing of run 9"), ({"key": "no"}, "holds nothing of 'no'"), ({}, "say what to forget")],
+    [
+        ({"run": 9}, "holds nothing of run 9"),
+        ({"key": "no"}, "holds nothing of 'no'"),
+        ({}, "say what to forget"),
+        ({"key": ""}, "'' is no key"),
+    ],
 )
 def test_what_is_not_there_cannot_be_forgotten(tmp_path: Path, what: dict[str, object], words: str) -> None:
     """A number or key that nothing has is a UsageError: whoever has to forget must know that he did."""
@@ -136,6 +141,7 @@ def test_what_is_not_there_cannot_be_forgotten(tmp_path: Path, what: dict[str, o
     recorded(path, "x")
     with pytest.raises(UsageError, match=words):
         forgetting.forget(path, **what)
+    assert len(looking.runs_in(path).runs) == 1
 
 
 def test_old_runs_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,7 +240,7 @@ def test_an_input_that_nobody_could_tell_again_is_refused(tmp_path: Path) -> Non
     assert asyncio.run(keyed()) == 1
 
 
-@pytest.mark.parametrize("key", [17, b"row", "row \ud800"])
+@pytest.mark.parametrize("key", [17, b"row", "row \ud800", ""])
 def test_a_key_is_text(tmp_path: Path, key: Any) -> None:
     """A number for a key, as that of a database's row, is told as a mistake of the call."""
 

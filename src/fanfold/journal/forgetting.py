@@ -24,6 +24,8 @@ def forget(path: str | os.PathLike[str], *, run: int | None = None, key: str | N
     """
     if (run is None) == (key is None):
         raise UsageError("say what to forget: a run's number, or a key")
+    if key == "":
+        raise UsageError("key='' is no key: it would be that of every run without one")
     with owned(path) as store:
         _check_unread(store, path)
         if run is not None:
