@@ -1,6 +1,8 @@
 """Journals as lines, forgetting, and what people are shown."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,25 @@ def test_old_runs_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert forgetting.prune(path, 1000) == 1
     assert [info.began for info in looking.runs_in(path).runs] == [2000.0]
     assert forgetting.prune(path, 1000) == 0
+
+
+def test_old_runs_are_pruned_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are gone or none, in one transaction: thousands of them would else wait for the disk thousands of times."""
+    path = tmp_path / "j.db"
+    for number in range(5):
+        recorded(path, "x", key=f"row {number}")
+    said: list[str] = []
+
+    @contextmanager
+    def told(path: Path) -> Iterator[sqlite3.Connection]:
+        with moving.owned(path) as store:
+            store.set_trace_callback(said.append)
+            yield store
+
+    monkeypatch.setattr(forgetting, "owned", told)
+    assert forgetting.prune(path, 0.0) == 5
+    kinds = [one.split()[0] for one in said if one.split()[0] in {"BEGIN", "DELETE", "COMMIT"}]
+    assert kinds == ["BEGIN", *["DELETE"] * 5, "COMMIT"]
 
 
 def test_verify_names_what_is_damaged(tmp_path: Path) -> None:
