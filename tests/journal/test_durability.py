@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from fanfold import Session, prompt
 from fanfold.errors import JournalError, JournalLocked
 from fanfold.journal import Journal
 from fanfold.journal.points import armed
+from fanfold.journal.store import Standing
 from fanfold.testing import FakeModel
 from tests.journal.books import answered, begun, entries, recorded, replied, with_journal
 
@@ -242,6 +245,96 @@ def test_a_foreign_lock_is_refused_in_time(tmp_path: Path) -> None:
         foreign.close()
 
     with_journal(path, work)
+
+
+def move(path: Path) -> None:
+    """To another folder."""
+    (path.parent / "elsewhere").mkdir()
+    path.rename(path.parent / "elsewhere" / path.name)
+
+
+def replace(path: Path) -> None:
+    """By a copy, as a synchronizing program does."""
+    shutil.copy(path, path.with_name("copy"))
+    path.with_name("copy").replace(path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (Path.unlink, r"j\.db was removed or moved away"),
+        (move, r"j\.db was removed or moved away"),
+        (replace, r"j\.db was replaced or cut short"),
+        (lambda path: os.truncate(path, 0), r"j\.db was replaced or cut short"),
+        (lambda path: path.with_name("j.db-wal").unlink(), r"j\.db-wal was removed or moved away"),
+    ],
+    ids=["removed", "moved", "replaced", "cut short", "its log removed"],
+)
+def test_a_file_that_is_lost_stops_the_journal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: Callable[[Path], None], words: str
+) -> None:
+    """SQLite writes on into a file that was removed, and says nothing: the writer looks for it now and then."""
+    path = tmp_path / "j.db"
+    recorded(path, "an earlier run")
+    monkeypatch.setattr("fanfold.journal.worker.LOOKED", 0.0)
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        await answered(book, "kept")
+        harm(path)
+        for nth in (1, 2):
+            with pytest.raises(JournalError, match=words):
+                await answered(book, "lost", nth=nth)
+
+    with_journal(path, work)
+
+
+def test_the_writer_looks_for_its_file_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once in a second of its entries' time, whichever way the clock is set meanwhile."""
+    looks = 0
+
+    def look(_: Standing) -> None:
+        nonlocal looks
+        looks += 1
+
+    monkeypatch.setattr(Standing, "check", look)
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        for nth, at in enumerate([5.0, 5.5, 5.9, 6.0, 6.9, 3.0, 3.5]):
+            monkeypatch.setattr("fanfold.journal.book.wall", lambda at=at: at)
+            await answered(book, "kept", nth=nth)
+        assert looks == 3
+
+    with_journal(tmp_path / "j.db", work)
+    assert looks == 4
+
+
+def test_a_file_that_was_lost_is_told_at_the_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A session that was shorter than the time between two looks says it when it closes."""
+    path = tmp_path / "j.db"
+
+    async def work(journal: Journal) -> None:
+        await answered(await begun(journal), "kept")
+        path.unlink()
+
+    with_journal(path, work)
+    assert "j.db was removed or moved away while it was open" in caplog.text
+
+
+def test_who_has_it_open_may_go_to_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal with a relative path is the one that was opened."""
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fanfold.journal.worker.LOOKED", 0.0)
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        monkeypatch.chdir(tmp_path / "folder")
+        await answered(book, "kept")
+
+    with_journal(Path("j.db"), work)
+    assert there(tmp_path / "j.db", 1) == ["kept"]
 
 
 def test_an_entry_that_cannot_be_written_stops_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,8 @@
 """Journals as lines, forgetting, and what people are shown."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -128,7 +130,12 @@ def test_what_somebody_reads_cannot_be_forgotten(tmp_path: Path, monkeypatch: py
 
 @pytest.mark.parametrize(
     ("what", "words"),
-    [({"run": 9}, "holds nothing of run 9"), ({"key": "no"}, "holds nothing of 'no'"), ({}, "say what to forget")],
+    [
+        ({"run": 9}, "holds nothing of run 9"),
+        ({"key": "no"}, "holds nothing of 'no'"),
+        ({}, "say what to forget"),
+        ({"key": ""}, "'' is no key"),
+    ],
 )
 def test_what_is_not_there_cannot_be_forgotten(tmp_path: Path, what: dict[str, object], words: str) -> None:
     """A number or key that nothing has is a UsageError: whoever has to forget must know that he did."""
@@ -136,6 +143,7 @@ def test_what_is_not_there_cannot_be_forgotten(tmp_path: Path, what: dict[str, o
     recorded(path, "x")
     with pytest.raises(UsageError, match=words):
         forgetting.forget(path, **what)
+    assert len(looking.runs_in(path).runs) == 1
 
 
 def test_old_runs_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,6 +157,25 @@ def test_old_runs_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert forgetting.prune(path, 1000) == 1
     assert [info.began for info in looking.runs_in(path).runs] == [2000.0]
     assert forgetting.prune(path, 1000) == 0
+
+
+def test_old_runs_are_pruned_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All are gone or none, in one transaction: thousands of them would else wait for the disk thousands of times."""
+    path = tmp_path / "j.db"
+    for number in range(5):
+        recorded(path, "x", key=f"row {number}")
+    said: list[str] = []
+
+    @contextmanager
+    def told(path: Path) -> Iterator[sqlite3.Connection]:
+        with moving.owned(path) as store:
+            store.set_trace_callback(said.append)
+            yield store
+
+    monkeypatch.setattr(forgetting, "owned", told)
+    assert forgetting.prune(path, 0.0) == 5
+    kinds = [one.split()[0] for one in said if one.split()[0] in {"BEGIN", "DELETE", "COMMIT"}]
+    assert kinds == ["BEGIN", *["DELETE"] * 5, "COMMIT"]
 
 
 def test_verify_names_what_is_damaged(tmp_path: Path) -> None:

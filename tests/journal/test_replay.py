@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fanfold import Anthropic, Budget, OpenAI, Session, map_over, prompt, sample, sections, vote
-from fanfold.errors import FanfoldError, ReplayMiss
+from fanfold import Anthropic, Budget, OpenAI, Session, best_of, map_over, prompt, sample, sections, step, vote
+from fanfold.errors import FanfoldError, ReplayMiss, StepTimeout
 from fanfold.journal import Journal
 from fanfold.testing.server import ModelServer
 from tests.journal.patterns import Moody, document, outcome_of, ran, spam, untimed
@@ -150,6 +150,59 @@ def test_what_shrank_in_order_is_resumed_and_not_replayed(tmp_path: Path, name: 
     assert f"no such call was recorded at '{name}/2'" in str(missed)
     more = ran(path, pattern, "abcde" if name == "sample" else [*"abcde"], model := Moody(2))
     assert (more.output[:2], len(more.output), model.asked) == (first.output, 4, 2)
+
+
+@step
+async def told(value: Any) -> str:
+    """What was said, as a text."""
+    return str(value)
+
+
+ask = prompt("Is it? {input}", returns=bool, max_tokens=10)
+few: dict[str, Any] = {"budget": Budget(calls=4), "if_unaffordable": "shrink"}
+FEWER: dict[str, Any] = {
+    "a vote": vote(ask, n=5, **few),
+    "all of a vote": vote(ask, n=5, stop=None, **few),
+    "best of": best_of(prompt("Say {input}", max_tokens=10), 5, judge=len, **few),
+    "a second vote": vote(ask, n=5, stop=None) | told | vote(ask, n=5, **few),
+}
+
+
+@pytest.mark.parametrize("name", FEWER)
+@pytest.mark.parametrize("mode", ["replay", "resume"])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_shrank_by_count_comes_again_as_it_was(tmp_path: Path, mode: str, name: str, seed: int) -> None:
+    """Of a run that has ended as many branches are launched as then; another fan at their place was not shrunk."""
+    path = tmp_path / "j.db"
+    first = ran(path, FEWER[name], model=Moody(seed), mode="record")
+    assert not isinstance(first, FanfoldError), first
+    assert outcome_of(ran(path, FEWER[name], model=Closed(), mode=mode)) == outcome_of(first)
+
+
+@pytest.mark.parametrize("name", ["vote", "map", "sections", "guard", "best of, listwise"])
+def test_a_run_that_ended_is_given_again_under_a_smaller_budget(tmp_path: Path, name: str) -> None:
+    """Answers that are found again take nothing of a budget, so no fan of theirs is refused."""
+    path = tmp_path / "j.db"
+    first = ran(path, EVERY[name], model=Moody(5, fails=0.0))
+    again = ran(path, EVERY[name], model=Closed(), budget=Budget(calls=1))
+    assert outcome_of(again) == outcome_of(first)
+
+
+@pytest.mark.parametrize("sittings", [(None, 4), (4, None)], ids=["less", "more"])
+def test_the_last_sitting_says_how_many_there_were(tmp_path: Path, sittings: tuple[int | None, ...]) -> None:
+    """A vote that was cut short under one budget and ended under another is replayed as it ended."""
+    path = tmp_path / "j.db"
+    pattern = vote(ask, n=5, stop=None, if_unaffordable="shrink") | told
+
+    async def sitting(calls: int | None, latency: float) -> Any:
+        budget = None if calls is None else Budget(calls=calls)
+        async with Session(Moody(1, slow=latency), journal=path):
+            return await pattern.run("mail", budget=budget, timeout=0.05 if latency else None)
+
+    with pytest.raises(StepTimeout):
+        asyncio.run(sitting(sittings[0], 10.0))
+    last = asyncio.run(sitting(sittings[1], 0.0))
+    assert outcome_of(ran(path, pattern, model=Closed(), mode="replay")) == outcome_of(last)
 
 
 def test_a_replay_takes_the_newest_recording(tmp_path: Path) -> None:

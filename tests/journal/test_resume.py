@@ -179,6 +179,32 @@ def test_a_key_names_one_run(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("slow", [0.0, 1.0], ids=["in time", "late again"])
+@pytest.mark.parametrize("change", ["model", "input"])
+def test_what_was_late_is_waited_for_where_another_is_asked(tmp_path: Path, change: str, slow: float) -> None:
+    """That a branch had no answer in time says nothing of another model's, nor of another input's: it has its time."""
+    path = tmp_path / "j.db"
+    parts = map_over(
+        prompt("{input}", name="ask"), items=lambda text: [f"{text} {n}" for n in "012"], on_error="skip", timeout=0.1
+    )
+
+    async def sitting(given: str, latency: float, label: str) -> Any:
+        model = FakeModel(
+            lambda request: str(request.messages[-1].content),
+            latency=lambda request: latency if "1" in str(request.messages[-1].content) else 0.0,
+            label=label,
+        )
+        async with Session(model, journal=path):
+            return await parts.run(given, key="row")
+
+    first = asyncio.run(sitting("a", 1.0, "fake:"))
+    assert (first.output, list(first.detail.missing)) == (["a 0", "a 2"], ["1"])
+    assert outcome_of(asyncio.run(sitting("a", 0.0, "fake:"))) == outcome_of(first)
+    other = asyncio.run(sitting("b", slow, "fake:") if change == "input" else sitting("a", slow, "fake:other"))
+    given = "b" if change == "input" else "a"
+    assert other.output == [f"{given} {n}" for n in ("02" if slow else "012")]
+
+
 @pytest.mark.parametrize("key", [None, "row"])
 def test_a_run_that_is_cancelled_while_it_begins_has_an_end(tmp_path: Path, key: str | None) -> None:
     """The writer has begun it all the same: nobody is to take it for one that goes on; and its key is free at once."""
@@ -214,7 +240,7 @@ def test_an_input_that_nobody_could_tell_again_is_refused(tmp_path: Path) -> Non
     assert asyncio.run(keyed()) == 1
 
 
-@pytest.mark.parametrize("key", [17, b"row", "row \ud800"])
+@pytest.mark.parametrize("key", [17, b"row", "row \ud800", ""])
 def test_a_key_is_text(tmp_path: Path, key: Any) -> None:
     """A number for a key, as that of a database's row, is told as a mistake of the call."""
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Keeping:
     """One call's page in the book of its run."""
 
-    __slots__ = ("_broken", "_digest", "_key", "_written", "book", "call", "found", "passage")
+    __slots__ = ("_broken", "_digest", "_key", "_shared", "_written", "book", "call", "found", "passage")
 
     def __init__(self, passage: Passage, book: Book) -> None:
         self.passage = passage
@@ -31,6 +31,8 @@ class Keeping:
         """Its record in the moment in which its reply was whole, as it is kept."""
         self._key = passage.request.key()
         self._digest = book.digest(passage.lane.model.label, self._key)
+        self._shared = False
+        """Whether it was found in another run than its own."""
         self._written: asyncio.Future[None] | None = None
         self._broken: JournalError | None = None
 
@@ -40,7 +42,10 @@ class Keeping:
         found = self.book.found(self._digest, draw, settled=settled)
         if found is None:
             found = await self.book.shared(self._digest, draw)
+            self._shared = found is not None
         if found is None:
+            if settled:
+                self.passage.scope.unsettle()
             return None
         self.found = found
         if found.error is not None:
@@ -72,6 +77,8 @@ class Keeping:
 
     def end(self, call: Call) -> None:
         """The call is over, with this for a record."""
+        if self._shared and self.found is not None:
+            self.book.keep_shared(self._digest, self._key, call, self.found)
         if self.found is not None or self._broken is not None:
             return
         error = self.passage.error

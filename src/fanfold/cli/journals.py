@@ -138,7 +138,8 @@ def _line(info: RunInfo) -> str:
     began = datetime.fromtimestamp(info.began, UTC).strftime("%Y-%m-%d %H:%M:%S")
     how = info.ended or (f"not ended, last heard of {wall() - info.last:.0f} s ago")
     key = f" key {info.key!r}" if info.key else ""
-    calls = f"{info.calls} calls" + (f" and {info.failed} without an answer" if info.failed else "")
+    calls = f"{info.calls} calls" + (f" ({info.shared} found in other runs)" if info.shared else "")
+    calls += f" and {info.failed} without an answer" if info.failed else ""
     sittings = f", {info.sittings} sittings" if info.sittings > 1 else ""
     cost = "made up, nothing was paid" if info.made_up else f"cost {info.cost}"
     so_far = "" if info.ended or info.made_up else " so far, beside what was under way"
@@ -148,7 +149,8 @@ def _line(info: RunInfo) -> str:
 def _call(info: CallInfo) -> list[str]:
     call = info.call
     cost = "made up" if call.made_up else f"cost {call.cost}"
-    lines = [f"{call.place} #{call.draw.nth} {call.model}: {call.state}, {cost}"]
+    came = "found in another run" if call.replayed else f"{call.state}, {cost}"
+    lines = [f"{call.place} #{call.draw.nth} {call.model}: {came}"]
     if info.messages:
         lines.append(f"  asked: {flat(str(info.messages[-1].get('content', '')), SHOWN)}")
     if info.reply is not None:

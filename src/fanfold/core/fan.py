@@ -56,7 +56,8 @@ async def fan(
         return await Fan(branches, fold, stagger, nth).run(timeout)
     from fanfold.core.refolding import Refolding  # stands on this file
 
-    return await Refolding(branches, fold, told, replays=scope.book.replays).run(None)
+    replays = scope.book.replays
+    return await Refolding(branches, fold, told, replays=replays).run(None if replays else timeout)
 
 
 class Fan(Generic[T, R]):

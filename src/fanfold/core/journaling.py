@@ -47,12 +47,13 @@ class RowKey(msgspec.Struct, frozen=True):
 class Found(msgspec.Struct, frozen=True):
     """A call that was made before: its record, and the reply it brought, or the error it ended with.
 
-    Neither is there for a call that was cut off under way.
+    Neither is there for a call that was cut off under way. `at` is when it was kept, in seconds since 1970.
     """
 
     call: Call
     reply: Reply | None = None
     error: Exception | None = None
+    at: float = 0.0
 
 
 class Folded(msgspec.Struct, frozen=True):
@@ -96,7 +97,11 @@ class Book(Protocol):
         ...
 
     async def shared(self, digest: bytes, draw: Draw) -> Found | None:
-        """The same request as any run made it, where the journal is a cache."""
+        """The same request as any run made it, where the journal is a cache; raises `JournalError`."""
+        ...
+
+    def keep_shared(self, digest: bytes, key: bytes, call: Call, found: Found) -> None:
+        """Keep for this run, too, what was found of another one; its record is the `call` that was not made."""
         ...
 
     def check(self) -> None:

@@ -1,7 +1,7 @@
 """A fan that ended before, once more: only what was folded then is launched, and folded in the order of then.
 
 So a vote that stopped early has the same ballots and the same winner again, whichever of its branches is quicker this
-time. No timer runs: why it ended is known.
+time. No timer counts, for why it ended is known; but where something is asked that was not asked then, it does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fanfold.core.journaling import Folded
-    from fanfold.core.records import Arrival, Branch, Fold, Why
+    from fanfold.core.records import Arrival, Branch, Fold, Go, Why
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,25 +33,46 @@ class Refolding(Fan[T, R]):
     async def fold_all(self) -> Why:
         """Fold in the recorded order; where the fold now wants to go on, which a recorded one did not, it does."""
         early: dict[int, Arrival[T]] = {}
-        enough = self.heed(self.fold.begin([branch.name for branch in self.branches]))
-        for index in self.told.order:
-            self.launch_one(index)
+        enough = self._let(self.fold.begin([branch.name for branch in self.branches]))
         for index, flying in zip(self.told.order, self.told.flying, strict=True):
             while not enough and index not in early:
-                if not self.arrived:
-                    await self.next_arrival()
-                else:
+                if self.arrived:
                     arrival = self.arrived.popleft()
                     early[arrival.index] = arrival
+                elif self.expired and self._anew():
+                    self.arrived.extend(early.values())
+                    return "timeout"
+                elif index in self.tasks:
+                    await self.next_arrival()
+                else:  # what it waited for went otherwise than it did
+                    self.arrived.extend(early.values())
+                    return await self._go_on()
             if enough:
                 break
-            enough = self.heed(self.fold_one(early.pop(index), flying))
-        if self.told.why == "enough" and not enough:
+            enough = self._let(self.fold_one(early.pop(index), flying))
+        if not enough and (self.told.why == "enough" or (self.told.why == "timeout" and self._anew())):
             return await self._go_on()
         for place, what in self.told.counted:
             if self.scope is not None:
                 self.scope.count(place, what)
         return "enough" if enough else self.told.why
+
+    def _anew(self) -> bool:
+        """Whether a branch asked something that was not asked then, as of another model: then another time counts."""
+        return any(not arm.settled for arm in self.arms.values())
+
+    def _let(self, go: Go) -> bool:
+        """Launch what the fold lets begin, of that only what was folded; gives whether it has enough.
+
+        Not all at once: a check on an answer begins when that is there.
+        """
+        enough = self.heed(go)
+        if go.more and not enough:
+            first, self.launched = self.launched, min(self.launched + go.more, len(self.branches))
+            for index in self.told.order:
+                if first <= index < self.launched:
+                    self.launch_one(index)
+        return enough
 
     async def _go_on(self) -> Why:
         """What a branch gave is not what it gave then, as where a plain function is none: the record ends here."""
@@ -61,7 +82,7 @@ class Refolding(Fan[T, R]):
                 "values than it gave then, or the fold has changed; record it again"
             )
         self.settled = False
-        for index in range(len(self.branches)):
+        for index in range(self.launched):
             if index not in self.told.order:
                 self.launch_one(index)
         return await self.fold_rest()

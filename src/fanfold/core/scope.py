@@ -172,6 +172,13 @@ class Scope:
         if moment is not None and (self.deadline is None or moment < self.deadline):
             self.deadline = moment
 
+    def unsettle(self) -> None:
+        """Something happens here that did not happen before: so it is with all around it."""
+        scope: Scope | None = self
+        while scope is not None:
+            scope.settled = False
+            scope = scope.outer
+
     @property
     def held(self) -> bool:
         """Whether what is said here stays inside for now."""

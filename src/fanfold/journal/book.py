@@ -8,6 +8,7 @@ import msgspec
 
 from fanfold.core.clock import wall
 from fanfold.core.journaling import Folded, Found
+from fanfold.core.records import Cost
 from fanfold.errors import FatalError, JournalError, ReplayMiss, UsageError
 from fanfold.journal.entries import NOTHING, Again, Begun, Bill, Draft, Ended, Entry, Kept, Value, digest_of
 from fanfold.journal.failures import error_of, failure_of
@@ -93,9 +94,9 @@ def found_in(entry: Entry, bill: Entry | None = None) -> Found | None:
     kept = _kept(entry.body)
     if kept.replied is not None:
         return None
-    call = kept.call if bill is None else _bill(bill.body).call
+    call = (kept.then or kept.call) if bill is None else _bill(bill.body).call
     error = None if kept.failure is None else error_of(kept.failure, model=call.model)
-    return Found(call, kept.reply, error)
+    return Found(call, kept.reply, error, entry.at)
 
 
 class RunBook:
@@ -138,7 +139,19 @@ class RunBook:
 
     async def shared(self, digest: bytes, draw: Draw) -> Found | None:
         """The newest answer to the same request and ordinal, whichever run asked; None where that is too old."""
-        return await self.journal.cached(digest, draw.ordinal)
+        found = await self.journal.cached(digest, draw.ordinal)
+        if found is not None:
+            self.journal.check()
+        return found
+
+    def keep_shared(self, digest: bytes, key: bytes, call: Call, found: Found) -> None:
+        """Keep what another run was answered: this one is shown and replayed by it, even where that is forgotten.
+
+        It costs nothing here, for who adds up the runs counts it where it was paid; and it is as old as it was there.
+        """
+        made = msgspec.structs.replace(call, usage=None, cost=Cost(), attempts=())
+        kept = Kept(made, msgspec.Raw(key), found.reply, then=found.call)
+        self._tell(msgspec.structs.replace(self._of_call("call", digest, call, kept), at=found.at))
 
     def check(self) -> None:
         """Raise `JournalError` where the journal has stopped."""

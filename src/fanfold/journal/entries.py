@@ -112,17 +112,21 @@ NOTHING = msgspec.Raw(b"null")
 
 
 class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A call: its record, and what was asked and answered; or `NOTHING`, and the digest of the answer."""
+    """A call: its record, and what was asked and answered; or `NOTHING`, and the digest of the answer.
+
+    Where a cache answered it, `then` is the record of the call that was made, in another run.
+    """
 
     call: Call
     request: msgspec.Raw
     reply: Reply | None = None
     failure: Failure | None = None
     replied: str | None = None
+    then: Call | None = None
 
     def without_errors(self) -> bool:
         """Whether it holds no words of an error: all that was written in it are its request and its reply."""
-        call = self.call
+        call = self.then or self.call
         return self.failure is None and call.error is None and all(one.error is None for one in call.attempts)
 
 

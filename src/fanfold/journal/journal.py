@@ -442,3 +442,5 @@ def _check(mode: str, content: str, max_age: float | None) -> None:
 def _check_key(key: object) -> None:
     if key is not None and not (isinstance(key, str) and spelled(key) == key):
         raise UsageError(f"key={key!r}: the key of a run is text, as key={str(spelled(str(key)))!r}")
+    if key == "":
+        raise UsageError("key='': an empty key names no run; leave it out, or give each run its own")

@@ -24,7 +24,9 @@ class RunInfo(msgspec.Struct, frozen=True):
     """A run in a journal: when it began and was last heard of (seconds since 1970), and how it ended.
 
     `ended` is ok, error, cancelled, or None for a run that goes on or crashed; `sittings` counts how often it was taken
-    up. `calls` were answered, `failed` were not. `made_up` says that a fake model answered, and that nothing was paid.
+    up. `calls` were answered, `failed` were not; `shared` of the answered ones were found in another run, where the
+    journal was a cache, and their tokens and cost count there alone. `made_up` says that a fake model answered, and
+    that nothing was paid.
     """
 
     run: int
@@ -39,6 +41,7 @@ class RunInfo(msgspec.Struct, frozen=True):
     usage: Usage
     cost: Cost
     made_up: bool = False
+    shared: int = 0
 
 
 class CallInfo(msgspec.Struct, frozen=True):
@@ -128,7 +131,7 @@ class _Reading:
         ended = None if self.ended is None else self.ended.how
         return RunInfo(
             *(self.run, begun.name, entry.place, entry.at, self.last, ended, self.sittings),
-            *(ok, len(calls) - ok, usage, cost, made_up),
+            *(ok, len(calls) - ok, usage, cost, made_up, sum(call.replayed for call in calls)),
         )
 
     def detail(self) -> RunDetail:

@@ -163,6 +163,38 @@ def _migrate(store: sqlite3.Connection, path: Path, *, write: bool) -> None:
         )
 
 
+class Standing:
+    """The file and its log as they stood where their paths lead, for whoever has them open.
+
+    SQLite writes on into a file that was removed, moved away or cut short, and no error says that all of it is lost.
+    """
+
+    def __init__(self, path: Path) -> None:
+        file = path.resolve()  # for good: who has it open may go to another folder
+        self._seen = {file: _stands(file), Path(f"{file}-wal"): _stands(Path(f"{file}-wal"))}
+        self.path = path
+
+    def check(self) -> None:
+        """Raise `JournalError` where one of them is gone, is another, or holds less than it did."""
+        for file, seen in self._seen.items():
+            found = _stands(file)
+            if seen is not None and (found is None or found[:2] != seen[:2] or found[2] < seen[2]):
+                what = "removed or moved away" if found is None else "replaced or cut short"
+                raise JournalError(
+                    f"the journal {self.path} cannot be kept: {file} was {what} while it was open, so what was written "
+                    "in the last moments may be lost; put it back, or begin another one"
+                )
+            self._seen[file] = found
+
+
+def _stands(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size
+
+
 def append(store: sqlite3.Connection, entries: Sequence[Entry]) -> None:
     """Write entries, all or none: one statement is a transaction by itself, and every further one costs time."""
     alone = len(entries) <= CHUNK or store.in_transaction

@@ -49,6 +49,9 @@ Item = tuple[Any, asyncio.Future[Any] | None]
 Outcome = tuple[Any, Any, FanfoldError | None]
 """Who waits, the answer, the error."""
 
+LOOKED = 1.0
+"""Seconds of its entries after which the writer looks whether its file is still there: each look is a system call."""
+
 STOPS = "the journal %s stops: an entry could not be written"
 
 _STOP = object()
@@ -240,6 +243,9 @@ class Writer(Worker):
         super().__init__(path)
         self.cache = cache
         self._lock: OwnerLock | None = None
+        self._standing: stores.Standing | None = None
+        self._looked = 0.0
+        """When the last entry was made after which it looked at its file."""
 
     def write(self, entry: Entry) -> asyncio.Future[None]:
         """Append an entry; the future is done when it is on the disk. Raises `JournalError` once one could not be."""
@@ -264,12 +270,23 @@ class Writer(Worker):
     def _open(self) -> sqlite3.Connection:
         self._lock = OwnerLock(self.path)
         try:
-            return stores.open_to_write(self.path, cache=self.cache)
+            store = stores.open_to_write(self.path, cache=self.cache)
         except BaseException:
             self._lock.release()
             raise
+        self._standing = stores.Standing(self.path)
+        return store
+
+    def _look(self) -> None:
+        if self._standing is not None:
+            self._standing.check()
 
     def _close(self, store: sqlite3.Connection) -> None:
+        if self.broken is None:
+            try:
+                self._look()
+            except JournalError as error:
+                logger.warning("%s", error)
         store.close()
         if self._lock is not None:
             self._lock.release()
@@ -281,6 +298,8 @@ class Writer(Worker):
                 return self._commit(store, batch)
             except stores.TROUBLE as error:
                 self.broken = stores.told(error, self.path)
+            except JournalError as error:
+                self.broken = error
             except Exception as error:
                 logger.exception(STOPS, self.path)
                 self.fail(error)
@@ -301,6 +320,9 @@ class Writer(Worker):
                 outcomes.append(self._answer(store, item, waiting))
         reach("before_commit")
         stores.append(store, entries)
+        if entries and abs(entries[-1].at - self._looked) >= LOOKED:
+            self._looked = entries[-1].at
+            self._look()
         reach("after_commit")
         self.written += len(entries)
         self.commits += bool(entries)

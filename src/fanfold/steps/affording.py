@@ -20,7 +20,7 @@ from fanfold.core.clock import now
 from fanfold.core.scope import current
 from fanfold.core.timeouts import within
 from fanfold.errors import BudgetError, ModelError, NotStarted, UsageError
-from fanfold.steps.noting import noted
+from fanfold.steps.noting import Note
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -57,7 +57,7 @@ def limited(step: S, budget: Budget | None, if_unaffordable: IfUnaffordable = "r
 
 
 class Unpaid:
-    """A fan around which there is no budget."""
+    """A fan around which there is no budget, or that happened before."""
 
     def __init__(self, count: int, seconds: float | None) -> None:
         self.count = count
@@ -75,7 +75,7 @@ class Unpaid:
 
     def paid(self, branches: Sequence[Branch[Any]]) -> Sequence[Branch[Any]]:
         """The branches that may be launched, each with its pocket."""
-        return branches
+        return branches[: self.count] if self.count else branches  # no count where no size was asked for
 
 
 class Paid(Unpaid):
@@ -152,37 +152,29 @@ async def affording(
     sizes = list(sizes)
     scope = current()
     till: Till | None = None if scope is None else scope.purse
-    if scope is not None and scope.book is not None and scope.book.replays:
-        yield Unpaid(await _counted(len(sizes)), seconds)  # nothing is paid, and as many branches as then
+    less, note = step.if_unaffordable == "shrink", Note(b"branches")
+    goes_on = less and shrinks == "in order"  # with branches that were not begun then
+    if scope is not None and scope.book is not None and scope.settled and (scope.book.replays or not goes_on):
+        yield Unpaid(note.told() or len(sizes), seconds)  # nothing is paid, and as many branches as then
         return
     if scope is None or till is None:
+        note.correct(len(sizes))
         yield Unpaid(len(sizes), seconds)
         return
     amounts = [_amount(size, Outlook(scope.run.session, till.ceiling), till) for size in sizes]
-    less = step.if_unaffordable == "shrink"
-    if less and shrinks == "in order":
+    if goes_on:
         _check_one(step, till, amounts)
         yield Paid(till, None, amounts, len(amounts), seconds)
         return
     began = now()
     with within(seconds, f"{step.kind} {step.name!r}"):
         count, fund = await _funded(step, till, amounts, counts if less and shrinks == "by count" else ())
-        await _counted(count)
+        note.keep(count)
     money = Paid(till, fund, amounts, count, None if seconds is None else max(seconds - (now() - began), LEAST))
     try:
         yield money
     finally:
         money.close()
-
-
-async def _counted(count: int) -> int:
-    """Let the journal of the run keep how many branches the budget covered; gives what it has of a recorded run."""
-
-    async def as_now() -> int:
-        return count
-
-    counted: int = await noted(b"branches", as_now)
-    return counted
 
 
 async def _funded(

@@ -113,7 +113,7 @@ class Buffer(Hold):
         self.pieces = ["".join(self.pieces)]
         return self.pieces[0]
 
-    async def grown(self, beyond: int) -> str:
+    async def grown(self, beyond: float) -> str:
         """The text so far, once there is more than so many characters of it, or no more will come."""
         while not self.ended and self.heard < beyond:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

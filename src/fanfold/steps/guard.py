@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -21,7 +21,7 @@ from fanfold.folds.canonical import ballot_key
 from fanfold.folds.guarding import UNJUDGED, Checked, Guarding, On, OnCheckError, Outcome, Terms, trips
 from fanfold.steps.affording import Size, affording, limited
 from fanfold.steps.buffer import Buffer, Ear
-from fanfold.steps.noting import noted
+from fanfold.steps.noting import Note
 from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
 from fanfold.steps.step import Function, Step, as_step
@@ -169,6 +169,14 @@ class GuardStep(Step[In, Any]):
         return output
 
 
+class _Heard(NamedTuple):
+    """The text so far, what of the output was never in it, and whether all this was `told` of before."""
+
+    text: str
+    unheard: str | None
+    told: bool = False
+
+
 class _Watch:
     """One execution of a guard: what its branches share."""
 
@@ -213,30 +221,43 @@ class _Watch:
                 self.buffer.passed(name, math.inf)
             raise
 
-    async def _windows(self, name: str, one: Check) -> Said[Any]:
+    async def _windows(self, name: str, one: Check, *, again: bool = True) -> Said[Any]:
         said = UNJUDGED
         read, every = 0, one.terms.every
-        while len((heard := await self._heard(read + every))[0]) > read:
-            text = heard[0]
+        while len((heard := await self._heard(read + every, again=again)).text) > read:
+            text = heard.text
             said = await self._judge(one, text[max(0, read - every // OVERLAP) :], text)
             if trips(one.terms, said.value):
                 return said
             read = len(text)
-            self.buffer.passed(name, read)
-        if (unheard := heard[1]) is not None:
-            said = await self._judge(one, unheard, unheard)
+            if not heard.told:
+                self.buffer.passed(name, read)
+        if heard.told and not await self._stands(heard):
+            return await self._windows(name, one, again=False)
+        if heard.unheard is not None:
+            said = await self._judge(one, heard.unheard, heard.unheard)
         if said is UNJUDGED or not trips(one.terms, said.value):
             self.buffer.passed(name, math.inf)
         return said
 
-    async def _heard(self, beyond: int) -> tuple[str, str | None]:
-        """The text so far, and what of the output was never heard. A replay looks when the recorded run looked."""
+    async def _heard(self, beyond: int, *, again: bool) -> _Heard:
+        """The text so far; where all of this happened before, and it is to come `again`, what it was then."""
+        note = Note(b"window")
+        told = note.told() if again else None
+        if told is not None:
+            text, unheard = told
+            return _Heard(text, unheard, told=True)
+        found = _Heard(await self.buffer.grown(beyond), self.buffer.unheard)
+        note.keep([found.text, found.unheard])
+        return found
 
-        async def look() -> list[str | None]:
-            return [await self.buffer.grown(beyond), self.buffer.unheard]
+    async def _stands(self, heard: _Heard) -> bool:
+        """Whether the answer says now what was heard then: it may be another's, or about another text.
 
-        text, unheard = await noted(b"window", look)
-        return text, unheard
+        Of one that fails nothing gets out.
+        """
+        text = await self.buffer.grown(math.inf)
+        return self.buffer.failed or (text, self.buffer.unheard) == (heard.text, heard.unheard)
 
     async def _judge(self, one: Check, window: str, text: str) -> Said[Any]:
         asked = {**fields_of(self.given), "input": self.given, ANSWER: text, "window": window}

@@ -14,22 +14,41 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
-async def noted(what: bytes, make: Callable[[], Awaitable[Any]]) -> Any:
+class Note:
     """What chance decides beside the calls, as how much of a text had come when somebody looked; JSON can say it.
 
-    Where all of this happened before it is what it was then. Elsewhere it is made anew, also in a run that is resumed:
-    what it was taken from may have changed.
+    It is found again by how often `what` came before at this place: so it is made, too, where there is nothing to note.
     """
-    scope = current()
-    if scope is None or scope.book is None:
-        return await make()
-    nth = scope.count(scope.place, what)
-    told = scope.book.value(scope.place, nth, what) if scope.settled else None
-    if told is not None:
-        return msgspec.json.decode(told)
-    value = await make()
-    _ = scope.book.keep_value(scope.place, nth, what, value)
-    return value
+
+    def __init__(self, what: bytes) -> None:
+        self.what = what
+        self.scope = current()
+        self.nth = 0
+        if self.scope is not None and self.scope.book is not None:
+            self.nth = self.scope.count(self.scope.place, what)
+
+    def told(self) -> Any:
+        """What it was, where all of this happened before; else None.
+
+        In a run that is resumed it is decided anew: what it was taken from may have changed.
+        """
+        scope = self.scope
+        if scope is None or scope.book is None or not scope.settled:
+            return None
+        told = scope.book.value(scope.place, self.nth, self.what)
+        return None if told is None else msgspec.json.decode(told)
+
+    def keep(self, value: Any) -> None:
+        """This is what it is."""
+        scope = self.scope
+        if scope is not None and scope.book is not None and not scope.settled:
+            _ = scope.book.keep_value(scope.place, self.nth, self.what, value)
+
+    def correct(self, value: Any) -> None:
+        """This is what it is where another sitting noted something; else it goes without saying."""
+        scope = self.scope
+        if scope is not None and scope.book is not None and scope.book.value(scope.place, self.nth, self.what):
+            self.keep(value)
 
 
 async def given_back(given: Any, make: Callable[[], Awaitable[Any]]) -> Any:
