@@ -474,6 +474,12 @@ def test_a_denied_choice_is_no_choice(text: str) -> None:
         "anything but spam",
         "It is free of spam",
         "everything except spam",
+        "It lacks any sign of spam",
+        "It is not so clearly spam",
+        "N\u00e3o \u00e9 mais spam",
+        "Spam ist der Text nicht",
+        "There is no question of spam here",
+        "Kein Problem mit Spam",
     ],
 )
 def test_a_choice_denied_in_other_words_or_another_language_is_none(text: str) -> None:
@@ -493,10 +499,22 @@ def test_a_choice_denied_in_other_words_or_another_language_is_none(text: str) -
         "\u8fd9\u975e\u5e38\u660e\u663e\u662f spam",
         "\u3053\u308c\u306f spam \u3067\u3059",
         "It is nothing but spam",
+        "Except for the greeting, this is spam",
+        "It lacks a sender and is clearly spam",
+        "There is no doubt that this is spam",
+        "This is not only spam but a crime",
+        "Kein Problem, das ist Spam",
+        "Ohne Zweifel ist das Spam",
+        "Das ist nicht nur Spam",
+        "Das ist Spam und sollte nicht ge\u00f6ffnet werden",
+        "Ce n'est pas une lettre, mais du spam",
+        "Sans aucun doute du spam",
+        "C'est du spam et il ne faut pas cliquer",
+        "\u6beb\u7121\u7591\u554f\u662f spam",
     ],
 )
 def test_a_choice_affirmed_in_another_language_is_one(text: str) -> None:
-    """The words of denial of one language are looked for as whole words, up to where a clause turns."""
+    """A word of denial denies what its own clause says of the choice, and "no doubt" denies nothing."""
     assert read(Mail, text) == "spam"
 
 

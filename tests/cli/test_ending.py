@@ -3,10 +3,13 @@
 import threading
 import time
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
+from fanfold import cli
 from fanfold.cli import ending, main, reports
+from fanfold.cli.places import raised_at
 from fanfold.errors import BranchError, FanfoldError, ModelError, QuorumError
 from tests.cli.calling import fanfold, file
 
@@ -116,6 +119,14 @@ def test_an_error_names_the_line_of_the_user(tmp_path: Path) -> None:
         1,
         "fanfold: JSONDecodeError: Expecting value: line 1 column 1 (char 0) (steps.py:7)",
     )
+
+
+def test_a_file_beside_the_library_is_the_users() -> None:
+    """Whose name begins as its folder's does."""
+    beside = f"{Path(cli.__file__).parents[1]}_app.py"
+    with pytest.raises(ValueError, match="Expecting value") as raised:
+        FunctionType(compile("import json\njson.loads('')", beside, "exec"), {})()
+    assert raised_at(raised.value) == "fanfold_app.py:2"
 
 
 def test_a_step_that_cancels_itself_is_told(tmp_path: Path) -> None:

@@ -99,6 +99,18 @@ def test_a_number_that_json_has_not_is_named(tmp_path: Path) -> None:
     assert column(found, "b") == [None, "NaN", '["NaN"]', None]
 
 
+def test_a_number_that_json_has_not_inside_a_list_or_a_record(tmp_path: Path) -> None:
+    """The bug: it made a text of a whole column of vectors, and was no value in a tuple."""
+    pytest.importorskip("pyarrow")
+    rows = [{"a": (1.0, math.nan), "b": {"x": 1.0}}, {"a": [2.0], "b": {"x": -math.inf}}]
+    (tmp_path / "log").write_bytes(b"".join(map(line_of, rows)))
+    assert (tmp_path / "log").read_text().splitlines()[0] == '{"a":[1.0,"NaN"],"b":{"x":1.0}}'
+    publish(tmp_path / "log", tmp_path / "a.parquet")
+    found = read(tmp_path / "a.parquet")
+    assert repr(column(found, "a")) == "[[1.0, nan], [2.0]]"
+    assert column(found, "b") == [{"x": 1.0}, {"x": -math.inf}]
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 def test_half_a_pair_is_spelled_out(tmp_path: Path, suffix: str) -> None:
     """No UTF-8 can hold it, so it stands as its escape: in every format, and read again by whoever reads JSON."""

@@ -98,6 +98,7 @@ MISTAKES: dict[str, Any] = {
     "scale=(1, 2, 3): give": lambda: evaluate(["a"], scale=(1, 2, 3)),
     "scale=('1', '10'): give": lambda: evaluate(["a"], scale=("1", "10")),
     "scale=(0, inf): give": lambda: evaluate(["a"], scale=(0, float("inf"))),
+    "scale=(0, 1000": lambda: evaluate(["a"], scale=(0, 10**400)),
 }
 
 

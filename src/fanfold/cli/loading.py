@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from fanfold import rules
 from fanfold.calls.amounts import Budget
 from fanfold.cli.places import raised_at
-from fanfold.errors import ModelError, TemplateError, UsageError
-from fanfold.steps.merging import RESERVED
+from fanfold.errors import ModelError, UsageError
+from fanfold.steps import templates
+from fanfold.steps.merging import MERGE, RESERVED
 from fanfold.steps.prompt import prompt
 from fanfold.steps.sections import sections
 from fanfold.steps.step import Step
-from fanfold.steps.templates import Template, fields_of, missing_field
+from fanfold.steps.templates import Template, fields_of
 from fanfold.steps.vote import vote
 
 if TYPE_CHECKING:
@@ -188,10 +189,7 @@ def with_input(template: str, field: str = "input") -> str:
 
 def check_fields(template: str, given: Any) -> None:
     """Refuse, before anything is sent, a template whose fields the input lacks."""
-    there = fields_of(given)
-    lacking = sorted(Template(template).fields - set(there))
-    if lacking:
-        raise TemplateError(missing_field(lacking[0], there))
+    templates.check_fields("the prompt", Template(template).fields, fields_of(given))
 
 
 def build_vote(
@@ -276,7 +274,5 @@ def check_merge(merge: str | None, given: list[str], value: Any) -> None:
     """Refuse, before a branch is paid for, a merge that names neither a branch nor what the input has."""
     if merge is None:
         return
-    there = {**fields_of(value), **parse_sections(given), **dict.fromkeys(RESERVED - {"merge"})}
-    lacking = sorted(Template(merge).fields - set(there))
-    if lacking:
-        raise TemplateError(f"--merge: {missing_field(lacking[0], there)}")
+    there = [*fields_of(value), *parse_sections(given), *sorted(RESERVED - {MERGE})]
+    templates.check_fields("--merge", Template(merge).fields, there)

@@ -64,4 +64,4 @@ def _counted(value: Any) -> Any:
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, dict):
         return {name: _counted(one) for name, one in value.items()}
-    return list(map(_counted, value)) if isinstance(value, list) else value
+    return list(map(_counted, value)) if isinstance(value, list | tuple) else value

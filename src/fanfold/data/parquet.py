@@ -136,9 +136,9 @@ def _types(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> dict[st
     for group in _groups(rows):
         for name, before in found.items():
             values = [row.get(name) for row in group]
-            if any(isinstance(value, int | float) for value in values):
-                values = _numbers(values)
             found[name] = _common(before, values)
+            if pa.types.is_string(found[name]) and not all(isinstance(value, str | None) for value in values):
+                found[name] = _common(before, list(map(_numbered, values)))
     # A column without any value, and what Parquet has no type for (a structure without fields), are texts.
     return {name: pa.string() if _empty(kind) else kind for name, kind in found.items()}
 
@@ -174,14 +174,19 @@ def _array(group: Sequence[Mapping[str, Any]], name: str, kind: Any) -> Any:
     values = [row.get(name) for row in group]
     if pa.types.is_string(kind):
         values = [value if value is None or isinstance(value, str) else _text(value) for value in values]
-    elif pa.types.is_floating(kind):
-        values = _numbers(values)
-    return pa.array(values, type=kind)
+    try:
+        return pa.array(values, type=kind)
+    except pa.ArrowException:
+        return pa.array(list(map(_numbered, values)), type=kind)
 
 
-def _numbers(values: Sequence[Any]) -> list[Any]:
-    """The values, with the numbers that a log can only name as what they are."""
-    return [float(value) if isinstance(value, str) and value in NUMBERS else value for value in values]
+def _numbered(value: Any) -> Any:
+    """A value, with the numbers that a log can only name as what they are."""
+    if isinstance(value, str) and value in NUMBERS:
+        return float(value)
+    if isinstance(value, dict):
+        return {name: _numbered(one) for name, one in value.items()}
+    return list(map(_numbered, value)) if isinstance(value, list) else value
 
 
 def _text(value: Any) -> str:

@@ -33,7 +33,7 @@ def check_scale(scale: Scale) -> Scale:
     try:
         low, high = scale
         upwards = math.isfinite(low) and math.isfinite(high) and low < high
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         upwards = False
     if not upwards:
         raise UsageError(f"scale={scale!r}: give the lowest and the highest score, as (1, 10)")

@@ -156,8 +156,23 @@ def spoken(value: Any, by: Callable[[Any], str]) -> str:
 def ordered(value: Any) -> Any:
     """A value with its sets, if there are any, as lists in an order that is the same in every process."""
     with suppress(TypeError, ValueError, RecursionError):  # what cannot be put in order, or said at all
-        return msgspec.to_builtins(value, enc_hook=plain, order="deterministic") if _has_set(value) else value
+        if isinstance(value, AbstractSet):
+            return _sorted(list(map(ordered, value)))
+        if not _has_set(value):
+            return value
+        if isinstance(value, msgspec.Struct):  # whose fields may have other names in JSON
+            return msgspec.to_builtins(value, enc_hook=plain, order="deterministic")
+        if isinstance(value, list | tuple):
+            return list(map(ordered, value))
+        return {name: ordered(one) for name, one in own_names(value).items()}
     return value
+
+
+def _sorted(items: list[Any]) -> list[Any]:
+    try:
+        return sorted(items)
+    except TypeError:  # of several kinds, or of one without an order
+        return sorted(items, key=lambda item: msgspec.json.encode(item, enc_hook=plain))
 
 
 def _has_set(value: Any) -> bool:
@@ -178,6 +193,8 @@ def plain(value: Any) -> Any:
         if isinstance(value, kind):
             return kind(value)
     if not isinstance(value, type) and callable(listed := getattr(value, "tolist", None)):
-        return listed()
+        held = listed()
+        if type(held) is not type(value):  # some of numpy's numbers give themselves
+            return held
     own = own_names(value)
     return dict(own) if own else str(value)

@@ -52,8 +52,10 @@ _OPENERS = ("(", "[", '"', "'")
 _BRACKETED = re.compile(r"\[([^\[\]\n]{1,80})\]")
 _ENGLISH_NOES = (
     r"not|no|never|nor|neither|none|nothing|without|cannot|hardly|rarely|unlikely|unable|unclear|unsure|uncertain|doubtful"
-    r"|whether|if|either|than|instead|doubt|except|far\s+from|free\s+(?:from|of)|lacks?|(?:anything|everything)\s+but"
+    r"|whether|if|either|than|instead|doubt|(?:anything|everything)\s+but"
 )
+# "It lacks any sign of spam", and not "It lacks a sender and is clearly spam": these deny what follows at once.
+_LACKING = r"\b(?:except|far\s+from|free\s+(?:from|of)|lacks?)(?:\s+(?!and\b)\w+){0,4}[\s\"'(\[*]*$"
 # A reply may be in the language of what was asked; a label that it denies is no choice there, either.
 _OTHER_NOES = (
     r"kein(?:e[mnrs]?|esfalls|eswegs)?|nicht|nie|niemals|weder|ohne|pas|jamais|aucune?|ni|sans|ne"
@@ -62,20 +64,30 @@ _OTHER_NOES = (
     r"|не|нет|ни|никогда|без|ні|δεν|όχι"
 )
 _NEGATED = re.compile(
-    rf"(?<!\\)\b(?:{_ENGLISH_NOES}|{_OTHER_NOES})(?!\w)|n['\u2019]t\b|\bn['\u2019](?=\w)|\bnon-?$"
-    r"|\u4e0d(?!\u8fc7)|\u6ca1|\u6c92|\u975e(?!\u5e38)|\u7121|\u65e0(?!\u7591)|\u0644\u064a\u0633|\u063a\u064a\u0631",
+    rf"(?<!\\)\b(?:{_ENGLISH_NOES}|{_OTHER_NOES})(?!\w)|n['\u2019]t\b|\bn['\u2019](?=\w)|\bnon-?$|{_LACKING}"
+    r"|\u4e0d(?!\u8fc7)|\u6ca1|\u6c92|\u975e(?!\u5e38)|[\u7121\u65e0](?!\u7591)|\u0644\u064a\u0633|\u063a\u064a\u0631",
     re.IGNORECASE,
 )
-# "Spam ist das nicht", "spam ではない": what some languages say behind it.
+# "No doubt this is spam", "nicht nur Spam": what holds such a word, and denies nothing.
+_AFFIRMED = re.compile(
+    r"\b(?:no|without(?:\s+an?y?)?)\s+(?:doubt|question(?!\s+(?:about|of)))\b|\bnot\s+(?:just|only)\b"
+    r"|\b(?:kein(?:en)?|ohne(?:\s+jeden)?)\s+zweifel\b|\bkein\s+problem(?=,)|\bnicht\s+(?:bloß|nur)\b"
+    r"|\bsans\s+(?:(?:aucun|nul)\s+)?doute\b|\b(?:n['\u2019]est\s+)?pas\s+seulement\b|\bniet\s+alleen\b"
+    r"|\bsem\s+d[uú]vida\b|\bn[aã]o\s+(?:apenas|só)\b|\bnon?\s+s[oó]lo\b|\b\u043d\u0435\s+только\b|不[仅僅只]|[没沒]有?(?:问题|問題)",
+    re.IGNORECASE,
+)
+# "Spam ist das nicht", "spam ではない": what some languages say behind it, in the same clause.
 _DENIED_BEHIND = re.compile(
-    r"[^.,;:!?\n]{0,40}?(?:\b(?:nicht|kein\w*|niet|pas|de\u011fil\w*)(?!\w)|\u0928\u0939\u0940\u0902"
+    r"(?:(?!\b(?:und|oder|weil|da|denn|et|ou|qui|que|car|parce|en|of|omdat|want|ve)\b)[^.,;:!?()\u2013\u2014\n]){0,40}?"
+    r"(?:\b(?:nicht|kein\w*|niet|pas|de\u011fil\w*)(?!\w)|\u0928\u0939\u0940\u0902"
     r"|\u3067\u306f\u306a|\u3067\u306f\u3042\u308a|\u3058\u3083\u306a|\u3058\u3083\u3042\u308a|\uc544\ub2c8|\uc544\ub2d9)",
     re.IGNORECASE,
 )
 # Where a negation ends: "not personal, so it is spam".
 _TURNS = re.compile(
-    r"[.;:!?\n\u3002\uff1b\uff1a\uff01\uff1f]|(?<!anything )(?<!everything )\bbut\b|\b(?:hence|however|so|therefore"
-    r"|thus|sondern|aber|mais|donc|pero|sino|maar|\u043d\u043e|\u0430)\b|\u800c\u662f|\u4f46|\u6240\u4ee5",
+    r"[.;:!?\n\u3002\uff1b\uff1a\uff01\uff1f]|(?<!anything )(?<!everything )\bbut\b|\b(?:hence|however"
+    r"|(?<!not )(?<!nicht )so|therefore|thus|sondern|aber|(?<=,\s)mais|donc|pero|sino|maar|\u043d\u043e|\u0430)\b"
+    r"|\u800c\u662f|\u4f46|\u6240\u4ee5",
     re.IGNORECASE,
 )
 # "I prefer A over B": a letter behind another is what that is compared with, unless it is plainly named.
@@ -262,7 +274,7 @@ def _denied(text: str, match: re.Match[str]) -> bool:
     before = text[max(0, match.start() - _CLAUSE) : match.start()]
     after = text[match.end() : match.end() + _CLAUSE]
     refuted = _REFUTED.match(after) or _DENIED.match(after) or _DENIED_BEHIND.match(after)
-    return bool(refuted or _NEGATED.search(_TURNS.split(before)[-1]))
+    return bool(refuted or _NEGATED.search(_AFFIRMED.sub("", _TURNS.split(before)[-1])))
 
 
 def decide(vocabulary: Vocabulary, text: str) -> int:
