@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 LONGEST = 150
 """Bytes of a test's name that stand in that of its recording; file systems take about 250."""
 
+LOCAL = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
+"""What systems call the machine itself, beside the names that end in ``.localhost`` (RFC 6761)."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The one option."""
@@ -88,7 +91,8 @@ def _close_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing else leave this machine while a recording is replayed, and no name be looked up."""
     for method in ("connect", "connect_ex", "sendto"):
         monkeypatch.setattr(socket.socket, method, _guarded(getattr(socket.socket, method)))
-    monkeypatch.setattr(socket, "getaddrinfo", _guarded_lookup(socket.getaddrinfo))
+    for lookup in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+        monkeypatch.setattr(socket, lookup, _guarded_lookup(getattr(socket, lookup)))
 
 
 def _guarded(method: Any) -> Any:
@@ -114,8 +118,10 @@ def _check(host: Any) -> None:
     name = host.decode() if isinstance(host, bytes) else str(host)
     try:
         address = ipaddress.ip_address(name)
+        address = getattr(address, "ipv4_mapped", None) or address
         here = address.is_loopback or address.is_unspecified
     except ValueError:
-        here = name in {"localhost", socket.gethostname()}
+        called = name.lower().rstrip(".")
+        here = called in LOCAL or called.endswith(".localhost") or name == socket.gethostname()
     if not here:
         raise ConnectionRefusedError(f"a replayed test may not reach {name}: record it with --fanfold-record")

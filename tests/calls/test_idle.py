@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from fanfold import Session, prompt
+from fanfold import Hedge, Session, prompt
 from fanfold.core.clock import now, sleep
 from fanfold.core.records import Reply, Usage
 from fanfold.errors import ConnectError, FanfoldError, SilenceError, StepTimeout, StreamCut, UsageError
@@ -90,6 +90,23 @@ def test_a_model_that_tells_of_nothing_is_not_called_silent():
 
     assert ran(Mute(), idle_timeout=5.0).output == "whole"
     assert failed(Mute(), StepTimeout, idle_timeout=5.0, timeout=30)
+
+
+@pytest.mark.parametrize("hedge", [None, Hedge()])
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("ends", [{"timeout": 30.0}, {"idle_timeout": 5.0, "timeout": None}])
+def test_a_reply_that_is_whole_is_neither_late_nor_silent(tmp_path, hedge, kept, ends):
+    """No timeout of the call takes it away while its model still has something to do, as to close a stream."""
+
+    class Lingering(Scripted):
+        async def send(self, request, watch):
+            reply = await super().send(request, watch)
+            await sleep(60)
+            return reply
+
+    model = Lingering(lambda *_: ["whole"])
+    run = ran(model, hedge=hedge, journal=tmp_path / "j.db" if kept else None, **ends)
+    assert (run.output, run.calls[0].state, len(model.sends)) == ("whole", "ok", 1)
 
 
 def test_after_text_that_was_read_silence_is_a_cut():

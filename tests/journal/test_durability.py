@@ -289,6 +289,26 @@ def test_a_file_that_is_lost_stops_the_journal(
     with_journal(path, work)
 
 
+def test_a_log_that_was_taken_into_its_file_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before a copy is made of the file alone: the log is empty then, and the journal goes on."""
+    path = tmp_path / "j.db"
+    monkeypatch.setattr("fanfold.journal.worker.LOOKED", 0.0)
+
+    async def work(journal: Journal) -> None:
+        book = await begun(journal)
+        await answered(book, "before")
+        with sqlite3.connect(path) as store:
+            assert store.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+        store.close()
+        assert not path.with_name("j.db-wal").stat().st_size
+        shutil.copy(path, tmp_path / "copy.db")
+        await answered(book, "after", nth=1)
+
+    with_journal(path, work)
+    assert there(path, 2) == ["before", "after"]
+    assert there(tmp_path / "copy.db", 1) == ["before"]
+
+
 def test_the_writer_looks_for_its_file_seldom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once in a second of its entries' time, whichever way the clock is set meanwhile."""
     looks = 0

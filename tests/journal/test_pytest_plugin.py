@@ -152,7 +152,7 @@ import socket
 
 import pytest
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST", "127.0.0.1"])
 def test_nearby(host, fanfold_replay):
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
         client.connect((host, server.getsockname()[1]))
@@ -167,6 +167,8 @@ def test_far(host, fanfold_replay):
         client.sendto(b"text", (host, 53))
     with pytest.raises(ConnectionRefusedError, match=host):
         socket.create_connection((host, 80))
+    with pytest.raises(ConnectionRefusedError, match=host):
+        socket.gethostbyname(host)
 """
 
 
@@ -175,7 +177,7 @@ def test_a_replayed_test_reaches_this_machine_only(tmp_path: Path) -> None:
     (tmp_path / "test_hosts.py").write_text(NEARBY)
     folder = tmp_path / "recordings" / "test_hosts"
     folder.mkdir(parents=True)
-    for name in ("nearby-localhost", "nearby-127.0.0.1", "far-example.com", "far-192.0.2.1"):
+    for name in ("nearby-localhost", "nearby-LOCALHOST", "nearby-127.0.0.1", "far-example.com", "far-192.0.2.1"):
         shutil.copy(next(EXAMPLE.rglob("*.jsonl")), folder / f"test_{name}.jsonl")
     done = pytest_on(tmp_path)
     assert done.returncode == 0, done.stdout

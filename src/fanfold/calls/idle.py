@@ -68,6 +68,8 @@ class speaking:  # noqa: N801  # reads as a word: `async with speaking(sending, 
     def _look(self) -> None:
         if self._block is None or self._seconds is None or self._sending.alive_at is None:
             return
+        if self._sending.reply is not None:
+            return  # nothing more has to come
         left = self._sending.alive_at + self._seconds - now()
         if left > SLACK:
             self._look_in(left)

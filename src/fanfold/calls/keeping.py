@@ -67,6 +67,12 @@ class Keeping:
             except JournalError as error:
                 self._broken = error  # raised by `safe`: a model may take what its watch raises for its own failure
 
+    @property
+    def kept(self) -> bool:
+        """Whether the reply is on the disk."""
+        written = self._written
+        return written is not None and written.done() and not written.cancelled() and written.exception() is None
+
     async def safe(self) -> None:
         """Wait until the reply is on the disk; raises `JournalError`."""
         if self._broken is not None:

@@ -130,6 +130,12 @@ class Passage:
         if self.race is not None:
             self.race.chosen(sending)
 
+    def whole(self) -> Reply | None:
+        """The reply that is heard, once it is whole, and kept where its run has a journal."""
+        if self.chosen is None or (self.keeping is not None and not self.keeping.kept):
+            return None
+        return self.chosen.reply
+
     def goes_on(self) -> None:
         """One of its sends is over, and that was not the end of it."""
         self.chosen = None

@@ -52,20 +52,22 @@ def output_bound(request: Request) -> int | None:
     return max([request.max_tokens, *ceilings]) * max([request.n, *samples])
 
 
-def dearest(rate: Rate, request: Request, output: int) -> float:
-    """The most that a request can cost with this many output tokens, in USD.
+def dearest(rate: Rate, request: Request, most: Usage) -> float:
+    """The most that a request of at most so many tokens can cost, in USD.
 
     Its input may be written to a cache, which costs more with some vendors, and which some do unasked; for an hour,
     which costs most, only where the request says so.
     """
-    sent = input_bound(request)
+    sent = most.input_tokens
     hour = sent if _asks_for_an_hour(request) else 0
-    written = Usage(sent, output, cache_write_tokens=sent, cache_write_1h_tokens=hour)
-    return max(rate.price(Usage(sent, output)), rate.price(written))
+    written = Usage(sent, most.output_tokens, cache_write_tokens=sent, cache_write_1h_tokens=hour)
+    return max(rate.price(most), rate.price(written))
 
 
 def _asks_for_an_hour(request: Request) -> bool:
     contents = [message.content for message in request.messages if not isinstance(message.content, str)]
+    if not contents and not request.extra_body:
+        return False
     marks = [part.get("cache_control") for content in contents for part in content]
     return _HOUR in msgspec.json.encode((marks, request.extra_body), enc_hook=str)
 
@@ -109,7 +111,7 @@ def price_of(
     output = output_bound(request)
     if output is None:
         return UNKNOWN_COST
-    return Cost(0.0, dearest(rate, request, output))
+    return Cost(0.0, dearest(rate, request, Usage(input_bound(request), output)))
 
 
 def was_refused(error: BaseException | None) -> bool:

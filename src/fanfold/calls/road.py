@@ -18,7 +18,7 @@ from fanfold.calls.passage import Passage
 from fanfold.core.ends import Ends
 from fanfold.core.scope import current
 from fanfold.core.timeouts import within
-from fanfold.errors import CallError, LoopError
+from fanfold.errors import CallError, LoopError, StepTimeout
 
 if TYPE_CHECKING:
     from fanfold.calls.lanes import Lanes
@@ -64,6 +64,8 @@ class Road:
                     return reply
                 return await attempts(passage, timer)
         except Exception as error:
+            if isinstance(error, StepTimeout) and (reply := passage.whole()) is not None:
+                return reply  # in time: only the end of its stream was not
             passage.error = error
             if isinstance(error, CallError):
                 error.place = scope.place

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fanfold.calls.amounts import NOTHING, Amount, priced
 from fanfold.calls.pricing import CEILINGS, dearest, input_bound, output_bound, was_refused
 from fanfold.core.numbers import is_count
+from fanfold.core.records import Usage
 from fanfold.errors import CallError, ConnectError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def worst_of(request: Request, rate: Rate | None) -> Amount:
     output = output_bound(request)
     if output is None:
         raise UsageError("under a budget a request needs a max_tokens: there is no most that it can come to")
-    usd = 0.0 if rate is None else dearest(rate, request, output)
-    return Amount(priced(usd), input_bound(request) + output, 1)
+    most = Usage(input_bound(request), output)
+    return Amount(0 if rate is None else priced(dearest(rate, request, most)), most.total_tokens, 1)
 
 
 def unpriced(label: str) -> str:

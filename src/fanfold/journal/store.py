@@ -167,18 +167,21 @@ class Standing:
     """The file and its log as they stood where their paths lead, for whoever has them open.
 
     SQLite writes on into a file that was removed, moved away or cut short, and no error says that all of it is lost.
+    Its log may become shorter: whoever makes a copy may take it into the file first.
     """
 
     def __init__(self, path: Path) -> None:
-        file = path.resolve()  # for good: who has it open may go to another folder
-        self._seen = {file: _stands(file), Path(f"{file}-wal"): _stands(Path(f"{file}-wal"))}
+        self._file = path.resolve()  # for good: who has it open may go to another folder
+        log = Path(f"{self._file}-wal")
+        self._seen = {self._file: _stands(self._file), log: _stands(log)}
         self.path = path
 
     def check(self) -> None:
-        """Raise `JournalError` where one of them is gone, is another, or holds less than it did."""
+        """Raise `JournalError` where one of them is gone or is another, or where the file holds less than it did."""
         for file, seen in self._seen.items():
             found = _stands(file)
-            if seen is not None and (found is None or found[:2] != seen[:2] or found[2] < seen[2]):
+            cut = seen is not None and found is not None and file == self._file and found[2] < seen[2]
+            if seen is not None and (found is None or found[:2] != seen[:2] or cut):
                 what = "removed or moved away" if found is None else "replaced or cut short"
                 raise JournalError(
                     f"the journal {self.path} cannot be kept: {file} was {what} while it was open, so what was written "
