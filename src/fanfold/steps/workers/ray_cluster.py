@@ -139,6 +139,8 @@ class _Connection:
         ray = self.ray
         silent = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
         if ray.is_initialized():
+            if not self._own and engine not in {"ray", "ray://auto"}:
+                raise UsageError(f"engine={engine!r} in a program that has connected to Ray itself: 'ray' is that one")
             if self._own and engine != self._engine:
                 raise UsageError(f"engine={engine!r} while a map runs on {self._engine!r}: a process has one at a time")
             return
