@@ -16,6 +16,57 @@ Here = Callable[..., HereCluster]
 ROWS = [{"text": f"row {at}"} for at in range(50)]
 
 
+def test_a_silent_worker_s_calls_count_as_spent(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who does not tell in time what was under way has spent all that it was lent: no less than is billed."""
+    here()
+    model = SimulatedModel(lambda request: "x", price=(10.0, 40.0), latency=2.0)
+    call, silent = Life.call, list[bool]()
+
+    async def slow(life: Life, method: str, *given: Any) -> Any:
+        if silent and method == "post":
+            await sleep(5.0)
+        return await call(life, method, *given)
+
+    monkeypatch.setattr(Life, "call", slow)
+
+    async def run() -> None:
+        asks = prompt("{text}", model=model, max_tokens=100)
+        async with Session(max_in_flight=8, budget=Budget(usd=1.0)) as session:
+            async with asks.map(ROWS, session=session, engine="ray") as rows:
+                async for _ in rows:
+                    await sleep(0.5)
+                    silent.append(True)
+                    break
+            budget = session.statistics().budget
+            assert budget is not None
+            assert budget.usd is not None
+            assert model.bill.usd <= budget.usd.charged < 1.0
+            assert budget.usd.reserved == 0
+
+    run_virtual(run())
+
+
+def test_a_block_that_comes_twice_takes_no_life() -> None:
+    """A row is taken for deadly by the workers that died of it, not by how often one is handed its block."""
+
+    async def run() -> None:
+        hub = Hub(b"", {"slots": 1}, 1)
+        await hub.add([("row", 3, b"")])
+        for life in range(LIVES):
+            worker = f"actor:{life}"
+            await hub.join(worker)
+            await hub.take(0)
+            for _ in range(3):
+                assert await hub.claim(worker, [3])
+        assert not hub.driver.messages
+        await hub.join("actor:last")
+        await hub.claim("actor:last", [3])
+        assert hub.driver.messages == [("fallen", 3)]
+        await hub.stop()
+
+    run_virtual(run())
+
+
 def test_rows_do_not_wait_without_a_word(
     here: Here, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
