@@ -16,6 +16,37 @@ Here = Callable[..., HereCluster]
 ROWS = [{"text": f"row {at}"} for at in range(50)]
 
 
+@pytest.mark.parametrize("most", [2, 50])
+def test_workers_end_in_good_order(here: Here, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """Done or broken off, each worker calls off what it runs and leaves the hub; none has to be ended by its fence.
+
+    On a cluster that outlives the map Ray told users of each that "a worker died by an unexpected system error".
+    """
+    here()
+    model, close, left = SimulatedModel(lambda request: "x", latency=1.0), HereCluster.close, list[bool]()
+
+    async def closed(it: HereCluster) -> None:
+        if it.hub is not None:
+            await sleep(3.0)  # until they would have renewed their leases
+            assert not it.hub.workers
+            left.extend(life.worker.left and not life.dead for life in it.lives.values())
+        await close(it)
+
+    monkeypatch.setattr(HereCluster, "close", closed)
+
+    async def run() -> None:
+        async with (
+            Session(max_in_flight=8) as session,
+            prompt("{text}", model=model).map(ROWS, session=session, engine="ray") as rows,
+        ):
+            async for row in rows:
+                if row.number + 1 == most:
+                    break
+
+    run_virtual(run())
+    assert left == [True, True]
+
+
 def test_a_silent_worker_s_calls_count_as_spent(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not tell in time what was under way has spent all that it was lent: no less than is billed."""
     here()

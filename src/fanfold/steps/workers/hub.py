@@ -167,8 +167,8 @@ class Hub:
         """Which of the rows of a block are to be run, and whether somebody began them before; None: not by you."""
         if not self._alive(worker):
             return None
-        claimed = []
-        for number in numbers:
+        claimed: list[tuple[int, bool]] = []
+        for number in () if self.over else numbers:
             found = self._given.get(number)
             if found is None:
                 continue

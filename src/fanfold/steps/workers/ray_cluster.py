@@ -335,11 +335,11 @@ class RayWorker:
 
     async def _start(self) -> None:
         _check_version(await self.call("version"), _version(), "a worker")
-        self.worker = Worker(self, self.name, _fence)
-        if await self.worker.start():
-            threading.Thread(target=self._beat, name="fanfold-beat", daemon=True).start()
+        worker = self.worker = Worker(self, self.name, _fence)
+        if await worker.start():
+            threading.Thread(target=self._beat, args=(worker,), name="fanfold-beat", daemon=True).start()
 
-    def _beat(self) -> None:
+    def _beat(self, worker: Worker) -> None:
         """Renew the lease, on a thread of its own: a step that holds the loop up is slow, not dead."""
         pause = threading.Event()
         alive = True
@@ -350,7 +350,7 @@ class RayWorker:
                 alive = self.ray.get(self.hub.beat.remote(self.name), timeout=EXPIRY - BEAT)
             alive = alive and now() - asked < EXPIRY - BEAT
             pause.wait(BEAT)
-        _fence()
+        worker.lost()
 
 
 def pilot(hub: str, workers: int) -> None:
