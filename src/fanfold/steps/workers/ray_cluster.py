@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from importlib import import_module, metadata
+from inspect import signature
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -360,7 +361,9 @@ def pilot(hub: str, workers: int) -> None:
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # a row of Ray's is a block of ours, and leaves at once
     source = type("Blocks", (data.Datasource,), {"get_read_tasks": partial(_tasks, hub), **_UNKNOWN_SIZE})
-    blocks = data.read_datasource(source(), override_num_blocks=1, ray_remote_args={"num_cpus": READS})
+    named = "num_cpus" in signature(data.read_datasource).parameters  # an older Ray has no name for it
+    reads = {"num_cpus": READS} if named else {"ray_remote_args": {"num_cpus": READS}}
+    blocks = data.read_datasource(source(), override_num_blocks=1, **reads)
     done = blocks.map_batches(
         RayWorker,
         fn_constructor_args=[hub],
