@@ -46,14 +46,16 @@ class Life:
         while True:
             await sleep(2.0)
             if not await self.call("beat", self.name):
-                self.die()
+                self.worker.lost()
+                return
 
     def die(self) -> None:
         """As by SIGKILL: all that it did stops, and nobody is told."""
         self.dead = True
         session = self.worker.session
         mine = {*self.tasks, *self.worker.running.values(), self.beating}
-        mine |= {task for task in (self.worker._polling, self.worker.post._sending) if task is not None}
+        worker = self.worker
+        mine |= {task for task in (worker._polling, worker._closing, worker.post._sending) if task is not None}
         for task in mine - {asyncio.current_task()}:
             task.cancel()
         if session is not None:

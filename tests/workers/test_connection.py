@@ -198,3 +198,17 @@ def test_another_fanfold_on_the_cluster_is_named(ray: Ray, monkeypatch: pytest.M
     with pytest.raises(WorkersError, match=r"the hub has fanfold 0.0.1, this process .*install the same"):
         asyncio.run(started())
     assert ray.done == ["init", "kill", "shutdown"]
+
+
+def test_a_program_s_own_connection_is_no_other_cluster(ray: Ray) -> None:
+    """Where the program has connected itself, an engine that names a cluster is refused, and what is there stays."""
+    ray.init()
+    with pytest.raises(UsageError, match=r"'ray://head:10001' .* connected to Ray itself"):
+        asyncio.run(started("ray://head:10001"))
+    assert ray.done == ["init"]
+
+    async def run() -> None:
+        await (await started("ray://auto")).close()
+
+    asyncio.run(run())
+    assert ray.done == ["init", "kill"]

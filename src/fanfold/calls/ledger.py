@@ -89,6 +89,11 @@ class _Holder:
         self.granted = NOTHING
         self.money = Money(NOTHING)
 
+    @property
+    def worst(self) -> Amount:
+        """What it may have spent, settled or not."""
+        return self.money.charged + self.granted.beyond(self.money.charged)
+
 
 class Ledger:
     """The leases of all workers on `slots` calls at once, on rates, and on a budget; every moment is told to it.
@@ -143,7 +148,7 @@ class Ledger:
         if found is None:
             return
         self._poor.pop(holder, None)
-        self.gone += found.money.charged if settled else found.granted
+        self.gone += found.money.charged if settled else found.worst
         for lane in self.lanes.values():
             lane.forget(holder)
 
@@ -248,6 +253,11 @@ class Ledger:
     def spent(self) -> Amount:
         """What all workers were charged, and what those may have spent that are gone."""
         return sum((holder.money.charged for holder in self.holders.values()), self.gone)
+
+    def at_most(self, doubtful: set[str]) -> Amount:
+        """`spent`, where of these workers nobody knows what else they spend: all that was lent to them."""
+        each = (one.worst if name in doubtful else one.money.charged for name, one in self.holders.items())
+        return sum(each, self.gone)
 
     def free(self) -> Amount:
         """What nobody holds; endless units count as nothing."""

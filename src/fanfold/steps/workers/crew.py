@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
 GRACE = 0.7
 """Seconds that workers have to tell what rows had cost that are called off."""
 
+UNMANNED = 30.0
+"""Seconds without any worker after which it is said that rows wait."""
+
+logger = logging.getLogger("fanfold")
+
 
 class Crew:
     """Runs rows by the workers of a cluster; a `Runner`."""
@@ -64,6 +70,7 @@ class Crew:
         self._lease: Lease | None = None
         self._until: float | None = None
         self._started = self._closing = False
+        self._manned = 0.0
 
     # -- open and close ----------------------------------------------------------------------------------------------
 
@@ -84,6 +91,7 @@ class Crew:
             ledger["covered"] = 0
         self._started = True
         await self.cluster.start(data, ledger, self._lost)
+        self._manned = now()
         self._receiving = asyncio.create_task(self._receive())
 
     async def close(self) -> None:
@@ -225,10 +233,25 @@ class Crew:
         try:
             while not self._closing:
                 self.mail = await self.cluster.call("mail")
+                self._look()
                 for message in self.mail.messages:
                     self._hear(message)
         except FanfoldError as error:
             self._lost(error)
+
+    def _look(self) -> None:
+        """Say it where rows wait for a cluster that starts no worker: it may do so for ever."""
+        at = now()
+        if self.mail.workers or not self._flying:
+            self._manned = at
+        elif at - self._manned >= UNMANNED:
+            self._manned = at
+            logger.warning(
+                "%d rows wait, for engine=%r has had no worker for %.0f s: it may have no CPU or memory free",
+                len(self._flying),
+                self.terms.engine,
+                UNMANNED,
+            )
 
     def _hear(self, message: Message) -> None:
         kind, *said = message

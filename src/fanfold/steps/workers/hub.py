@@ -44,6 +44,8 @@ class _Box:
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self.rows: set[int] = set()
+        """The rows that the reader has begun, and has not told of since."""
         self.closed = False
         self._come = asyncio.Event()
 
@@ -133,8 +135,8 @@ class Hub:
             box.put("stop")
 
     async def spending(self) -> Amount:
-        """What all workers have spent."""
-        return self.ledger.spent
+        """What all workers have spent; of who still runs rows, all that it might."""
+        return self.ledger.at_most({name for name, box in self.workers.items() if box.rows})
 
     async def alone(self) -> bool:
         """Whether the driver has not been heard of for so long that it must be dead."""
@@ -165,8 +167,8 @@ class Hub:
         """Which of the rows of a block are to be run, and whether somebody began them before; None: not by you."""
         if not self._alive(worker):
             return None
-        claimed = []
-        for number in numbers:
+        claimed: list[tuple[int, bool]] = []
+        for number in () if self.over else numbers:
             found = self._given.get(number)
             if found is None:
                 continue
@@ -174,7 +176,8 @@ class Hub:
             if before in self.workers and before != worker:
                 self.workers[before].put("drop", number)
             claimed.append((number, before is not None))
-            found.lives += 1
+            self.workers[worker].rows.add(number)
+            found.lives += before != worker  # a block may come twice to who has it
             if found.lives > LIVES:
                 self.driver.put("fallen", number)
         return claimed
@@ -221,6 +224,8 @@ class Hub:
         alive = self._alive(worker)
         for kind, *said in messages:
             if kind == "row":
+                if worker in self.workers:
+                    self.workers[worker].rows.discard(said[0])
                 given = self._given.get(said[0])
                 if given is not None and given.worker == worker and self._done(said[0]):
                     self.driver.put(kind, *said)

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from importlib import import_module, metadata
+from inspect import signature
 from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -139,6 +140,8 @@ class _Connection:
         ray = self.ray
         silent = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
         if ray.is_initialized():
+            if not self._own and engine not in {"ray", "ray://auto"}:
+                raise UsageError(f"engine={engine!r} in a program that has connected to Ray itself: 'ray' is that one")
             if self._own and engine != self._engine:
                 raise UsageError(f"engine={engine!r} while a map runs on {self._engine!r}: a process has one at a time")
             return
@@ -333,11 +336,11 @@ class RayWorker:
 
     async def _start(self) -> None:
         _check_version(await self.call("version"), _version(), "a worker")
-        self.worker = Worker(self, self.name, _fence)
-        if await self.worker.start():
-            threading.Thread(target=self._beat, name="fanfold-beat", daemon=True).start()
+        worker = self.worker = Worker(self, self.name, _fence)
+        if await worker.start():
+            threading.Thread(target=self._beat, args=(worker,), name="fanfold-beat", daemon=True).start()
 
-    def _beat(self) -> None:
+    def _beat(self, worker: Worker) -> None:
         """Renew the lease, on a thread of its own: a step that holds the loop up is slow, not dead."""
         pause = threading.Event()
         alive = True
@@ -348,7 +351,7 @@ class RayWorker:
                 alive = self.ray.get(self.hub.beat.remote(self.name), timeout=EXPIRY - BEAT)
             alive = alive and now() - asked < EXPIRY - BEAT
             pause.wait(BEAT)
-        _fence()
+        worker.lost()
 
 
 def pilot(hub: str, workers: int) -> None:
@@ -358,7 +361,9 @@ def pilot(hub: str, workers: int) -> None:
     context.enable_progress_bars = False
     context.target_max_block_size = 1  # a row of Ray's is a block of ours, and leaves at once
     source = type("Blocks", (data.Datasource,), {"get_read_tasks": partial(_tasks, hub), **_UNKNOWN_SIZE})
-    blocks = data.read_datasource(source(), override_num_blocks=1, ray_remote_args={"num_cpus": READS})
+    named = "num_cpus" in signature(data.read_datasource).parameters  # an older Ray has no name for it
+    reads = {"num_cpus": READS} if named else {"ray_remote_args": {"num_cpus": READS}}
+    blocks = data.read_datasource(source(), override_num_blocks=1, **reads)
     done = blocks.map_batches(
         RayWorker,
         fn_constructor_args=[hub],

@@ -43,7 +43,10 @@ class Worker:
         self.session: Session | None = None
         self.purse: SharedPurse | None = None
         self.journal: FarJournal | None = None
+        self.left = False
+        """Whether it has ended in good order: it holds nothing, and has no lease to renew."""
         self._polling: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def start(self) -> bool:
         """Join, and open what the rows share; False where nobody needs it any more."""
@@ -68,8 +71,10 @@ class Worker:
     async def block(self, rows: Sequence[tuple[int, bytes]]) -> None:
         """Run the rows of a block that are still to be run; of a block that comes again, what is under way goes on."""
         claimed = await self.cluster.call("claim", self.name, [number for number, _ in rows])
+        if self._closing is not None:
+            return
         if claimed is None:
-            self.fence()
+            self.lost()
             return
         again = dict(claimed)
         tasks = []
@@ -79,20 +84,29 @@ class Worker:
                 if task is None or task.cancelling():
                     task = self.running[number] = asyncio.create_task(self._fly(number, data, again=again[number]))
                 tasks.append(task)
-        await asyncio.gather(*tasks)
+        if tasks:
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in ended:
+                if not task.cancelled():
+                    task.result()  # an error here is not the row's, but of its way
         await self.post.sent()
 
-    async def close(self) -> None:
+    def lost(self) -> None:
+        """The lease is over, or the hub is gone: end, unless nothing is held any more."""
+        if not self.left:
+            self.fence()
+
+    async def _close(self) -> None:
         """All is done: say goodbye."""
         for task in list(self.running.values()):
             task.cancel()
         await asyncio.gather(*self.running.values(), return_exceptions=True)
-        await self.post.sent()
-        if self._polling is not None:
-            self._polling.cancel()
         if self.session is not None:
             await self.session.close()
-        await self.cluster.call("leave", self.name)
+        await self.post.sent()
+        self.left = True
+        with suppress(FanfoldError):
+            await self.cluster.call("leave", self.name)
 
     async def _fly(self, number: int, data: bytes, *, again: bool) -> None:
         """One row, from start to its record at the hub."""
@@ -124,15 +138,14 @@ class Worker:
             while (messages := await self.cluster.call("poll", self.name)) is not None:
                 for message in messages:
                     self._hear(message)
-        self.fence()
+        self.lost()
 
     def _hear(self, message: Message) -> None:
         kind, *said = message
         if kind == "drop" and said[0] in self.running:
             self.running[said[0]].cancel()
         elif kind == "stop":
-            for task in self.running.values():
-                task.cancel()
+            self._closing = asyncio.create_task(self._close())
         elif kind == "loan" and self.purse is not None:
             self.purse.lent(said[0])
         elif kind == "shortage" and self.purse is not None:
@@ -252,9 +265,9 @@ class _Post:
                 if not batch:
                     return
                 if not await self.worker.cluster.call("post", self.worker.name, batch):
-                    self.worker.fence()
+                    self.worker.lost()
         except FanfoldError:
-            self.worker.fence()
+            self.worker.lost()
         finally:
             self._sending = None
 
