@@ -59,6 +59,7 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
             if lease is not None:
                 await lease.fly()
             scope.check()  # again: the wait for the turn may have outlived it
+            lane.check()
             timer.start()
             keeping, idle = passage.keeping, passage.policy.idle_timeout
             if keeping is not None:
