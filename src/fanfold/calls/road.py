@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fanfold.calls.attempts import attempts
+from fanfold.calls.attempts import attempts, last_failure
 from fanfold.calls.passage import Passage
 from fanfold.core.ends import Ends
 from fanfold.core.scope import current
 from fanfold.core.timeouts import within
-from fanfold.errors import CallError, LoopError
+from fanfold.errors import CallError, LoopError, StepTimeout
 
 if TYPE_CHECKING:
     from fanfold.calls.lanes import Lanes
@@ -64,6 +64,9 @@ class Road:
                     return reply
                 return await attempts(passage, timer)
         except Exception as error:
+            if isinstance(error, StepTimeout) and (failure := last_failure(passage)) is not None:
+                error.args = (f"{error}; the last of its sends that failed: {failure}",)
+                error.__cause__ = failure
             passage.error = error
             if isinstance(error, CallError):
                 error.place = scope.place
