@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanfold.errors import UsageError
-from fanfold.testing import Fault
-from fanfold.testing import ModelServer
+from fanfold.testing import Fault, ModelServer
 from fanfold.testing.server.faults import KINDS, Asking, Faults, uniform
 
 
