@@ -50,7 +50,8 @@ def output_bound(request: Request) -> int | None:
     samples: list[Any] = [extra["n"]] if "n" in extra else []
     if request.max_tokens is None or not all(is_count(one) for one in (*ceilings, *samples)):
         return None
-    return max([request.max_tokens, *ceilings]) * max([request.n, *samples])
+    most: int = max([request.max_tokens, *ceilings]) * max([request.n, *samples])
+    return most
 
 
 def dearest(rate: Rate, request: Request, output: int) -> float:
