@@ -215,7 +215,10 @@ class BillingError(AccessError):
 
 
 class QueueFull(CallError):
-    """More calls wait for their turn than `Session(max_queued=...)` allows; the call was not sent."""
+    """More calls wait for their turn than `Session(max_queued=...)` allows; the call was not sent.
+
+    Where it was to be sent again, it was not sent once more: `__cause__` is how the send before had failed.
+    """
 
 
 class BudgetError(FatalError):

@@ -224,6 +224,7 @@ class Session:
     async def close(self) -> None:
         """Close its connections; it cannot be used again."""
         self.closed = True
+        self.road.lanes.close()
         transport, self._transport = self._transport, None
         try:
             if transport is not None:

@@ -362,6 +362,11 @@ def test_a_sign_that_a_tokenizer_takes_apart_counts_for_its_parts() -> None:
         ({"max_tokens": 10, "n": 3}, 30),
         ({"max_tokens": 10, "extra_body": {"max_completion_tokens": 50, "n": 2}}, 100),
         ({"max_tokens": 10, "extra_body": {"max_tokens": 5}}, 10),
+        ({"max_tokens": 10, "extra_body": {"max_tokens": None}}, None),
+        ({"max_tokens": 10, "extra_body": {"max_tokens": -1}}, None),
+        ({"max_tokens": 10, "extra_body": {"max_tokens": 1e6}}, None),
+        ({"max_tokens": 10, "extra_body": {"max_completion_tokens": "4000"}}, None),
+        ({"max_tokens": 10, "extra_body": {"n": "9"}}, None),
     ],
 )
 def test_the_output_is_bounded_by_the_largest_ceiling_that_is_sent(options: Any, most: int | None) -> None:

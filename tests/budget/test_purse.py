@@ -1,6 +1,7 @@
 """The purse: nothing is spent that was not leased, what comes back is given in turn, and nobody waits for nothing."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fanfold.calls.amounts import NOTHING, Amount, Budget
 from fanfold.calls.budget import Fund, Lease, Pocket, Purse, Till
+from fanfold.calls.queue import Waiter
 from fanfold.core.clock import sleep
 from fanfold.errors import BudgetError, UsageError
 from fanfold.testing import run_virtual
@@ -344,6 +346,63 @@ def test_a_server_that_bills_more_than_was_allowed_is_charged_as_it_says() -> No
         assert (purse.charged, purse.reserved) == (tokens(150), NOTHING)
         with pytest.raises(BudgetError):
             await purse.lease(tokens(1), "a call")
+
+    run_virtual(main())
+
+
+# -- many who wait ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pockets", [False, True], ids=["budgets", "pockets"])
+def test_what_a_waiter_costs_does_not_grow_with_their_number(monkeypatch: pytest.MonkeyPatch, *, pockets: bool) -> None:
+    """Each with a budget or a pocket of its own inside a short one: only who may be next is looked at."""
+    looks = 0
+    shortage = Till.shortage
+
+    def counted(self: Till, need: Amount) -> Any:
+        nonlocal looks
+        looks += 1
+        return shortage(self, need)
+
+    monkeypatch.setattr(Till, "shortage", counted)
+
+    async def one(short: Purse) -> None:
+        own = Purse(Budget(tokens=100), short)
+        pocket = await own.pocket(tokens(5), "a branch") if pockets else None
+        lease = await (pocket or own).lease(tokens(10), "a call")
+        await sleep(1)
+        lease.settle(tokens(5))
+        if pocket is not None:
+            pocket.close()
+
+    async def main(count: int) -> float:
+        nonlocal looks
+        looks = 0
+        short = Purse(Budget(tokens=5 * count + 50), Purse(Budget(tokens=10**9)))
+        await asyncio.gather(*(one(short) for _ in range(count)))
+        assert short.charged == tokens(5 * count)
+        return looks / count
+
+    assert run_virtual(main(400)) <= run_virtual(main(100)) * 1.5
+
+
+def test_who_was_cancelled_in_a_line_is_not_kept_in_it() -> None:
+    """Though the first of the line still waits."""
+
+    async def main() -> None:
+        purse = Purse(Budget(tokens=100))
+        lease = await purse.lease(tokens(80), "a call")
+        first = later(purse, 50)
+        given_up = [later(purse, 10) for _ in range(500)]
+        await settled()
+        while given_up:
+            given_up.pop().cancel()
+        await settled()
+        gc.collect()
+        assert purse.statistics().waiting == 1
+        assert sum(isinstance(thing, Waiter) for thing in gc.get_objects()) < 100
+        lease.settle(NOTHING)
+        await first
 
     run_virtual(main())
 

@@ -17,6 +17,7 @@ from fanfold.errors import (
     CallError,
     ConnectError,
     FanfoldError,
+    QueueFull,
     ReplyError,
     ScopeEnded,
     StatusError,
@@ -193,6 +194,7 @@ def test_a_wait_that_outlasts_the_time_given_is_not_begun(where):
     cause = error.__cause__ if where == "pattern" else error
     assert isinstance(cause, StatusError)
     assert (cause.retry_after, len(model.sends)) == (30.0, 1)
+    assert str(cause) == "answered 429; the wait of 30 s that it asks for would outlast the time given"
     assert when < 1.1
     assert "outlast" in notes(cause)
 
@@ -539,3 +541,37 @@ def test_the_time_of_a_call_covers_its_sends():
     error = failed(model, (StepTimeout, StatusError), ask=prompt("{input}", timeout=7.0), attempts=50)
     assert isinstance(error, StepTimeout | StatusError)
     assert len(model.sends) <= 3
+
+
+def test_a_call_whose_time_is_over_says_how_it_had_failed():
+    """The timeout alone would not tell a slow server from one that refuses."""
+    model = in_turn([status(429, retry_after=3.0)], [60.0])
+    error = failed(model, StepTimeout, ask=prompt("{input}", timeout=7.0))
+    assert str(error).endswith("timeout of 7 s; the last of its sends that failed: answered 429")
+    assert isinstance(error.__cause__, StatusError)
+    assert "failed" not in str(failed(in_turn([60.0]), StepTimeout, timeout=7.0))
+
+
+def test_a_call_that_finds_the_queue_full_when_it_is_sent_again_says_how_it_had_failed():
+    """A full queue is not all there is to know of a call that had been sent."""
+    failures: list[BaseException] = []
+    model = in_turn([1.0, status(503, retry_after=0.5)], [60.0])
+
+    async def one(session, text):
+        try:
+            await ASK.run(text, session=session)
+        except QueueFull as error:
+            failures.append(error)
+
+    async def main():
+        async with Session(model, max_in_flight=1, max_queued=1) as session:
+            first = asyncio.ensure_future(one(session, "a"))
+            await sleep(1.2)
+            others = [asyncio.ensure_future(one(session, text)) for text in "bc"]
+            await asyncio.gather(first, *others)
+
+    run_virtual(main())
+    (error,) = failures
+    assert error.attempts == 1
+    assert str(error).endswith("; the send before it had failed: answered 503")
+    assert isinstance(error.__cause__, StatusError)

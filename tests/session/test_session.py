@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from fanfold import OpenAI, Session, chain, prompt, step
+from fanfold import Budget, OpenAI, RateLimit, Session, chain, prompt, step
+from fanfold.calls.turnstile import SlotStatistics
 from fanfold.core.clock import sleep
+from fanfold.core.records import Request
 from fanfold.errors import LoopError, ModelError, UsageError
 from fanfold.session import session_for
 from fanfold.testing import FakeModel, run_virtual
@@ -172,6 +174,34 @@ def test_a_session_belongs_to_the_loop_that_uses_it_first() -> None:
     asyncio.run(ASK.run("q", session=session))
     with pytest.raises(LoopError, match=r"(?s)another event loop.*async with.*run_sync"):
         asyncio.run(ASK.run("q", session=session))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"max_in_flight": 1}, {"rate_limits": RateLimit(requests=1)}, {"budget": Budget(tokens=200, max_tokens=100)}],
+    ids=["slot", "rate", "budget"],
+)
+def test_a_call_that_waits_when_its_session_closes_is_told(options: dict[str, Any]) -> None:
+    """It does not find out from a transport that is gone, nor does it wait for a turn that is worth nothing."""
+    asked = 0
+
+    def answer(request: Request) -> str:
+        nonlocal asked
+        asked += 1
+        return "x"
+
+    async def main() -> None:
+        session = Session(FakeModel(answer, latency=1), **options)
+        async with session:
+            runs = [asyncio.ensure_future(ASK.run("q", session=session)) for _ in range(2)]
+            await sleep(0.5)
+        outcomes = await asyncio.wait_for(asyncio.gather(*runs, return_exceptions=True), 2)
+        assert sorted(type(one).__name__ for one in outcomes) == ["LoopError", "Run"]
+        assert "was closed while this call was under way" in str(outcomes[1])
+        assert asked == 1
+        assert session.statistics().slots == SlotStatistics(session.gate.limit, 0, 0)
+
+    run_virtual(main())
 
 
 def test_a_closed_session_serves_no_more() -> None:

@@ -329,3 +329,14 @@ def test_one_prompt_serves_many_runs() -> None:
 def test_what_is_no_text_is_refused_with_a_word_on_how_to_read_it(given: Any) -> None:
     """A lone surrogate, as a careless decoding leaves it, is a `UsageError` and not a bare encoding error."""
     assert "errors='replace'" in str(failed(prompt("{input}"), UsageError, given))
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["x", [("seed", 1)], {1: 2}, {"stop": object()}, {"bias": float("nan")}, {"stop": "\ud800"}],
+    ids=["text", "pairs", "key", "object", "nan", "no text"],
+)
+def test_an_extra_body_that_no_request_can_hold_is_refused_where_it_is_given(given: Any) -> None:
+    """Not by the first call, in the words of an encoder; and no number becomes null."""
+    with pytest.raises(UsageError, match="extra_body="):
+        prompt("{input}", extra_body=given)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fanfold.errors import UsageError
-from fanfold.testing import Fault
+from fanfold.testing import Fault, ModelServer
 from fanfold.testing.server.faults import KINDS, Asking, Faults, uniform
 
 
@@ -79,6 +79,9 @@ def test_any_fault_survives_its_short_form(kind, share, start, seconds, requests
         ("stragglers:0.1x0", "factor is above 0"),
         ("503#0", "at least the first attempt"),
         ("503@x", "write KIND"),
+        ("503:0.1:0.2", "write KIND"),
+        ("503:1+2:3+4", "write KIND"),
+        ("503:x5", "write KIND"),
         ("503@3--5", "numbers and ranges"),
         ("503@5-2", "numbers and ranges"),
         ("cut", "the connection ends"),
@@ -97,6 +100,13 @@ def test_what_is_no_fault_is_refused_in_words(text, words):
     """A slip of the pen is a usage error that says how it is written, or what its value means."""
     with pytest.raises(UsageError, match=words):
         Fault.parse(text)
+
+
+@pytest.mark.parametrize("given", [None, 503])
+def test_what_is_no_list_of_faults_is_refused(given):
+    """And not in the words of a loop over it."""
+    with pytest.raises(UsageError, match="faults="):
+        ModelServer("fake", faults=given)
 
 
 def test_a_fault_of_another_type_is_refused():

@@ -16,7 +16,7 @@ from fanfold.calls.retrying import LONGEST, as_fatal, backoff, is_throttle, row_
 from fanfold.calls.spending import leased, settle
 from fanfold.core.clock import now, sleep
 from fanfold.core.records import Reply
-from fanfold.errors import CallError, FatalError, ModelError, ReplyError, StreamCut
+from fanfold.errors import CallError, FatalError, ModelError, QueueFull, ReplyError, StreamCut
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -59,6 +59,7 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
             if lease is not None:
                 await lease.fly()
             scope.check()  # again: the wait for the turn may have outlived it
+            lane.check()
             timer.start()
             keeping, idle = passage.keeping, passage.policy.idle_timeout
             if keeping is not None:
@@ -105,8 +106,8 @@ def _hedged(passage: Passage, hedge: Hedge, timer: within, spared: int) -> Await
 
 
 def _sends(passage: Passage) -> int:
-    """How many sends it has had; a hedge that nobody let through, or that found no money, is none."""
-    return sum(not sent.hedge or sent.sent_at is not None for sent in passage.attempts)
+    """How many sends it has had; one that nobody let through, or that found no money, is none."""
+    return sum(sent.sent_at is not None if sent.hedge else sent.entered for sent in passage.attempts)
 
 
 async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
@@ -134,8 +135,7 @@ async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
     wait = backoff(error, used)
     deadline = passage.scope.deadline
     if wait > LONGEST or (deadline is not None and now() + wait >= deadline):
-        most = "a day" if wait > LONGEST else "the time given"
-        raise _told(passage, error, f"the wait of {wait:.3g} s before the next send would outlast {most}")
+        raise _told(passage, error, _too_long(error, wait))
     if not is_throttle(error) and not lane.quota.take():
         raise _told(passage, error, f"too many calls to {lane.model.label} fail: its retry quota is empty")
     sending.backoff = wait
@@ -149,9 +149,32 @@ async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
     return False
 
 
+def last_failure(passage: Passage, but: BaseException | None = None) -> CallError | None:
+    """How the last send failed of those that did, `but` for this error."""
+    failures = [sent.error for sent in passage.attempts if isinstance(sent.error, CallError) and sent.error is not but]
+    return failures[-1] if failures else None
+
+
+def _too_long(error: CallError, wait: float) -> str:
+    most = "a day" if wait > LONGEST else "the time given"
+    if error.retry_after:
+        _add(error, f"the wait of {wait:.3g} s that it asks for would outlast {most}")
+    return f"the wait of {wait:.3g} s before the next send would outlast {most}"
+
+
+def _add(error: CallError, why: str) -> None:
+    """Let its message say this too; a model of one's own may raise the same object again and again."""
+    if why not in str(error):
+        error.args = (f"{error}; {why}",)
+
+
 def _told(passage: Passage, error: CallError, why: str) -> CallError:
     """The error as the caller gets it: it says why it is the end, and keeps the text that had come."""
     error.add_note(f"not sent again: {why}")
+    before = last_failure(passage, but=error) if isinstance(error, QueueFull) else None
+    if before is not None:
+        _add(error, f"the send before it had failed: {before}")
+        error.__cause__ = before
     chosen = passage.chosen
     if isinstance(error, StreamCut | FatalError) or chosen is None or not chosen.pieces:
         return error

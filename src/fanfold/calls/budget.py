@@ -170,7 +170,7 @@ class Till:
         """Whether money can come back to it: from a send under way, or a branch that does not itself wait for money."""
         if self.leases:
             return True
-        return any(till.keeps() and not till.waits and self in till.chain() for till in self.queue.keepers)
+        return any(not till.waits and till.keeps() and self in till.chain() for till in self.queue.keepers)
 
 
 class Purse(Till):
@@ -276,7 +276,7 @@ class Fund(Till):
         kept, self.kept = self.kept, NOTHING
         self.give_back(kept, NOTHING)
         self.queue.keepers.discard(self)
-        self.queue.serve()
+        self.queue.serve(self)
 
     def keeps(self) -> Amount:
         """What branches that have not begun would leave, if they do not begin."""
@@ -325,7 +325,7 @@ class Pocket(Till):
         self.queue.keepers.discard(self)
         if self.alone and isinstance(self.outer, Fund):
             self.outer.close()
-        self.queue.serve()
+        self.queue.serve(self)
 
     def keeps(self) -> Amount:
         """All that it holds."""
@@ -361,7 +361,7 @@ class Lease:
         """Charge what was spent and give back the rest; raises RuntimeError where that was done before."""
         self.end()
         self.till.give_back(self.worst, spent)
-        self.till.queue.serve()
+        self.till.queue.serve(self.till)
 
     def end(self) -> None:
         """It is a send under way no longer; its money stays where it is."""

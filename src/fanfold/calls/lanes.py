@@ -33,8 +33,8 @@ It is less for a server that was never seen well; a patience of the user's own h
 class Lane:
     """One model, open, and its traffic: the way of all calls to it.
 
-    `await lane.enter(sending)` waits for the turn of one send, `lane.leave(sending)` ends it, and `lane.hear(limits)`
-    takes what its server told.
+    `await lane.enter(sending)` waits for the turn of one send, `lane.leave(sending)` ends it, `lane.hear(limits)` takes
+    what its server told, and `lane.check()` raises once the session is closed.
     """
 
     def __init__(self, model: Model, rate: Rate | None, traffic: Traffic, quota: Quota, hedging: Hedging) -> None:
@@ -46,6 +46,7 @@ class Lane:
         self.enter = traffic.enter
         self.leave = traffic.leave
         self.hear = traffic.hear
+        self.check = traffic.gate.check
 
     @property
     def down(self) -> bool:
@@ -87,6 +88,12 @@ class Lanes:
                 found = Lane(model, rate, first.traffic, first.quota, first.hedging)
             self._lanes[id(model)] = found
         return found
+
+    def close(self) -> None:
+        """The session is closed: nothing is sent any more, and who waits for its turn is told."""
+        self.gate.closed = True
+        for lane in self._first.values():
+            lane.traffic.close()
 
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._lanes.values())

@@ -7,6 +7,7 @@ from unicodedata import normalize
 
 import msgspec
 
+from fanfold.core.numbers import is_count
 from fanfold.core.records import UNKNOWN_COST, CallState, Cost, Rate, Request, Usage
 from fanfold.errors import AccessError, ConnectError, StatusError
 
@@ -43,13 +44,14 @@ def input_bound(request: Request) -> int:
 
 
 def output_bound(request: Request) -> int | None:
-    """At most this many output tokens, or None where nothing limits them."""
-    if request.max_tokens is None:
-        return None
+    """At most this many output tokens, or None where nothing limits them, or something that no server has to heed."""
     extra = request.extra_body or {}
-    ceilings: list[int] = [extra[name] for name in CEILINGS if isinstance(extra.get(name), int)]
-    samples: list[int] = [extra["n"]] if isinstance(extra.get("n"), int) else []
-    return max([request.max_tokens, *ceilings]) * max([request.n, *samples])
+    ceilings: list[Any] = [extra[name] for name in CEILINGS if name in extra]
+    samples: list[Any] = [extra["n"]] if "n" in extra else []
+    if request.max_tokens is None or not all(is_count(one) for one in (*ceilings, *samples)):
+        return None
+    most: int = max([request.max_tokens, *ceilings]) * max([request.n, *samples])
+    return most
 
 
 def dearest(rate: Rate, request: Request, most: Usage) -> float:

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fanfold.core.clock import sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable
 
     from fanfold.calls.amounts import Amount
 
 
-class Waiter:
-    """One who waits for `need` out of `till`; `what` names it in an error, `place` is its place in the order."""
+SPARE = 64
+"""How many that have left a line may still stand in it, beside as many as wait."""
 
-    __slots__ = ("error", "future", "need", "place", "queued", "taken", "till", "what")
+
+class Waiter:
+    """One who waits for `need` out of `till`; `what` names it in an error, `place` is its place in the order.
+
+    `at` is the purse in whose line it stands: one that is short, or in which somebody before it waits.
+    """
+
+    __slots__ = ("at", "error", "future", "need", "place", "queued", "taken", "till", "what")
 
     def __init__(self, till: Any, need: Amount, what: str, place: tuple[int, int]) -> None:
         self.till = till
         self.need = need
         self.what = what
         self.place = place
+        self.at: Any = None
         self.queued = False
         self.taken = False
         self.error: Exception | None = None
@@ -42,14 +50,18 @@ class Queue:
 
     Branches that have begun are served before what is still to begin, so that what was begun is brought to its end;
     else first come, first served, in every purse. Who waits for one purse does not stop those who pay from another.
+
+    Each purse has a line, whose first speaks for all of it. Where money comes back, only the lines of the purses that
+    it passes are looked at: to look at all who wait would cost a fan the square of its size.
     """
 
     def __init__(self, refusal: Callable[[str, Amount, Any], Exception]) -> None:
         self.refusal = refusal
         self.keepers: set[Any] = set()
         """The funds and pockets from which money comes back by itself, in time."""
-        self._lines: dict[Any, deque[Waiter]] = {}
+        self._lines: dict[Any, list[tuple[tuple[int, int], Waiter]]] = {}
         self._waiting = 0
+        self._gone = 0
         self._came = 0
 
     def __len__(self) -> int:
@@ -59,11 +71,8 @@ class Queue:
         """Take `need` out of `till` as soon as it fits and it is its turn; else it has taken nothing when it raises."""
         self._came += 1
         waiter = Waiter(till, need, what, (-till.depth, self._came))
-        never = till.shortage(need).never
-        if never is not None:
-            raise self.refusal(what, need, never)
         self._join(waiter)
-        self.serve()
+        self.serve(till)
         try:
             if not waiter.future.done():
                 await waiter.future
@@ -74,57 +83,106 @@ class Queue:
                 till.untake(need)
             else:
                 self._leave(waiter)
-                self.serve()
+                self.serve(till)
             raise
         if waiter.error is not None:
             raise waiter.error
 
-    def serve(self) -> None:
-        """Give money to all who can have it by now, and a refusal to all who never will."""
-        while self._waiting and self._round():
+    def serve(self, till: Any) -> None:
+        """Something changed in `till`, and so around it: give money to all who can have it by now.
+
+        Who waits for money that nothing will bring is told.
+        """
+        if not self._waiting:
+            return
+        changed = set(till.chain())
+        while self._waiting and self._round(changed):
             pass
 
-    def _round(self) -> bool:
-        """Serve in turn; then, where somebody waits for money that nothing will bring, look again.
+    def _round(self, changed: set[Any]) -> bool:
+        """Serve these lines in turn; then, where the first of one waits for what nothing will bring, look again."""
+        stuck: Waiter | None = None
+        lines = changed & self._lines.keys()
+        while (first := self._first(lines)) is not None:
+            at = first.at
+            if self._seek(first):
+                lines.add(first.at)
+                continue
+            lines.discard(at)
+            if stuck is None and not at.can_return():
+                stuck = first
+        if stuck is not None:
+            changed.update(self._unstick(stuck).till.chain())
+        return stuck is not None
 
-        Before one is refused, who could go on with what there is goes on, out of turn: that may bring the money.
+    def _first(self, lines: Iterable[Any]) -> Waiter | None:
+        """Who is first of all that stand in these lines."""
+        heads = [head for line in lines if (head := self._head(line)) is not None]
+        return min(heads, key=attrgetter("place"), default=None)
+
+    def _head(self, at: Any) -> Waiter | None:
+        """The first of one line."""
+        line = self._lines.get(at)
+        while line:
+            waiter = line[0][1]
+            if waiter.queued and not waiter.future.cancelled():
+                return waiter
+            heappop(line)
+            self._gone -= 1
+        self._lines.pop(at, None)
+        return None
+
+    def _seek(self, waiter: Waiter) -> bool:
+        """Serve it, refuse it, or let it stand where it has to wait; False where that is where it stands."""
+        shortage = waiter.till.shortage(waiter.need)
+        if shortage.never is not None:
+            self._refuse(waiter, shortage.never)
+            return True
+        at = shortage.short[0] if shortage.short else self._passes(waiter)
+        if at is None:
+            self._serve(waiter)
+        elif at is waiter.at:
+            return False
+        else:
+            self._stand(waiter, at)
+        return True
+
+    def _passes(self, waiter: Waiter) -> Any:
+        """A purse around it in which somebody before it waits."""
+        for till in waiter.till.chain():
+            head = self._head(till)
+            if head is not None and head.place < waiter.place:
+                return till
+        return None
+
+    def _stand(self, waiter: Waiter, at: Any) -> None:
+        if waiter.at is not None:
+            heappop(self._lines[waiter.at])  # only who is first goes on to another line
+        waiter.at = at
+        heappush(self._lines.setdefault(at, []), (waiter.place, waiter))
+
+    def _unstick(self, stuck: Waiter) -> Waiter:
+        """Nothing will bring what `stuck` waits for: answer one under its purse, and say whom.
+
+        Before one is refused, who can never go on is told, and who could go on with what there is goes on, out of
+        turn: either may bring the money.
         """
-        stuck: tuple[Waiter, Any] | None = None
-        passed: Waiter | None = None
-        blocked: set[Any] = set()
-        for waiter in self._in_turn():
+        for waiter in self._under(stuck.at):
             shortage = waiter.till.shortage(waiter.need)
             if shortage.never is not None:
                 self._refuse(waiter, shortage.never)
-            elif shortage.short:
-                blocked.update(shortage.short)
-                poor = next((till for till in shortage.short if not till.can_return()), None)
-                stuck = stuck or (None if poor is None else (waiter, poor))
-            elif blocked.isdisjoint(waiter.till.chain()):
+                return waiter
+            if not shortage.short:
                 self._serve(waiter)
-            else:
-                passed = passed or waiter
-        if stuck is None:
-            return False
-        if passed is None:
-            self._refuse(*stuck)
-        elif not passed.till.shortage(passed.need).short:
-            self._serve(passed)
-        return True
+                return waiter
+        self._refuse(stuck, stuck.at)
+        return stuck
 
-    def _in_turn(self) -> Iterator[Waiter]:
-        """The first of each line, and who is first after it where it was served, by their places."""
-        heads = [(line[0].place, till) for till, line in self._lines.items()]
-        heapify(heads)
-        while heads:
-            _, till = heappop(heads)
-            first = self._lines[till][0]
-            if not first.future.cancelled():
-                yield first
-            if first.future.done():
-                self._leave(first)
-                if till in self._lines:
-                    heappush(heads, (self._lines[till][0].place, till))
+    def _under(self, purse: Any) -> list[Waiter]:
+        """All who wait under a purse, in their order."""
+        waiting = [waiter for line in self._lines.values() for _, waiter in line]
+        found = [one for one in waiting if one.queued and not one.future.cancelled() and purse in one.till.chain()]
+        return sorted(found, key=attrgetter("place"))
 
     def _serve(self, waiter: Waiter) -> None:
         waiter.till.take(waiter.need)
@@ -136,19 +194,26 @@ class Queue:
         self._leave(waiter)
 
     def _join(self, waiter: Waiter) -> None:
-        self._lines.setdefault(waiter.till, deque()).append(waiter)
         waiter.queued = True
         self._count(waiter, 1)
+        self._seek(waiter)
 
     def _leave(self, waiter: Waiter) -> None:
         if not waiter.queued:
             return
         waiter.queued = False
-        line = self._lines[waiter.till]
-        line.remove(waiter)
-        if not line:
-            del self._lines[waiter.till]
         self._count(waiter, -1)
+        self._gone += waiter.at is not None
+        if not self._waiting or self._gone > self._waiting + SPARE:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Forget who has left."""
+        lines = {at: [entry for entry in line if entry[1].queued] for at, line in self._lines.items()}
+        self._lines = {at: line for at, line in lines.items() if line}
+        self._gone = 0
+        for line in self._lines.values():
+            heapify(line)
 
     def _count(self, waiter: Waiter, by: int) -> None:
         self._waiting += by

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fanfold.calls.attempts import attempts
+from fanfold.calls.attempts import attempts, last_failure
 from fanfold.calls.passage import Passage
 from fanfold.core.ends import Ends
 from fanfold.core.scope import current
@@ -66,6 +66,9 @@ class Road:
         except Exception as error:
             if isinstance(error, StepTimeout) and (reply := passage.whole()) is not None:
                 return reply  # in time: only the end of its stream was not
+            if isinstance(error, StepTimeout) and (failure := last_failure(passage)) is not None:
+                error.args = (f"{error}; the last of its sends that failed: {failure}",)
+                error.__cause__ = failure
             passage.error = error
             if isinstance(error, CallError):
                 error.place = scope.place

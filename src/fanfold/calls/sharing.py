@@ -183,7 +183,7 @@ class SharedPurse(Purse):
         self.granted += loan.amount
         self._measure()
         self._refused = loan.refused
-        self.queue.serve()
+        self.queue.serve(self)
         self._refused = False
 
     def hear(self, shortage: int) -> None:

@@ -17,13 +17,12 @@ from fanfold.calls.levels import LaneStatistics, levels
 from fanfold.core.clock import clock, sleep
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Generator
+    from collections.abc import Awaitable, Callable, Generator
 
     from fanfold.calls.allowance import Need
     from fanfold.calls.passage import Sending
     from fanfold.calls.turnstile import Turnstile
     from fanfold.core.records import Limits
-    from fanfold.errors import CallError
 
 
 class Waiter:
@@ -37,7 +36,7 @@ class Waiter:
         self.blocked = blocked
         """What the queue's clock of rate waits stood at when it came."""
         self.need: Need = NOTHING
-        self.future: asyncio.Future[CallError | None] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
 
 
 class AtOnce:
@@ -144,7 +143,7 @@ class Traffic:
         """See what the first in the queue lacks: nothing but a slot, or a time to come back at."""
         end = self.condition.hopeless_at(at)
         if self.queue and at >= end - AT_ONCE:
-            self._give_up(at)
+            self._give_up(lambda: self.condition.gone(at))
         head = self._head()
         if head is None:
             self._block(at, rated=False)
@@ -219,8 +218,13 @@ class Traffic:
         self.look(at)
         self.gate.turn(at)
 
-    def _give_up(self, at: float) -> None:
-        """Nobody knows when the server comes back: tell those who wait, rather than let them wait for ever."""
+    def close(self) -> None:
+        """The session is closed: tell those who wait."""
+        self._give_up(self.gate.gone)
+        self.look(self.clock.time())
+
+    def _give_up(self, gone: Callable[[], Exception]) -> None:
+        """Tell those who wait why they need not, rather than let them wait for ever."""
         waiting = [waiter for waiter in self.queue.values() if not waiter.future.done()]
         self.gate.waiting -= len(self.queue)
         self.queue.clear()
@@ -228,7 +232,7 @@ class Traffic:
         self.fresh.clear()
         self.condition.unsent += len(waiting)
         for waiter in waiting:
-            waiter.future.set_result(self.condition.gone(at))
+            waiter.future.set_result(gone())
 
     # -- time ------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from fanfold.core.numbers import is_count
-from fanfold.errors import QueueFull, UsageError
+from fanfold.errors import LoopError, QueueFull, UsageError
 
 if TYPE_CHECKING:
     from fanfold.calls.traffic import Traffic
@@ -29,7 +29,7 @@ class SlotStatistics(msgspec.Struct, frozen=True):
 class Turnstile:
     """A fair gate that lets `limit` calls pass at once; ``0 <= in_use <= limit`` always, and 0 at rest."""
 
-    __slots__ = ("_arrivals", "_standing", "in_use", "limit", "max_queued", "waiting")
+    __slots__ = ("_arrivals", "_standing", "closed", "in_use", "limit", "max_queued", "waiting")
 
     def __init__(self, limit: int, max_queued: int | None = None) -> None:
         if not is_count(limit):
@@ -40,11 +40,13 @@ class Turnstile:
         self.max_queued = max_queued
         self.in_use = 0
         self.waiting = 0
+        self.closed = False
         self._arrivals = 0
         self._standing: list[tuple[int, Traffic]] = []
 
     def arrive(self, label: str) -> int:
-        """One more waits; gives its place among all. Raises `QueueFull`."""
+        """One more waits; gives its place among all. Raises `QueueFull`, or that the session is closed."""
+        self.check()
         if self.max_queued is not None and self.waiting >= self.max_queued:
             raise QueueFull(
                 f"{self.waiting} calls wait for their turn already, which is all that max_queued={self.max_queued} "
@@ -54,6 +56,15 @@ class Turnstile:
         self.waiting += 1
         self._arrivals += 1
         return self._arrivals
+
+    def check(self) -> None:
+        """Raise `LoopError` once the session is closed, with its connections."""
+        if self.closed:
+            raise self.gone()
+
+    def gone(self) -> LoopError:
+        """What to tell a call that is sent no more."""
+        return LoopError("the session was closed while this call was under way: await what it runs before you leave it")
 
     def stand(self, arrival: int, lane: Traffic) -> None:
         """The first call of `lane` lacks nothing but a slot."""

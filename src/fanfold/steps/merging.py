@@ -43,6 +43,12 @@ class Merge:
 
     def check(self, branches: Mapping[str, object]) -> None:
         """Refuse a merge that could never be filled from these branches."""
+        numbered = [*branches] == [str(number) for number in range(len(branches))]
+        if numbered and (self.by in (max, min) or isinstance(getattr(self.by, "__self__", None), str)):
+            raise UsageError(
+                f"merge={getattr(self.by, '__name__', MERGE)} would get a mapping of the branches by their numbers, "
+                "and read only these: give it their values, as in merge=lambda parts: '\\n'.join(parts.values())"
+            )
         taken = RESERVED & set(branches)
         if taken:
             raise UsageError(f"a branch cannot be called {min(taken)!r} where there is a merge, which uses it")
@@ -96,6 +102,8 @@ def as_merge(merge: Any) -> Merge | None:
         raise UsageError(f"merge={merge!r} is neither a step nor a function")
     if not isinstance(merge, Step):
         check_gives_one(merge, getattr(merge, "__name__", MERGE))
+    elif merge.kind == "prompt" and not merge.needs:
+        raise UsageError("merge= is a prompt that names no field, so it would see nothing of the parts: add {parts}")
     return Merge(merge)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -282,10 +283,24 @@ def prompt(
     check_seconds(idle_timeout, "idle_timeout")
     check_hedge(hedge)
     frames = _frames(template, system, messages, context)
-    options = Options(model, temperature, max_tokens, extra_body, structured, retries, idle_timeout, hedge)
+    body = None if extra_body is None else _body(extra_body)
+    options = Options(model, temperature, max_tokens, body, structured, retries, idle_timeout, hedge)
     made: Prompt[Any] = Prompt(name, timeout, frames, returns, options)
     made.budget = None if budget is None else check_budget(budget)
     return made
+
+
+def _body(given: object) -> dict[str, Any]:
+    """What goes into the request as it is: an object of JSON."""
+    if not isinstance(given, Mapping):
+        raise UsageError(f"extra_body={given!r:.60}: give a mapping of what the request has to have, as {{'seed': 1}}")
+    body = dict(given)
+    try:
+        msgspec.json.encode(body, order="sorted")
+        json.dumps(msgspec.to_builtins(body), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"extra_body= holds what JSON cannot say: {error}") from None
+    return body
 
 
 def _frames(

@@ -116,7 +116,10 @@ class Fault(msgspec.Struct, frozen=True):
         if found["attempts"]:
             given["attempts"] = int(found["attempts"])
         for part in found["when"].split(":")[1:]:
-            given.update(_when(part, text))
+            told = _when(part, text)
+            if given.keys() & told.keys() or ("factor" in told and found["kind"] != "stragglers"):
+                raise _unreadable(text)
+            given.update(told)
         return cls(found["kind"], **given)  # type: ignore[arg-type]  # read from text, checked above
 
     def __str__(self) -> str:
@@ -184,6 +187,8 @@ class Faults:
             self.function = given
         else:
             several = [given] if isinstance(given, str | Fault) else given
+            if not isinstance(several, Sequence):
+                raise UsageError(f"faults={given!r}: give a Fault or its short form, a list of these, or a function")
             self.listed = tuple(_fault(one) for one in several)
 
     def strike(self, asking: Asking) -> Struck:
