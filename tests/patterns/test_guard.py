@@ -10,7 +10,17 @@ import pytest
 from fanfold import chain, check, guard, race, retry, route, rules, sections, step, vote
 from fanfold.core.clock import sleep
 from fanfold.core.records import Usage
-from fanfold.errors import AccessError, BranchError, ConnectError, FanfoldError, ParseError, StepTimeout, UsageError
+from fanfold.errors import (
+    AccessError,
+    BranchError,
+    ConnectError,
+    FanfoldError,
+    ParseError,
+    ReplyError,
+    StepTimeout,
+    StreamCut,
+    UsageError,
+)
 from fanfold.models.prices import FlatRate
 from fanfold.steps.buffer import Buffer
 from fanfold.steps.guard import REFUSAL
@@ -477,6 +487,18 @@ def test_an_answer_that_was_never_given_keeps_the_kind_of_its_error(error: Any) 
     pattern = guard(taking(1, outcome=error), {"bad": check(lambda _: True, on="answer")})
     found = heard(pattern, "run", model())
     assert isinstance(found.error, type(error))
+    assert MARK not in found.everything()
+
+
+@pytest.mark.parametrize("error", [StreamCut("ended early", text=MARK), ReplyError(f"no JSON: {MARK}")])
+@pytest.mark.parametrize("on", ["answer", "stream"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_call_that_breaks_in_its_reply_tells_nothing_of_that(on: Any, way: str, error: ReplyError) -> None:
+    """What had come of a reply stands in the error of its call, and a check on the answer has not judged it."""
+    pattern = guard(ANSWER, {"bad": check(lambda text: MARK in text, on=on)})
+    found = heard(pattern, way, model(answer=(1.0, error)))
+    assert type(found.error) is FanfoldError
+    assert type(error).__name__ in str(found.error)
     assert MARK not in found.everything()
 
 
