@@ -254,10 +254,12 @@ class _Watch:
     async def _stands(self, heard: _Heard) -> bool:
         """Whether the answer says now what was heard then: it may be another's, or about another text.
 
-        Of one that fails nothing gets out.
+        One that fails is heard as far as it came: no further than what was judged.
         """
         text = await self.buffer.grown(math.inf)
-        return self.buffer.failed or (text, self.buffer.unheard) == (heard.text, heard.unheard)
+        if self.buffer.failed:
+            return heard.text.startswith(text)
+        return (text, self.buffer.unheard) == (heard.text, heard.unheard)
 
     async def _judge(self, one: Check, window: str, text: str) -> Said[Any]:
         asked = {**fields_of(self.given), "input": self.given, ANSWER: text, "window": window}
