@@ -502,6 +502,18 @@ def test_a_call_that_breaks_in_its_reply_tells_nothing_of_that(on: Any, way: str
     assert MARK not in found.everything()
 
 
+def test_a_reader_with_a_fatal_error_lets_nothing_out() -> None:
+    """With ``on_error="pass"`` a wrong key ends the run all the same, and what was not judged stays inside."""
+
+    def refused(_: str) -> bool:
+        raise AccessError("key")
+
+    pattern = guard(ANSWER, {"bad": check(refused, on="stream", every=20, on_error="pass")})
+    found = heard(pattern, "text", model(answer=(3.0, LONG)))
+    assert isinstance(found.error, AccessError)
+    assert MARK not in found.everything()
+
+
 @pytest.mark.parametrize("otherwise", [taking(1, outcome="no"), lambda _: "no", ask("refuse", returns=Literal["no"])])
 def test_a_refusal_that_does_not_stream_follows_what_was_heard(otherwise: Any) -> None:
     """A function or a typed prompt as `otherwise`: its value is text behind the part of the answer that was heard."""

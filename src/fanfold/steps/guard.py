@@ -15,7 +15,7 @@ from fanfold.core.numbers import is_count
 from fanfold.core.records import Branch, Cost
 from fanfold.core.scope import Scope, current, place_in
 from fanfold.core.timeouts import Total
-from fanfold.errors import LoopError, UsageError
+from fanfold.errors import LoopError, UsageError, is_fatal
 from fanfold.folds.ballots import Said
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.guarding import UNJUDGED, Checked, Guarding, On, OnCheckError, Outcome, Terms, trips
@@ -216,8 +216,8 @@ class _Watch:
         """Judge window after window until one trips or the answer is over."""
         try:
             return await self._windows(name, one)
-        except Exception:
-            if one.terms.on_error == "pass":
+        except Exception as error:
+            if one.terms.on_error == "pass" and not is_fatal(error):
                 self.buffer.passed(name, math.inf)
             raise
 
