@@ -514,6 +514,23 @@ def test_a_reader_with_a_fatal_error_lets_nothing_out() -> None:
     assert MARK not in found.everything()
 
 
+def test_the_cost_of_a_cancelled_answer_is_that_of_the_last_one() -> None:
+    """A guard that a step runs twice in the same place: what the first answer had cost is not told as the second's."""
+    told: list[tuple[Any, Any]] = []
+
+    @step
+    async def twice(given: str) -> None:
+        for _ in range(2):
+            run = await guard(ANSWER, {"no": check(lambda _: True, on="answer")}).run(given)
+            told.append((run.detail.cancelled_cost, run.cost))
+
+    fake = model()
+    fake.given_rate = FlatRate(1000.0, 1000.0)
+    ran(twice, model=fake)
+    assert told[0] == told[1]
+    assert told[1][0] == told[1][1]
+
+
 @pytest.mark.parametrize("otherwise", [taking(1, outcome="no"), lambda _: "no", ask("refuse", returns=Literal["no"])])
 def test_a_refusal_that_does_not_stream_follows_what_was_heard(otherwise: Any) -> None:
     """A function or a typed prompt as `otherwise`: its value is text behind the part of the answer that was heard."""

@@ -116,6 +116,7 @@ class GuardStep(Step[In, Any]):
         if scope is None:
             raise LoopError("a guard needs a run around it: await it, or its .run()")
         self._check_fields(fields_of(given))
+        before = len(scope.run.events)
         terms = {name: one.terms for name, one in self.checks.items()}
         watch = _Watch(given, self._buffer(scope))
         branches = [Branch[Any](ANSWER, partial(watch.answer, self.step), held=True, tail=True)]
@@ -131,7 +132,8 @@ class GuardStep(Step[In, Any]):
         else:
             with total.remaining():
                 output = await self._refusal(given, scope, watch.buffer)
-        scope.detail = _detail(outcome, terms, _answer_cost(scope) if outcome.tripped is not None else Cost())
+        cost = Cost() if outcome.tripped is None else _answer_cost(scope, before)
+        scope.detail = _detail(outcome, terms, cost)
         return output
 
     def _check_fields(self, there: Iterable[str]) -> None:
@@ -268,10 +270,11 @@ class _Watch:
         return Said(value, None if scope is None else scope.said)
 
 
-def _answer_cost(scope: Any) -> Cost:
-    """What the calls under the answer had cost."""
+def _answer_cost(scope: Scope, before: int) -> Cost:
+    """What the calls under the answer had cost; those of an answer that was `before` in the same place are not its."""
     place = place_in(scope.place, ANSWER)
-    calls = [call for call in scope.run.calls if call.place == place or call.place.startswith(f"{place}/")]
+    ended = [event.call for event in scope.run.events[before:] if event.kind == "call.ended"]
+    calls = [call for call in ended if call.place == place or call.place.startswith(f"{place}/")]
     return sum((call.cost for call in calls), Cost())
 
 
