@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import msgspec
 
@@ -54,6 +54,17 @@ class Check(msgspec.Struct, frozen=True):
 
     step: Any
     terms: Terms
+    budget: ClassVar[None] = None
+
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """What it will take beside an answer to `given`.
+
+        Of one on the stream nobody knows, so it is paid call by call: money laid aside for it would wait for text
+        that the answer has no money to write.
+        """
+        if self.terms.on == "input":
+            return outlook.foresee(self.step, given)
+        return outlook.foresee(self.step, UNSEEN).times(0, 1 if self.terms.on == "answer" else None)
 
 
 class Guarded(msgspec.Struct, frozen=True):
@@ -99,16 +110,11 @@ class GuardStep(Step[In, Any]):
 
     def foresee(self, given: Any, outlook: Outlook) -> Estimate:
         """The answer and the checks; a check that trips ends it all, but for the refusal."""
-        checks = [self._foresee_check(one, given, outlook) for one in self.checks.values()]
+        checks = [outlook.foresee(one, given) for one in self.checks.values()]
         other = self.otherwise
         refusal = outlook.foresee(other, given).times(0, 1) if isinstance(other, Step) else NO_CALLS
         whole = total([outlook.foresee(self.step, given), *checks, refusal])
         return whole.from_least(one_of(checks))
-
-    def _foresee_check(self, one: Check, given: Any, outlook: Outlook) -> Estimate:
-        if one.terms.on == "input":
-            return outlook.foresee(one.step, given)
-        return outlook.foresee(one.step, UNSEEN).times(0, 1 if one.terms.on == "answer" else None)
 
     async def execute(self, given: In) -> Any:
         """Start all together; give the answer, or the refusal."""
@@ -145,8 +151,7 @@ class GuardStep(Step[In, Any]):
             check_fields("otherwise", self.otherwise.needs, there)
 
     def _sizes(self, given: In) -> list[Size]:
-        checks = [(one.step, given if one.terms.on == "input" else UNSEEN) for one in self.checks.values()]
-        return [(self.step, given), *checks]
+        return [(self.step, given), *((one, given) for one in self.checks.values())]
 
     def _buffer(self, scope: Scope) -> Buffer:
         buffer = Buffer(scope, self.buffer, [name for name, one in self.checks.items() if one.terms.on == "stream"])
