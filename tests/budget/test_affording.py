@@ -361,3 +361,19 @@ def test_a_guards_checks_of_the_answer_are_paid_when_they_come(kind: Any) -> Non
     model = Asked(lambda request: "no" if "answer" in str(request.schema) else "fine")
     run = paid(pattern, Budget(usd=0.01, calls=20), model=model)
     assert len(run.calls) >= 2
+
+
+def test_a_check_on_the_stream_keeps_no_money_from_the_answer_that_it_reads() -> None:
+    """It waited for text, with a call laid aside for it; the answer for that call, and so both for ever."""
+
+    @step
+    async def twice(given: str) -> str:
+        return await ASK(await ASK(given))
+
+    pattern = guard(twice, {"no": check(prompt("{window}", returns=bool, max_tokens=10), on="stream")})
+    model = Asked(lambda request: "false" if request.schema else "fine")
+    model.made_up = False
+    assert paid(pattern, Budget(calls=3), model=model).output == "fine"
+    with pytest.raises(BudgetError) as caught:
+        paid(pattern, Budget(calls=2), model=model)
+    assert (caught.value.spent, caught.value.left) == (2, 0)

@@ -9,6 +9,7 @@ import pytest
 from fanfold import Session, check, guard, prompt, step
 from fanfold.core.clock import sleep
 from fanfold.core.records import Request
+from fanfold.errors import StreamCut
 from fanfold.journal import Journal
 from fanfold.testing import FakeModel
 from tests.journal.patterns import outcome_of
@@ -100,3 +101,27 @@ def test_an_answer_to_another_input_is_judged(tmp_path: Path, on: str) -> None:
     assert sitting(path, pattern, Writer(), "a bomb", key="row").detail.tripped == on
     third = sitting(path, pattern, model := Writer(), "a bomb", key="row")
     assert (third.detail.tripped, model.asked) == (on, 0)
+
+
+class Breaking(Writer):
+    """Its streams end before their reply is whole."""
+
+    async def _deliver(self, text: str, seconds: float, request: Request, watch: Any) -> None:
+        await super()._deliver(text, seconds, request, watch)
+        if request.stream:
+            raise StreamCut("ended early", text=text)
+
+
+def test_an_answer_that_breaks_is_heard_no_further_than_it_is_judged(tmp_path: Path) -> None:
+    """What was judged was another's answer, which was whole; of the one that breaks off, all text would get out."""
+    path = tmp_path / "j.db"
+    pattern = guard(WRITE, {"windows": check(lambda window: "bomb" in window, on="stream", every=10)})
+    sitting(path, pattern, Writer())
+    other = Breaking("a bomb")
+    other.label = "fake:other"
+
+    async def main() -> str:
+        async with Session(other, journal=Journal(path)), pattern.text("tea") as pieces:
+            return "".join([piece async for piece in pieces])
+
+    assert "bomb" not in asyncio.run(main())

@@ -222,3 +222,22 @@ def test_replays_write_nothing(tmp_path: Path) -> None:
     ran(path, EVERY["plain"], mode="replay")
     assert path.read_bytes() == before
     assert not (tmp_path / "j.db.lock").exists()
+
+
+@pytest.mark.parametrize("pattern", [prompt("{input}"), sections({"a": prompt("{input}"), "b": step(str.upper)})])
+def test_a_replay_of_a_run_that_was_broken_off_says_so(tmp_path: Path, pattern: Any) -> None:
+    """Its last call was cut off with it: nobody cuts that off again, and the replay waited for it for ever."""
+    path = tmp_path / "j.db"
+
+    async def broken_off() -> None:
+        async with Session(Moody(slow=600.0), journal=Journal(path)):
+            run = asyncio.create_task(pattern.run("mail"))
+            await asyncio.sleep(0.05)
+            run.cancel()
+            await asyncio.wait({run})
+
+    asyncio.run(broken_off())
+    missed = ran(path, pattern, model=Closed(), mode="replay")
+    assert isinstance(missed, ReplayMiss)
+    assert "cut off" in str(missed)
+    assert not isinstance(ran(path, pattern, model=Moody()), FanfoldError)

@@ -10,7 +10,17 @@ import pytest
 from fanfold import chain, check, guard, race, retry, route, rules, sections, step, vote
 from fanfold.core.clock import sleep
 from fanfold.core.records import Usage
-from fanfold.errors import AccessError, BranchError, ConnectError, FanfoldError, ParseError, StepTimeout, UsageError
+from fanfold.errors import (
+    AccessError,
+    BranchError,
+    ConnectError,
+    FanfoldError,
+    ParseError,
+    ReplyError,
+    StepTimeout,
+    StreamCut,
+    UsageError,
+)
 from fanfold.models.prices import FlatRate
 from fanfold.steps.buffer import Buffer
 from fanfold.steps.guard import REFUSAL
@@ -478,6 +488,47 @@ def test_an_answer_that_was_never_given_keeps_the_kind_of_its_error(error: Any) 
     found = heard(pattern, "run", model())
     assert isinstance(found.error, type(error))
     assert MARK not in found.everything()
+
+
+@pytest.mark.parametrize("error", [StreamCut("ended early", text=MARK), ReplyError(f"no JSON: {MARK}")])
+@pytest.mark.parametrize("on", ["answer", "stream"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_call_that_breaks_in_its_reply_tells_nothing_of_that(on: Any, way: str, error: ReplyError) -> None:
+    """What had come of a reply stands in the error of its call, and a check on the answer has not judged it."""
+    pattern = guard(ANSWER, {"bad": check(lambda text: MARK in text, on=on)})
+    found = heard(pattern, way, model(answer=(1.0, error)))
+    assert type(found.error) is FanfoldError
+    assert type(error).__name__ in str(found.error)
+    assert MARK not in found.everything()
+
+
+def test_a_reader_with_a_fatal_error_lets_nothing_out() -> None:
+    """With ``on_error="pass"`` a wrong key ends the run all the same, and what was not judged stays inside."""
+
+    def refused(_: str) -> bool:
+        raise AccessError("key")
+
+    pattern = guard(ANSWER, {"bad": check(refused, on="stream", every=20, on_error="pass")})
+    found = heard(pattern, "text", model(answer=(3.0, LONG)))
+    assert isinstance(found.error, AccessError)
+    assert MARK not in found.everything()
+
+
+def test_the_cost_of_a_cancelled_answer_is_that_of_the_last_one() -> None:
+    """A guard that a step runs twice in the same place: what the first answer had cost is not told as the second's."""
+    told: list[tuple[Any, Any]] = []
+
+    @step
+    async def twice(given: str) -> None:
+        for _ in range(2):
+            run = await guard(ANSWER, {"no": check(lambda _: True, on="answer")}).run(given)
+            told.append((run.detail.cancelled_cost, run.cost))
+
+    fake = model()
+    fake.given_rate = FlatRate(1000.0, 1000.0)
+    ran(twice, model=fake)
+    assert told[0] == told[1]
+    assert told[1][0] == told[1][1]
 
 
 @pytest.mark.parametrize("otherwise", [taking(1, outcome="no"), lambda _: "no", ask("refuse", returns=Literal["no"])])

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
-from fanfold.errors import BranchError, CallError, FanfoldError, LoopError, StepTimeout, TemplateError, UsageError
+from fanfold.errors import (
+    BranchError,
+    CallError,
+    FanfoldError,
+    LoopError,
+    ReplyError,
+    StepTimeout,
+    TemplateError,
+    UsageError,
+)
 from fanfold.folds.ballots import Said
 from fanfold.folds.canonical import ballot_key
 
@@ -22,7 +31,7 @@ UNJUDGED: Said[Any] = Said(None)
 """What a check on the stream brings where the answer said nothing, so that nothing had to be judged."""
 
 TELLABLE = (CallError, TemplateError, LoopError)
-"""Errors that quote no answer."""
+"""Errors that quote no answer; of calls, those do that were answered (`ReplyError`), as by the text that had come."""
 
 
 class Outgrown(FanfoldError):
@@ -110,7 +119,8 @@ class Guarding:
 
     def _untold(self, error: BaseException) -> BaseException:
         """The answer's own error; without what it may quote, where the checks on the answer cannot have judged that."""
-        if isinstance(error, (*TELLABLE, Outgrown)) or all(one.on == "input" for one in self.terms):
+        tellable = isinstance(error, (*TELLABLE, Outgrown)) and not isinstance(error, ReplyError)
+        if tellable or all(one.on == "input" for one in self.terms):
             return error
         told = f"the answer failed: {type(error).__name__} (its text is held back: no check on the answer has seen it)"
         return StepTimeout(told, seconds=error.seconds) if isinstance(error, StepTimeout) else FanfoldError(told)

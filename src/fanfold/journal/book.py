@@ -35,7 +35,7 @@ class History:
 
     `step` is the fingerprint of the step that runs now: what an earlier version of it folded is left out, for another
     rule would have folded something else. `changed` says that the last one to run was another, and `ended` that this
-    one ended well. `row` and `map` say which row it was begun for.
+    one ended well, `over` that it ended by itself, well or not. `row` and `map` say which row it was begun for.
     """
 
     def __init__(self, entries: Iterable[Entry], step: str) -> None:
@@ -44,14 +44,15 @@ class History:
         self.bills: dict[tuple[str, int, bytes], Entry] = {}
         self.fans: dict[tuple[str, int], Entry] = {}
         self.values: dict[tuple[str, int, bytes], Entry] = {}
-        self.changed = self.ended = False
+        self.changed = self.ended = self.over = False
         self.row: int | None = None
         self.map = ""
         for entry in entries:
             if entry.kind in {"run", "again"}:
                 self._begin(entry, step)
             elif entry.kind == "end":
-                self.ended = not self.changed and _ended(entry.body).how == "ok"
+                how = _ended(entry.body).how
+                self.ended, self.over = not self.changed and how == "ok", how != "cancelled"
             else:
                 self._add(entry)
 
@@ -130,6 +131,12 @@ class RunBook:
             raise ReplayMiss(
                 f"no such call was recorded at {draw.place!r} (request {digest.hex()[:8]}, number {draw.nth}): {why}; "
                 "nothing was sent; record it again"
+            )
+        cut = found is not None and found.reply is None and found.error is None
+        if self.replays and cut and not self.history.over:
+            raise ReplayMiss(
+                f"the call at {draw.place!r} was cut off, as its run was, and nothing would cut it off again: resume "
+                "the run to its end first"
             )
         if found is not None and found.reply is None and not settled:
             return None  # it failed or was cut off: asked again

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,7 +15,7 @@ from fanfold.core.numbers import is_count
 from fanfold.core.records import Branch, Cost
 from fanfold.core.scope import Scope, current, place_in
 from fanfold.core.timeouts import Total
-from fanfold.errors import LoopError, UsageError
+from fanfold.errors import LoopError, UsageError, is_fatal
 from fanfold.folds.ballots import Said
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.guarding import UNJUDGED, Checked, Guarding, On, OnCheckError, Outcome, Terms, trips
@@ -54,6 +54,17 @@ class Check(msgspec.Struct, frozen=True):
 
     step: Any
     terms: Terms
+    budget: ClassVar[None] = None
+
+    def foresee(self, given: Any, outlook: Outlook) -> Estimate:
+        """What it will take beside an answer to `given`.
+
+        Of one on the stream nobody knows, so it is paid call by call: money laid aside for it would wait for text
+        that the answer has no money to write.
+        """
+        if self.terms.on == "input":
+            return outlook.foresee(self.step, given)
+        return outlook.foresee(self.step, UNSEEN).times(0, 1 if self.terms.on == "answer" else None)
 
 
 class Guarded(msgspec.Struct, frozen=True):
@@ -99,16 +110,11 @@ class GuardStep(Step[In, Any]):
 
     def foresee(self, given: Any, outlook: Outlook) -> Estimate:
         """The answer and the checks; a check that trips ends it all, but for the refusal."""
-        checks = [self._foresee_check(one, given, outlook) for one in self.checks.values()]
+        checks = [outlook.foresee(one, given) for one in self.checks.values()]
         other = self.otherwise
         refusal = outlook.foresee(other, given).times(0, 1) if isinstance(other, Step) else NO_CALLS
         whole = total([outlook.foresee(self.step, given), *checks, refusal])
         return whole.from_least(one_of(checks))
-
-    def _foresee_check(self, one: Check, given: Any, outlook: Outlook) -> Estimate:
-        if one.terms.on == "input":
-            return outlook.foresee(one.step, given)
-        return outlook.foresee(one.step, UNSEEN).times(0, 1 if one.terms.on == "answer" else None)
 
     async def execute(self, given: In) -> Any:
         """Start all together; give the answer, or the refusal."""
@@ -116,6 +122,7 @@ class GuardStep(Step[In, Any]):
         if scope is None:
             raise LoopError("a guard needs a run around it: await it, or its .run()")
         self._check_fields(fields_of(given))
+        before = len(scope.run.events)
         terms = {name: one.terms for name, one in self.checks.items()}
         watch = _Watch(given, self._buffer(scope))
         branches = [Branch[Any](ANSWER, partial(watch.answer, self.step), held=True, tail=True)]
@@ -131,7 +138,8 @@ class GuardStep(Step[In, Any]):
         else:
             with total.remaining():
                 output = await self._refusal(given, scope, watch.buffer)
-        scope.detail = _detail(outcome, terms, _answer_cost(scope) if outcome.tripped is not None else Cost())
+        cost = Cost() if outcome.tripped is None else _answer_cost(scope, before)
+        scope.detail = _detail(outcome, terms, cost)
         return output
 
     def _check_fields(self, there: Iterable[str]) -> None:
@@ -143,8 +151,7 @@ class GuardStep(Step[In, Any]):
             check_fields("otherwise", self.otherwise.needs, there)
 
     def _sizes(self, given: In) -> list[Size]:
-        checks = [(one.step, given if one.terms.on == "input" else UNSEEN) for one in self.checks.values()]
-        return [(self.step, given), *checks]
+        return [(self.step, given), *((one, given) for one in self.checks.values())]
 
     def _buffer(self, scope: Scope) -> Buffer:
         buffer = Buffer(scope, self.buffer, [name for name, one in self.checks.items() if one.terms.on == "stream"])
@@ -216,8 +223,8 @@ class _Watch:
         """Judge window after window until one trips or the answer is over."""
         try:
             return await self._windows(name, one)
-        except Exception:
-            if one.terms.on_error == "pass":
+        except Exception as error:
+            if one.terms.on_error == "pass" and not is_fatal(error):
                 self.buffer.passed(name, math.inf)
             raise
 
@@ -254,10 +261,12 @@ class _Watch:
     async def _stands(self, heard: _Heard) -> bool:
         """Whether the answer says now what was heard then: it may be another's, or about another text.
 
-        Of one that fails nothing gets out.
+        One that fails is heard as far as it came: no further than what was judged.
         """
         text = await self.buffer.grown(math.inf)
-        return self.buffer.failed or (text, self.buffer.unheard) == (heard.text, heard.unheard)
+        if self.buffer.failed:
+            return heard.text.startswith(text)
+        return (text, self.buffer.unheard) == (heard.text, heard.unheard)
 
     async def _judge(self, one: Check, window: str, text: str) -> Said[Any]:
         asked = {**fields_of(self.given), "input": self.given, ANSWER: text, "window": window}
@@ -266,10 +275,11 @@ class _Watch:
         return Said(value, None if scope is None else scope.said)
 
 
-def _answer_cost(scope: Any) -> Cost:
-    """What the calls under the answer had cost."""
+def _answer_cost(scope: Scope, before: int) -> Cost:
+    """What the calls under the answer had cost; those of an answer that was `before` in the same place are not its."""
     place = place_in(scope.place, ANSWER)
-    calls = [call for call in scope.run.calls if call.place == place or call.place.startswith(f"{place}/")]
+    ended = [event.call for event in scope.run.events[before:] if event.kind == "call.ended"]
+    calls = [call for call in ended if call.place == place or call.place.startswith(f"{place}/")]
     return sum((call.cost for call in calls), Cost())
 
 
