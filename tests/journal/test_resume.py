@@ -398,3 +398,25 @@ def test_time_in_a_run_without_a_journal_is_untouched() -> None:
             return 0 if session.journal is None else 1
 
     assert asyncio.run(main()) == 0
+
+
+def test_one_step_at_the_same_place_twice_at_once_finds_its_own_calls(tmp_path: Path) -> None:
+    """What one of them left out, since it was cut off, counts for the other from the beginning: it hung on that."""
+    path = tmp_path / "j.db"
+    label = vote(prompt("{input}", returns=bool), n=3, name="label")
+
+    @step
+    async def twice(text: str) -> list[bool]:
+        other = label.start(text)
+        return [await label(text), await other]
+
+    def answers(request: Request) -> str:
+        return "false" if request.draw.nth and request.draw.place.endswith("1") else "true"
+
+    def late(request: Request) -> float:
+        return 0.05 if request.draw.place.endswith("2") and not request.draw.nth else 0.0
+
+    first = ran(path, twice, model=FakeModel(answers, latency=late))
+    assert sorted(call.state for call in first.calls) == ["cancelled", *["ok"] * 5]
+    again = ran(path, twice, model=Moody())
+    assert (again.output, sum(call.replayed for call in again.calls)) == (first.output, 5)

@@ -32,6 +32,7 @@ class Refolding(Fan[T, R]):
 
     async def fold_all(self) -> Why:
         """Fold in the recorded order; where the fold now wants to go on, which a recorded one did not, it does."""
+        self._count()
         early: dict[int, Arrival[T]] = {}
         enough = self._let(self.fold.begin([branch.name for branch in self.branches]))
         for index, flying in zip(self.told.order, self.told.flying, strict=True):
@@ -52,10 +53,13 @@ class Refolding(Fan[T, R]):
             enough = self._let(self.fold_one(early.pop(index), flying))
         if not enough and (self.told.why == "enough" or (self.told.why == "timeout" and self._anew())):
             return await self._go_on()
+        return "enough" if enough else self.told.why
+
+    def _count(self) -> None:
+        """Count what the branches that were not folded asked: at once, for another fan may be in the same place."""
         for place, what in self.told.counted:
             if self.scope is not None:
                 self.scope.count(place, what)
-        return "enough" if enough else self.told.why
 
     def _anew(self) -> bool:
         """Whether a branch asked something that was not asked then, as of another model: then another time counts."""
@@ -82,6 +86,9 @@ class Refolding(Fan[T, R]):
                 "values than it gave then, or the fold has changed; record it again"
             )
         self.settled = False
+        for place, what in self.told.counted:
+            if self.scope is not None:
+                self.scope.uncount(place, what)
         for index in range(self.launched):
             if index not in self.told.order:
                 self.launch_one(index)

@@ -14,6 +14,8 @@ from fanfold.core.records import Branch, Call, Draw
 from fanfold.errors import ScopeEnded
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fanfold.core.journaling import Book
 
 CONTENT = frozenset({"call.text", "branch.ended", "branch.late", "step.ended"})
@@ -214,12 +216,23 @@ class Scope:
         name = hash((place, what)) if self.book is None else (place, what)
         nth: int = self.run.draws.get(name, 0)
         self.run.draws[name] = nth + 1
+        for counted in self._remembering():
+            counted.append((place, what))
+        return nth
+
+    def uncount(self, place: str, what: bytes) -> None:
+        """Take back one count of a journaled run: what was left out is done after all, and counts by itself."""
+        self.run.draws[place, what] -= 1
+        for counted in self._remembering():
+            counted.remove((place, what))
+
+    def _remembering(self) -> Iterator[list[tuple[str, bytes]]]:
+        """What the branches around have counted, each for itself."""
         branch: Scope | None = self.branch
         while branch is not None and branch.book is not None:
             if branch.counted is not None:
-                branch.counted.append((place, what))
+                yield branch.counted
             branch = None if branch.outer is None else branch.outer.branch
-        return nth
 
     def emit(
         self,

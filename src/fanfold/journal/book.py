@@ -61,6 +61,7 @@ class History:
             self.secret = bytes.fromhex(_begun(entry.body).fences)
         begun = _again(entry.body)
         self.changed = begun.step != step
+        self.over = False
         self.row, self.map = begun.row, begun.map
         self.ended = self.ended and not self.changed
 
