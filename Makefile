@@ -45,7 +45,7 @@ cover: .venv/.dev ## Run the quick tests under branch coverage, with its gate
 test-all: .venv/.dev .venv/.long browser ## Run all tests, the long ones too
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'not timing and not ray' --cov
 	$(BIN)/python -m pytest -m 'timing'
-	$(BIN)/python -m pytest -m 'ray' -o faulthandler_timeout=0
+	$(BIN)/python -m pytest -m 'ray'
 
 # The tests of pages look at them in Chromium; without one they are skipped, or fail where CI=true.
 .PHONY: browser

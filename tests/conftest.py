@@ -1,5 +1,6 @@
 """What holds in every test: no network, no blocked event loop, nobody's keys, no luck."""
 
+import gc
 import ipaddress
 import os
 import re
@@ -27,6 +28,12 @@ MAY_BLOCK = [
 ]
 
 OURS_TO_SET = re.compile(r"(?i)^(?:ANTHROPIC|AZURE|FANFOLD|OPENAI)_|_(?:API_KEY|BASE_URL|PROXY)$")
+
+
+def pytest_collection_finish() -> None:
+    """What ten thousand tests are made of stays to the end: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
