@@ -119,7 +119,7 @@ def check_takes_parts(function: Callable[..., Any], parts: str, instead: str) ->
 
 
 def _check_reads_values(function: Any) -> None:
-    """Refuse what would make its one answer of the numbers of branches: whoever writes ``merge=list`` wants the values."""
+    """Refuse what would make its one answer of the branches' numbers: who writes ``merge=list`` wants the values."""
     text = getattr(function, "__self__", None)
     joins = isinstance(text, str)
     if not joins and all(function is not reader for reader in _READS_NAMES):
@@ -127,8 +127,8 @@ def _check_reads_values(function: Any) -> None:
     name = getattr(function, "__name__", MERGE)
     called = f"{text!r}.{name}" if joins else name
     raise UsageError(
-        f"merge={name} would get a mapping of the branches by their numbers, and read only these: give it their values, "
-        f"as in merge=lambda parts: {called}(parts.values())"
+        f"merge={name} would get a mapping of the branches by their numbers, and read only these: give it their "
+        f"values, as in merge=lambda parts: {called}(parts.values())"
     )
 
 
