@@ -113,7 +113,10 @@ _SLIGHTLY = re.compile(
     re.IGNORECASE,
 )
 # "Spam score: 0.1", "a low spam score", "the spam filter": the word only says what is measured, or looked for.
-_MEASURES = r"\s{1,3}(?:\w{1,30}\s{1,3})?(?:chance|confidence|index|level|likelihood|odds|percentage|probability|risk|score)s?\b"
+_MEASURES = (
+    r"\s{1,3}(?:\w{1,30}\s{1,3})?(?:chance|confidence|index|level|likelihood|odds|percentage|probability|risk|score)"
+    r"s?\b"
+)
 _MEASURED = re.compile(
     rf"{_MEASURES}[^.;!?\n]{{0,40}}?(?:\.?\d|\b{_LITTLE}\b)|\s{{1,3}}(?:checker|classifier|detect(?:ion|or)|filter(?:ing)?)s?\b",
     re.IGNORECASE,
