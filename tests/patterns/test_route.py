@@ -1,5 +1,6 @@
 """Routing: a step says which path the input takes."""
 
+from enum import Enum
 from typing import Any, Literal
 
 import pytest
@@ -9,6 +10,12 @@ from fanfold.errors import ParseError, RouteError, StepTimeout, UsageError
 from fanfold.steps.route import Routed
 from tests.patterns.hearing import ask, heard, saying
 from tests.steps.running import failed, ran, taking
+
+
+class Desk(Enum):
+    MONEY = "billing desk"
+    WIRES = 7
+
 
 PATHS = {"billing": ask("billing"), "Technical Support": ask("tech")}
 BY = ask("label")
@@ -38,6 +45,13 @@ def test_bools_are_labels() -> None:
     pattern = route(lambda text: text == "x", {"true": taking(0, 1), "false": taking(0, 2)})
     assert ran(pattern, "x").output == 1
     assert ran(pattern, "y").output == 2
+
+
+def test_members_of_an_enum_are_labels() -> None:
+    """Who lets a prompt return an Enum names the paths by its members; the labels are their values."""
+    pattern = route(prompt("label {input}", returns=Desk), {Desk.MONEY: ask("billing"), Desk.WIRES: ask("tech")})
+    run = ran(pattern, model=model("MONEY"))
+    assert (run.output, run.detail.label) == ("about money now", "billing desk")
 
 
 def test_an_unknown_label_is_a_clear_error() -> None:
