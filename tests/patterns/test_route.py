@@ -60,6 +60,7 @@ def test_an_unknown_label_is_a_clear_error() -> None:
     assert (error.label, error.known) == ("poetry", ("billing", "Technical Support"))
     assert "otherwise=" in str(error)
     assert error.run.times_one_call == 1
+    assert len(str(failed(route(BY, PATHS), RouteError, model=model("poetry " * 900)))) < 300
 
 
 def test_an_unknown_label_takes_otherwise() -> None:

@@ -71,7 +71,7 @@ class Route(Step[In, Out]):
         path = self.otherwise if label is None else self.paths[label]
         if path is None:
             raise RouteError(
-                f"{self.by.name!r} said {said!r}, for which there is no path (paths: {', '.join(self.paths)}); "
+                f"{self.by.name!r} said {said!r:.80}, for which there is no path (paths: {', '.join(self.paths)}); "
                 "add one, or give otherwise=",
                 label=said,
                 known=tuple(self.paths),
