@@ -706,6 +706,7 @@ def test_whole_numbers_as_choices_are_read_as_numbers(text: str, value: int) -> 
         "1.5",
         "Score: 7/10",
         "Score: 3/10",
+        "Score: 3%",
         "10",
         "None of the 2 replies",
         "3 or 4",

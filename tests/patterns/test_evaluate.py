@@ -74,6 +74,14 @@ def test_a_score_on_another_scale_is_no_score(reply: str) -> None:
     assert ran(evaluate(["tone"], scale=(1, 5)), "x", counted).output == {"tone": 3.0}
 
 
+@pytest.mark.parametrize("reply", ["Score: 1%", "I would say 1 %.", '{"explanation": "x", "score": "1%"}'])
+def test_a_percentage_is_on_a_scale_up_to_a_hundred(reply: str) -> None:
+    """Where the best is 1, a score of 1 % is no top mark."""
+    judge = Asked(lambda _: reply, structured=False)
+    assert "on another scale" in str(failed(evaluate(["tone"], scale=(0, 1)), BranchError, "x", judge))
+    assert ran(evaluate(["tone"], scale=(0, 100)), "x", judge).output == {"tone": 1.0}
+
+
 def test_scales_are_the_users() -> None:
     """A scale from 0 to 1 takes 0.25; it is told to the judge and in the schema."""
     fake = Asked(lambda _: '{"explanation": "", "score": 0.25}')

@@ -153,11 +153,18 @@ def _check_scale(match: re.Match[str], value: float, top: float) -> None:
 
 
 def check_top(text: str, digits: float, top: float) -> None:
-    """Raise `Unreadable` where the number is said to be on another scale: 8/10 is no 8 where 100 is the most."""
+    """Raise `Unreadable` where the number is said to be on another scale: neither 8/10 nor 8 % is an 8 of 50."""
     said = [match for match in _NUMBER.finditer(text) if float(match["digits"].replace(",", "")) == abs(digits)]
     last = said[-1] if said else None  # "3/10 of it is wrong … Score: 3" says no scale
-    if last is not None and last["top"] and float(last["top"]) != top and _OUT_OF.search(last[0]):
+    if last is not None and _top(last) not in {None, top}:
         raise Unreadable(f"{start_of(last[0])} is on another scale")
+
+
+def _top(match: re.Match[str]) -> float | None:
+    """The top of the scale that a number is said to be on."""
+    if match[0].endswith("%"):
+        return 100.0
+    return float(match["top"]) if match["top"] and _OUT_OF.search(match[0]) else None
 
 
 def as_int(digits: str) -> int:
