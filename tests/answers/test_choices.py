@@ -518,6 +518,63 @@ def test_a_choice_affirmed_in_another_language_is_one(text: str) -> None:
     assert read(Mail, text) == "spam"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "spam score: 0.1",
+        "**Spam score:** 2",
+        "The spam probability is very low.",
+        "I would put the spam score at .1",
+        "Spam score (0-10): 2",
+        "Answer: spam score 0.1",
+        '{"spam score": 0.1}',
+        "Low spam score",
+        "It passed the spam filter",
+        "Spam: 0.1",
+        "Spam: 5%, at most",
+        "spam = 0,02",
+        '{"spam": 0.1}',
+        "The likelihood of spam is low.",
+        "The chance that this is spam is 5%",
+        "There is little evidence of spam",
+        "There is only a small chance that this is spam",
+        "10% spam",
+    ],
+)
+def test_a_choice_that_is_only_measured_is_none(text: str) -> None:
+    """A text that says how little spam there is, or how much of what spam has, does not choose spam."""
+    refused(Mail, text)
+
+
+@pytest.mark.parametrize(
+    ("returns", "text", "value"),
+    [
+        (Mail, "spam (confidence 0.9)", "spam"),
+        (Mail, "spam (confidence: 0.4)", "spam"),
+        (Mail, "spam: 0.9", "spam"),
+        (Mail, "spam - 98%", "spam"),
+        (Mail, "It is spam. Spam score: 0.99", "spam"),
+        (Mail, "Spam score: 0.1. I would call it ham.", None),
+        (Mail, "There is a 95% chance this is spam", "spam"),
+        (Mail, "There is a high probability that this is spam", "spam"),
+        (Mail, "This is a spam email with 3 links", "spam"),
+        (Mail, "Move it to the spam folder", "spam"),
+        (Literal["low", "high"], "It is high risk (80%).", "high"),
+        (Literal["low", "high"], "low: 0.1", "low"),
+        (Literal["low risk", "high risk"], "low risk: 5%", "low risk"),
+        (Letter, "B: 0.25", "B"),
+        (Letter, "Option B: 5%", "B"),
+        (bool, "Yes: 5%", True),
+    ],
+)
+def test_a_choice_beside_a_number_is_still_one(returns: Any, text: str, value: Any) -> None:
+    """How sure the choice is, or what else is counted, takes nothing from it."""
+    if value is None:
+        refused(returns, text)
+    else:
+        assert read(returns, text) == value
+
+
 def test_a_choice_is_the_same_however_its_accents_are_encoded() -> None:
     """An accent is one character or two, which nobody sees: both are the choice, and one ballot."""
     drinks = Literal["caf\u00e9", "th\u00e9"]
@@ -649,6 +706,7 @@ def test_whole_numbers_as_choices_are_read_as_numbers(text: str, value: int) -> 
         "1.5",
         "Score: 7/10",
         "Score: 3/10",
+        "Score: 3%",
         "10",
         "None of the 2 replies",
         "3 or 4",

@@ -327,3 +327,46 @@ def test_no_reading_gives_nan_or_infinity() -> None:
         assert math.isfinite(read(float, text))
     for text in ("1e309", "2e308", "1" + "0" * 400, "Answer: 1e400", "**1e400**", "#### 1e400"):
         refused(float, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Answer: 1 000",
+        "The total is 12\u202f345 euros.",
+        "Answer: 1'000",
+        "<answer>3 000 000</answer>",
+        "Answer: 1 1/2",
+        "Answer: 3, 4",
+        "Answer: 2**10",
+        "Answer: 1.5 Mio.",
+        "\\boxed{1\\,000}",
+        "\\boxed{1~000}",
+        "\\boxed{\\frac{3}{4}}",
+        "\\boxed{2\\pi}",
+        "\\boxed{3\\sqrt{2}}",
+        "\\boxed{\\sqrt{16}}",
+        "\\boxed{(3, 4)}",
+    ],
+)
+def test_the_beginning_of_a_longer_number_is_none(text: str) -> None:
+    """Of "1 000", "1 1/2", "1.5 Mio." and formulas the first digits are not the answer."""
+    refused(int, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("\\boxed{1{,}000}", 1000),
+        ("\\boxed{12,\\!345}", 12345),
+        ("\\boxed{\\frac{12}{4} = 3}", 3),
+        ("\\boxed{5\\text{ apples}}", 5),
+        ("\\boxed{x = 5}", 5),
+        ("Answer: 42, since 6*7=42", 42),
+        ("Answer: 12 (3 boxes)", 12),
+        ("7.00", 7),
+    ],
+)
+def test_a_number_in_the_dress_of_latex_is_whole(text: str, value: int) -> None:
+    """LaTeX groups digits by "{,}" and by a comma with a negative space."""
+    assert read(int, text) == value

@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[Any, tuple[Any, ...], tuple[Any, ...]]] = {
     "int": (int, (1, 2, 5), (-(10**6), 10**6)),
     "int?": (int | None, (1, 2, None), (-(10**6), 10**6, None)),
     "float": (float, (1.0, 2.0, 5.0), (-1e6, 1e6)),
-    "list": (tuple[str, ...], ((), ("a",), ("a", "b"), ("b",)), ("new",)),
+    "list": (tuple[str, ...], ((), ("a",), ("a", "b"), ("b", "a")), ("new",)),
     "list!": (tuple[Literal["a", "b"], ...], ((), ("a",), ("a", "b")), ("a", "b")),
     "list?": (tuple[str, ...] | None, ((), ("a",), None), ("new", None)),
     "settled": (Literal["z"], ("z",), ("z",)),  # so that the other field alone decides
@@ -61,13 +61,13 @@ class Case:
             yield replace(self, votes=tuple(votes))
 
     def sayable(self, side: int) -> list[Any]:
-        """What a field may still get: what was seen and what was not; of lists every subset."""
+        """What a field may still get: what was seen and what was not; of lists every subset, in every order."""
         _, _, new = KINDS[self.kinds[side]]
         seen = [vote[side] for vote in self.votes if not isinstance(vote, No)]
         if not self.kinds[side].startswith("list"):
             return list(dict.fromkeys([*seen, *new]))
         items = sorted({item for value in seen if value is not None for item in value} | {n for n in new if n})
-        subsets = [some for size in range(len(items) + 1) for some in itertools.combinations(items, size)]
+        subsets = [some for size in range(len(items) + 1) for some in itertools.permutations(items, size)]
         return [*subsets, *([None] if None in new else [])]
 
 
@@ -92,7 +92,8 @@ def one_field(kind: str, values: list[Any], ties: str) -> Any:
     if kind == "float":
         return ("won", float(statistics.median(map(Fraction, filled))))
     times = Counter(item for value in filled for item in set(value))
-    return ("won", frozenset(item for item, count in times.items() if 2 * count > len(filled)))
+    first = dict.fromkeys(item for value in filled for item in value)
+    return ("won", tuple(item for item in first if 2 * times[item] > len(filled)))
 
 
 def most(kind: str, values: list[Any], ties: str) -> Any:
@@ -120,7 +121,7 @@ def real(fold: VoteFold[Any], why: Any) -> Any:
     else:
         tied = {}
     values = {name: getattr(found.winner, name) for name in ("x", "y")}
-    sides = {name: ("won", frozenset(v) if isinstance(v, tuple) else v) for name, v in values.items()}
+    sides = {name: ("won", value) for name, value in values.items()}
     return tuple({**sides, **tied}.values())
 
 

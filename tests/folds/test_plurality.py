@@ -244,6 +244,7 @@ def test_a_tie_of_weights_can_be_certain_while_a_voter_without_weight_is_out() -
         ({"v0": 0, "v1": 0.0}, "needs a weight above 0"),
         ({}, "needs a weight above 0"),
         ({"v0": 1.7e308, "v1": 1.7e308}, "scale them down"),
+        ({"v0": 10**400, "v1": 1}, "scale them down"),
     ],
     ids=str,
 )

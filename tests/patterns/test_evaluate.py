@@ -1,6 +1,8 @@
 """Evaluation: scores by criterion, each judged by itself."""
 
 import json
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -72,6 +74,14 @@ def test_a_score_on_another_scale_is_no_score(reply: str) -> None:
     assert ran(evaluate(["tone"], scale=(1, 5)), "x", counted).output == {"tone": 3.0}
 
 
+@pytest.mark.parametrize("reply", ["Score: 1%", "I would say 1 %.", '{"explanation": "x", "score": "1%"}'])
+def test_a_percentage_is_on_a_scale_up_to_a_hundred(reply: str) -> None:
+    """Where the best is 1, a score of 1 % is no top mark."""
+    judge = Asked(lambda _: reply, structured=False)
+    assert "on another scale" in str(failed(evaluate(["tone"], scale=(0, 1)), BranchError, "x", judge))
+    assert ran(evaluate(["tone"], scale=(0, 100)), "x", judge).output == {"tone": 1.0}
+
+
 def test_scales_are_the_users() -> None:
     """A scale from 0 to 1 takes 0.25; it is told to the judge and in the schema."""
     fake = Asked(lambda _: '{"explanation": "", "score": 0.25}')
@@ -100,6 +110,7 @@ WRONG = {
     "a weight too many": {"merge": {**SCORES, "wit": 1}},
     "weights of nothing": {"merge": dict.fromkeys(SCORES, 0)},
     "a negative weight": {"merge": {**SCORES, "tone": -1}},
+    "a weight beyond any float": {"merge": {**SCORES, "tone": 10**400}},
     "a weight that is none": {"merge": {**SCORES, "tone": "2"}},
 }
 
@@ -109,6 +120,13 @@ def test_merges_that_cannot_be_are_refused(case: str) -> None:
     """An unknown merge and weights that do not fit the criteria are errors when it is made."""
     with pytest.raises(UsageError):
         evaluate(list(SCORES), **WRONG[case])
+
+
+@pytest.mark.parametrize("weight", [1e308, Decimal("0.1"), Fraction(1, 3), 5e-324])
+def test_weights_may_be_of_any_kind_and_size(weight: Any) -> None:
+    """Weights whose sum no float holds, and decimals, merge exactly: equal ones are the mean."""
+    merged = ran(evaluate(list(SCORES), merge=dict.fromkeys(SCORES, weight)), "x", Asked(judge)).output
+    assert merged == ran(evaluate(list(SCORES), merge="mean"), "x", Asked(judge)).output
 
 
 def test_criteria_are_names_or_rubrics() -> None:

@@ -49,7 +49,7 @@ def test_a_merge_is_told_who_has_no_ballot() -> None:
 
 def test_a_merge_by_code_gets_the_valid_ballots() -> None:
     """A function of one parameter gets the mapping of voters to values."""
-    assert run(vote(ASK, 3, merge=sorted), scripted("a", "b", "?!")).output == ["0", "1"]
+    assert run(vote(ASK, 3, merge=dict), scripted("a", "b", "?!")).output == {"0": "a", "1": "b"}
 
 
 def test_a_panel_whose_quorum_is_missed_is_not_merged() -> None:

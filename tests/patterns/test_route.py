@@ -1,5 +1,6 @@
 """Routing: a step says which path the input takes."""
 
+from enum import Enum
 from typing import Any, Literal
 
 import pytest
@@ -9,6 +10,12 @@ from fanfold.errors import ParseError, RouteError, StepTimeout, UsageError
 from fanfold.steps.route import Routed
 from tests.patterns.hearing import ask, heard, saying
 from tests.steps.running import failed, ran, taking
+
+
+class Desk(Enum):
+    MONEY = "billing desk"
+    WIRES = 7
+
 
 PATHS = {"billing": ask("billing"), "Technical Support": ask("tech")}
 BY = ask("label")
@@ -40,12 +47,20 @@ def test_bools_are_labels() -> None:
     assert ran(pattern, "y").output == 2
 
 
+def test_members_of_an_enum_are_labels() -> None:
+    """Who lets a prompt return an Enum names the paths by its members; the labels are their values."""
+    pattern = route(prompt("label {input}", returns=Desk), {Desk.MONEY: ask("billing"), Desk.WIRES: ask("tech")})
+    run = ran(pattern, model=model("MONEY"))
+    assert (run.output, run.detail.label) == ("about money now", "billing desk")
+
+
 def test_an_unknown_label_is_a_clear_error() -> None:
     """It names what was said, the paths there are, and the remedy; no path is taken."""
     error = failed(route(BY, PATHS), RouteError, model=model("poetry"))
     assert (error.label, error.known) == ("poetry", ("billing", "Technical Support"))
     assert "otherwise=" in str(error)
     assert error.run.times_one_call == 1
+    assert len(str(failed(route(BY, PATHS), RouteError, model=model("poetry " * 900)))) < 300
 
 
 def test_an_unknown_label_takes_otherwise() -> None:

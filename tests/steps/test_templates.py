@@ -152,6 +152,17 @@ def test_a_missing_field_names_what_is_there() -> None:
     assert "double it: {{titel}}" in message
 
 
+def test_names_that_a_model_wrote_are_short_and_plain_in_an_error() -> None:
+    """A typed answer's keys may be anything: an error shows the start of each, of some, and nothing that acts."""
+    keys = ["\x1b[31mred\nline", "é", "x" * 5000, *map(str, range(1000))]
+    with pytest.raises(TemplateError) as caught:
+        Template("{a}").fill(fields_of(dict.fromkeys(keys, 1)))
+    message = str(caught.value)
+    assert "{\\x1b[31mred\\nline}, {é}, {" + "x" * 60 + "…}, {0}, {1}," in message
+    assert message.isprintable()
+    assert len(message) < 500
+
+
 # -- inputs -------------------------------------------------------------------------------------------------------
 
 

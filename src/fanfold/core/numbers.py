@@ -32,4 +32,7 @@ def is_amount(given: object) -> TypeGuard[float]:
     """Whether what a user gave as an amount is one: a finite number above 0, and no bool."""
     if isinstance(given, bool) or not isinstance(given, Real | Decimal):
         return False
-    return 0 < float(given) < math.inf
+    try:
+        return 0 < float(given) < math.inf
+    except OverflowError:
+        return False

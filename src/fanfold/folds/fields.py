@@ -149,7 +149,7 @@ def _rule(bare: Bare, given: Rule[Any, Any] | None, within: tuple[Any, ...]) -> 
     return Plurality() if record is None or record in within else Fields({}, record, within)
 
 
-def _list_of(kind: Any) -> Callable[..., Any] | None:
+def _list_of(kind: Any) -> type[Any] | None:
     """What makes a list of this type: list, set, frozenset, or tuple where it may have any length."""
     origin = get_origin(kind) or kind
     if origin is tuple:

@@ -12,7 +12,7 @@ from fanfold.folds.numeric import Numbers
 from fanfold.folds.tally import Groups, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Sequence
 
 Bounds = tuple[float, float]
 
@@ -24,7 +24,7 @@ class Members(Count[Any]):
     mention them have it. It cannot tie. `terms` are those of the items.
     """
 
-    def __init__(self, terms: Terms, make: Callable[[Iterable[Any]], Any]) -> None:
+    def __init__(self, terms: Terms, make: type[Any]) -> None:
         super().__init__(terms, Groups(len(terms.names)))
         self.make = make
         self.times: dict[Hashable, int] = {}
@@ -51,11 +51,21 @@ class Members(Count[Any]):
                 self.first[key] = mention
 
     def settled(self) -> bool:
-        """Exact: an item's fate is open while those who are out can still carry it over the half, or keep it under."""
+        """Exact: an item's fate is open while those who are out can still carry it over the half, or keep it under.
+
+        So is the order of a list's items, while two of them stand behind a voter who is out and may put them otherwise.
+        """
         total, out = self.groups.total, self.groups.pending
         if 2 * out > total + out and self._unseen():
             return False
-        return all(2 * times > total + out or 2 * (times + out) <= total + out for times in self.times.values())
+        decided = all(2 * times > total + out or 2 * (times + out) <= total + out for times in self.times.values())
+        return decided and (not out or not self._movable())
+
+    def _movable(self) -> bool:
+        if issubclass(self.make, AbstractSet):
+            return False
+        nearest = next(iter(self.groups.out))
+        return sum(self.first[key][0] > nearest for key in self.times if self._is_in(key)) > 1
 
     def verdict(self) -> Verdict[Any]:
         """The items that are in; the share is the least agreement on any one item, in or out."""
@@ -188,7 +198,7 @@ class Maybe(Count[Any]):
 class Membership(Rule[Any, Any]):
     """The items that are in more than half of the lists; `make` makes a list of them, `choices` are declared items."""
 
-    make: Callable[[Iterable[Any]], Any]
+    make: type[Any]
     choices: Sequence[Any] | None
 
     def start(self, terms: Terms) -> Count[Any]:

@@ -157,7 +157,8 @@ _MOST = Fraction(sys.float_info.max)
 
 def _exact(voter: str, weight: Weight) -> Fraction:
     """The weight as it is written, so that 0.1 and 0.2 make 0.3."""
+    whole = isinstance(weight, numbers.Rational)  # which is finite, and may be more than a float can be asked
     fit = isinstance(weight, numbers.Real | Decimal) and not isinstance(weight, bool)
-    if not fit or not math.isfinite(weight) or weight < 0:
+    if not fit or not (whole or math.isfinite(weight)) or weight < 0:
         raise UsageError(f"the weight of {voter!r} is {weight!r}; a weight is a finite number, 0 or more")
-    return Fraction(str(weight))
+    return Fraction(weight) if whole else Fraction(str(weight))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
@@ -157,10 +158,13 @@ def merged_score(scores: Mapping[str, Score], merge: MergeScores) -> float:
     if merge == "min":
         return min(one.score for one in scores.values())
     if isinstance(merge, Mapping):
-        total = sum(merge[name] for name in scores)
+        weights = {
+            name: Fraction(merge[name]) for name in scores
+        }  # exact: the sum of floats may be more than one holds
+        total = sum(weights.values())
         if not total:
             raise QuorumError(f"none of {', '.join(name for name in merge if merge[name])} has a score to merge")
-        return sum(merge[name] * one.score for name, one in scores.items()) / total
+        return float(sum(weights[name] * Fraction(one.score) for name, one in scores.items()) / total)
     return fmean(one.score for one in scores.values())
 
 

@@ -20,7 +20,7 @@ from fanfold.steps.running import follow
 from fanfold.steps.sections import Sections
 from fanfold.steps.splitting import estimated_tokens
 from fanfold.steps.step import Function, Step, as_step
-from fanfold.steps.templates import fields_of, render
+from fanfold.steps.templates import fields_of, names_of, render
 
 if TYPE_CHECKING:
     from fanfold.calls.amounts import Budget
@@ -150,7 +150,7 @@ def _found(given: Any, items: Items) -> Any:
         return given
     fields = fields_of(given)
     if items not in fields:
-        raise UsageError(f"items={items!r}: the input has no such field (it has: {', '.join(fields)})")
+        raise UsageError(f"items={items!r}: the input has no such field (it has: {names_of(fields)})")
     return fields[items]
 
 

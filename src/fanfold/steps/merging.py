@@ -21,6 +21,9 @@ MERGE = "merge"
 RESERVED = frozenset({"input", "parts", MERGE})
 """Names that a merge's template has for itself."""
 
+_READS_NAMES = (all, any, frozenset, list, max, min, set, sorted, sum, tuple)
+"""Functions of Python's own that read of a mapping its names alone."""
+
 
 class Merge:
     """How a pattern's parts become one value.
@@ -43,12 +46,8 @@ class Merge:
 
     def check(self, branches: Mapping[str, object]) -> None:
         """Refuse a merge that could never be filled from these branches."""
-        numbered = [*branches] == [str(number) for number in range(len(branches))]
-        if numbered and (self.by in (max, min) or isinstance(getattr(self.by, "__self__", None), str)):
-            raise UsageError(
-                f"merge={getattr(self.by, '__name__', MERGE)} would get a mapping of the branches by their numbers, "
-                "and read only these: give it their values, as in merge=lambda parts: '\\n'.join(parts.values())"
-            )
+        if [*branches] == [str(number) for number in range(len(branches))]:
+            _check_reads_values(self.by)
         taken = RESERVED & set(branches)
         if taken:
             raise UsageError(f"a branch cannot be called {min(taken)!r} where there is a merge, which uses it")
@@ -117,6 +116,20 @@ def check_takes_parts(function: Callable[..., Any], parts: str, instead: str) ->
         signature.bind({})
     except TypeError as error:
         raise UsageError(f"merge= cannot be called with the {parts} ({error}): give it {instead}") from None
+
+
+def _check_reads_values(function: Any) -> None:
+    """Refuse what would make its one answer of the branches' numbers: who writes ``merge=list`` wants the values."""
+    text = getattr(function, "__self__", None)
+    joins = isinstance(text, str)
+    if not joins and all(function is not reader for reader in _READS_NAMES):
+        return
+    name = getattr(function, "__name__", MERGE)
+    called = f"{text!r}.{name}" if joins else name
+    raise UsageError(
+        f"merge={name} would get a mapping of the branches by their numbers, and read only these: give it their "
+        f"values, as in merge=lambda parts: {called}(parts.values())"
+    )
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -70,7 +71,7 @@ class Route(Step[In, Out]):
         path = self.otherwise if label is None else self.paths[label]
         if path is None:
             raise RouteError(
-                f"{self.by.name!r} said {said!r}, for which there is no path (paths: {', '.join(self.paths)}); "
+                f"{self.by.name!r} said {said!r:.80}, for which there is no path (paths: {', '.join(self.paths)}); "
                 "add one, or give otherwise=",
                 label=said,
                 known=tuple(self.paths),
@@ -84,7 +85,7 @@ class Route(Step[In, Out]):
 
 def route(
     by: Step[In, Any] | Callable[[In], Any],
-    paths: Mapping[str, Step[In, Out]],
+    paths: Mapping[Any, Step[In, Out]],
     *,
     otherwise: Step[In, Out] | None = None,
     name: str = "route",
@@ -94,9 +95,9 @@ def route(
     """Let the step `by` say which path the input takes; the chosen path gets the input and gives the output.
 
     What `by` gives is compared with the labels as ballots are: case, markdown and punctuation do not matter; True and
-    False are the labels "true" and "false". A label without a path goes to `otherwise`, or raises `RouteError`. Where
-    `by` declares its choices, each must have a path. `run.detail` is the `Routed`. `timeout` (seconds) covers all,
-    and all of it spends at most `budget`.
+    False are the labels "true" and "false", and an Enum's member is the label that is its value. A label without a path
+    goes to `otherwise`, or raises `RouteError`. Where `by` declares its choices, each must have a path. `run.detail` is
+    the `Routed`. `timeout` (seconds) covers all, and all of it spends at most `budget`.
     """
     if not paths:
         raise UsageError("a route needs at least one path: {label: step}")
@@ -104,7 +105,7 @@ def route(
         raise UsageError(f"a route's paths are a mapping of label to step, not {paths!r:.60}")
     decider = as_step(by)
     declared = None if decider.choices is None else {label_text(choice) for choice in decider.choices}
-    named = {str(label): as_step(path) for label, path in paths.items()}
+    named = {label_text(key) if isinstance(key, Enum) else str(key): as_step(path) for key, path in paths.items()}
     known: dict[Hashable, str] = {}
     for label in named:
         if known.setdefault(ballot_key(label), label) != label:

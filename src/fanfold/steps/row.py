@@ -15,7 +15,7 @@ from fanfold.core.timeouts import check_seconds
 from fanfold.errors import UsageError
 from fanfold.folds.collect import OnError
 from fanfold.runs.run import may_cost
-from fanfold.steps.templates import fields_of
+from fanfold.steps.templates import fields_of, names_of
 
 if TYPE_CHECKING:
     from fanfold.runs.run import Run
@@ -148,5 +148,5 @@ def key_of(row: Any, number: int, key: Key) -> str:
         return str(key(row))
     fields = fields_of(row)
     if key not in fields:
-        raise UsageError(f"row {number} has no {key!r}, which is to be its key (it has: {', '.join(map(str, fields))})")
+        raise UsageError(f"row {number} has no {key!r}, which is to be its key (it has: {names_of(fields)})")
     return str(fields[key])

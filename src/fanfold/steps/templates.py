@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from enum import Enum
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -19,6 +20,10 @@ import msgspec
 from fanfold.errors import TemplateError
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+_NAMES, _SHOWN = 30, 60
+"""How many names an error shows, and how much of each."""
 
 
 class Template:
@@ -58,11 +63,22 @@ class Template:
 
 def missing_field(name: str, values: Mapping[str, Any]) -> str:
     """What to say of a field that the input lacks."""
-    there = ", ".join("{" + str(key) + "}" for key in values)
+    there = names_of(values, "{{{}}}")
     return (
         f"the template names {{{name}}}, which its input does not have (it has: {there}); "
         f"to write a brace itself, double it: {{{{{name}}}}}"
     )
+
+
+def names_of(values: Iterable[Any], form: str = "{}") -> str:
+    """The names that an input has, on one line that is no longer than it helps: a model may have written them."""
+    names = [form.format(_shortened(str(name))) for name in islice(values, _NAMES + 1)]
+    return ", ".join([*names[:_NAMES], "…"] if len(names) > _NAMES else names)
+
+
+def _shortened(name: str) -> str:
+    shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in name[:_SHOWN])
+    return shown if len(name) <= _SHOWN else f"{shown}…"
 
 
 def check_fields(what: str, needs: frozenset[str], there: Iterable[str] | None) -> None:

@@ -14,6 +14,9 @@ T = TypeVar("T")
 
 Grade = Literal["firm", "soft", "weak"]
 
+FORMULA = r"\\(?:[dt]?frac|sqrt|pi|times|cdot|div|pm|binom|log|ln|exp|sin|cos|tan)(?![a-zA-Z])"
+r"""What LaTeX calculates with: the 2 of ``2\pi`` is no answer. The rest of it is dress."""
+
 _SEGMENT = re.compile(r"\s*+([^\n]{0,300}+)(?P<more>[^\n])?")
 _LONGEST = 80
 _MOST = 200
@@ -116,7 +119,8 @@ def _called(value: str) -> str:
 
 
 _QUOTED = re.compile(r"(?P<mark>[\"'])(?P<inside>[^\"'\n]{0,200})(?P=mark)\s{0,3}(?:$|\))")
-_LATEX = re.compile(r"\\[a-zA-Z]{1,10}\b|\\[ ,;!%$]|[{}$]")
+_LATEX = re.compile(rf"(?!{FORMULA})\\[a-zA-Z]{{1,10}}|\\[ ,;%$]|[{{}}$~]")
+_GROUPS = re.compile(r"\{,\}(?=\d)|,\\!(?=\d)")
 
 
 def _boxed(text: str, start: int) -> str:
@@ -125,7 +129,7 @@ def _boxed(text: str, start: int) -> str:
     for at, sign in enumerate(text[start : start + 300], start):
         depth += {"{": 1, "}": -1}.get(sign, 0)
         if depth == 0:
-            return _LATEX.sub(" ", text[start:at]).strip()
+            return _LATEX.sub(" ", _GROUPS.sub(",", text[start:at])).strip()
     return ""
 
 

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from fanfold.folds.canonical import clean
-from fanfold.steps.answers.markers import Finder, Marker, settle
+from fanfold.steps.answers.markers import FORMULA, Finder, Marker, settle
 from fanfold.steps.answers.reading import Answer, Unreadable, start_of, wrapped
 from fanfold.steps.answers.replies import NOTHING, json_answer, plain, said
 
@@ -20,15 +20,20 @@ _NUMBER = re.compile(
     (?P<sign>[-+−]?)(?:[$\u20ac\u00a3\u00a5\u20b9]\s?)?(?P<inner>[-−]?)
     (?P<digits>(?:[0-9]{1,3}(?:,[0-9]{3})++|[0-9]++)(?:\.[0-9]++)?|\.[0-9]++)
     (?P<exponent>[eE][-+]?[0-9]{1,4}+)?
-    (?:\s?(?P<scale>hundred|thousand|million|billion|trillion|dozen|bn|k|m)\b)?
+    (?:\s?(?P<scale>hundred|thousand|million|billion|trillion|dozen|lakh|crore|mio|mrd|bn|k|m)\b)?
     (?:\s{0,3}(?:/|out\ of|of)\s{0,3}(?P<top>[0-9]{1,6}+(?:\.0)?))?
     (?:\s?[%\u20ac])?
     (?!\w)(?![.,/:][0-9])(?!\s?\^)(?!-[0-9])
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# What makes the number before it part of something else: a sum, a range, a choice of two.
-_GOES_ON = re.compile(r"\s{0,3}(?:[-+*/×\u00f7=^–\u2014]|\\times|x|to|or|and|plus|minus|times)\s{0,3}[$(]?[-−]?[0-9]")
+# What makes the number before it part of something else: a sum, a range, one of two, "1 000", "1 1/2", "2\\pi".
+_GOES_ON = re.compile(
+    r"\s{0,3}(?:[-+*/×\u00f7=^–\u2014]{1,2}|\\times|x|to|or|and|plus|minus|times)\s{0,3}[$(]?[-−]?[0-9]"
+    r"|[\s'\u2019]{1,3}[0-9]|\s{0,3}[,;]\s{0,3}[-−]?[0-9][0-9.]{0,20}\s{0,3}(?:$|[)\]},;])"
+    rf"|\s{{0,3}}{FORMULA}"
+)
+_FORMULA = re.compile(FORMULA)
 _HEDGES = "a|about|an|approximately|around|exactly|is|just|of|only|probably|roughly|the|therefore|thus"
 _FILLERS = re.compile(
     rf"(?:[\s\"'(\[{{$~\u2248=\\]|(?:{_HEDGES})\s){{1,12}}(?=[\s$-]?[-+−.0-9\u20ac\u00a3\u00a5])", re.IGNORECASE
@@ -111,7 +116,7 @@ def _named(marker: Marker) -> str | None:
 
 def _only(text: str) -> str | None:
     """The only number in a text: with any other digit in it, there is no telling which one is meant."""
-    match = _NUMBER.search(text)
+    match = None if _FORMULA.search(text) else _NUMBER.search(text)
     if match is None or _DIGIT.search(text, match.end()) or _DIGIT.search(text[: match.start()]):
         return None
     return _digits(match)
@@ -148,11 +153,18 @@ def _check_scale(match: re.Match[str], value: float, top: float) -> None:
 
 
 def check_top(text: str, digits: float, top: float) -> None:
-    """Raise `Unreadable` where the number is said to be on another scale: 8/10 is no 8 where 100 is the most."""
+    """Raise `Unreadable` where the number is said to be on another scale: neither 8/10 nor 8 % is an 8 of 50."""
     said = [match for match in _NUMBER.finditer(text) if float(match["digits"].replace(",", "")) == abs(digits)]
     last = said[-1] if said else None  # "3/10 of it is wrong … Score: 3" says no scale
-    if last is not None and last["top"] and float(last["top"]) != top and _OUT_OF.search(last[0]):
+    if last is not None and _top(last) not in {None, top}:
         raise Unreadable(f"{start_of(last[0])} is on another scale")
+
+
+def _top(match: re.Match[str]) -> float | None:
+    """The top of the scale that a number is said to be on."""
+    if match[0].endswith("%"):
+        return 100.0
+    return float(match["top"]) if match["top"] and _OUT_OF.search(match[0]) else None
 
 
 def as_int(digits: str) -> int:

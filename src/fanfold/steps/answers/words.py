@@ -97,6 +97,37 @@ _NAMED = re.compile(
 )
 # "A outperforms B", "A > B": in front of a clause, anything else behind an A makes an article of it.
 _ACTS = re.compile(r"\s{0,3}(?:[^\w\s'\u2019-]|(?:\w+s|beat|can|could|over|to|versus|will|would)\b|[A-Z]\b)")
+# "Spam: 0.1", "spam is very low", {"spam": 5%}: how much of it there is, which is less than half.
+_LITTLE = r"(?:improbable|low|minimal|negligible|nil|remote|slight|slim|small|tiny|unlikely|zero)"
+_UNDER_HALF = r"(?:0?[.,][0-4]\d{0,9}|0(?:[.,]0{1,9})?|[0-4]?\d(?:[.,]\d{1,9})?\s?%)(?![.,]?\d)"
+_SLIGHT = re.compile(
+    rf"{_CLOSING}\s{{0,3}}(?:[:=–\u2014-]{{1,2}}|at\b|is\b|was\b)?\s{{0,3}}(?:(?:about|around|extremely|just|only|pretty"
+    rf"|quite|rather|very)\s{{1,3}}){{0,3}}(?:{_LITTLE}\b|{_UNDER_HALF})\s{{0,3}}(?:$|[.,;!)\]}}\n])",
+    re.IGNORECASE,
+)
+# "A low probability of spam", "5% spam", "few signs of spam".
+_SLIGHTLY = re.compile(
+    rf"\b(?:few|insufficient|little|weak|{_LITTLE})\s{{1,3}}(?:\w{{1,30}}\s{{1,3}})?(?:chances?|evidence|hints?|indications?"
+    rf"|likelihood|odds|possibility|probability|risk|signs?|traces?)\b|(?<![\d.,]){_UNDER_HALF}\s{{1,3}}(?:$|(?:\w{{1,30}}"
+    r"\s{1,3})?(?:chance|likelihood|probability|risk)\b)",
+    re.IGNORECASE,
+)
+# "Spam score: 0.1", "a low spam score", "the spam filter": the word only says what is measured, or looked for.
+_MEASURES = (
+    r"\s{1,3}(?:\w{1,30}\s{1,3})?(?:chance|confidence|index|level|likelihood|odds|percentage|probability|risk|score)"
+    r"s?\b"
+)
+_MEASURED = re.compile(
+    rf"{_MEASURES}[^.;!?\n]{{0,40}}?(?:\.?\d|\b{_LITTLE}\b)|\s{{1,3}}(?:checker|classifier|detect(?:ion|or)|filter(?:ing)?)s?\b",
+    re.IGNORECASE,
+)
+_MEASURE = re.compile(_MEASURES, re.IGNORECASE)
+_LOW = re.compile(rf"\b{_LITTLE}\s{{1,3}}$", re.IGNORECASE)
+# "High risk (80 %)", "low: 0.1": these say how much there is of what is measured.
+_GRADE = re.compile(
+    r"(?<![^\W_])(?:average|critical|good|high|low|major|medium|minor|moderate|poor|severe|strong|weak)(?![^\W_])",
+    re.IGNORECASE,
+)
 _CLAUSE = 200
 _DRESS = 400
 _MENTIONS = 200
@@ -196,7 +227,7 @@ class Vocabulary:
         found = self._meant(match["word"])
         rest = text[match.end() : match.end() + _CLAUSE]
         conditional = not _is_single(match["word"]) and _CONDITIONAL.match(rest)
-        if conditional or _REFUTED.match(rest) or _is_numbered(match["word"], rest):
+        if conditional or _is_slight(match["word"], rest) or _REFUTED.match(rest) or _is_numbered(match["word"], rest):
             return None
         return None if self._one_of_several(rest, found) else found
 
@@ -221,8 +252,9 @@ class Vocabulary:
         return found.pop() if len(found) == 1 else None
 
     def mentioned(self, text: str) -> int | None:
-        """The only word that `text` speaks of as a whole word, unless it is denied or everyday speech."""
+        """The only word that `text` speaks of as a whole word, unless it is denied, measured or everyday speech."""
         found: int | None = None
+        chosen = False
         for place, match in enumerate(self._mention.finditer(text)):
             if place == _MENTIONS:
                 return None
@@ -234,7 +266,8 @@ class Vocabulary:
             if _is_single(match[0]) and self._compared(text, match):
                 return None
             found = meant
-        return found
+            chosen = chosen or not _measured(text, match)
+        return found if chosen else None
 
     def _compared(self, text: str, match: re.Match[str]) -> bool:
         """Whether a bare letter stands behind another one in its clause: "I prefer A over B", "A > B"."""
@@ -274,7 +307,25 @@ def _denied(text: str, match: re.Match[str]) -> bool:
     before = text[max(0, match.start() - _CLAUSE) : match.start()]
     after = text[match.end() : match.end() + _CLAUSE]
     refuted = _REFUTED.match(after) or _DENIED.match(after) or _DENIED_BEHIND.match(after)
-    return bool(refuted or _NEGATED.search(_AFFIRMED.sub("", _TURNS.split(before)[-1])))
+    if refuted or _is_slight(match[0], after):
+        return True
+    clause = _TURNS.split(before)[-1]
+    return bool(_NEGATED.search(_AFFIRMED.sub("", clause)) or _SLIGHTLY.search(clause))
+
+
+def _is_slight(word: str, after: str) -> bool:
+    """Whether a word is given a share of less than half; "B: 0.25" is an option and its text, "Yes: 5%" an answer."""
+    plain_word = not _is_single(word) and word.casefold() not in _EVERYDAY and not _GRADE.search(word)
+    return plain_word and _SLIGHT.match(after) is not None
+
+
+def _measured(text: str, match: re.Match[str]) -> bool:
+    """Whether a word stands in front of a measure and says of what it is: it chooses nothing, and denies nothing."""
+    if _GRADE.search(match[0]):
+        return False
+    after = text[match.end() : match.end() + _CLAUSE]
+    low = _LOW.search(text, max(0, match.start() - 20), match.start())
+    return bool(_MEASURED.match(after) or (low and _MEASURE.match(after)))
 
 
 def decide(vocabulary: Vocabulary, text: str) -> int:
