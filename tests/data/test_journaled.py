@@ -75,7 +75,10 @@ def test_what_was_answered_is_not_asked_again(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("same_step")
 def test_rows_may_be_far_ahead(tmp_path: Path) -> None:
-    """While the first row takes its time, others finish; broken off then, only the first is asked again."""
+    """While the first row takes its time, others finish; broken off then, only the first is asked again.
+
+    Or the last beside it, whose reply may not be on the disk yet when the first fails.
+    """
     source, out = numbered(tmp_path / "in.jsonl", 9), tmp_path / "out.jsonl"
 
     def late(request: Request) -> str | Exception:
@@ -88,8 +91,8 @@ def test_rows_may_be_far_ahead(tmp_path: Path) -> None:
     class Slow(FakeModel):
         async def send(self, request: Request, watch: Watch) -> Reply:
             seen.append(request.messages[-1].content)
-            if request.messages[-1].content == "row 0":
-                await asyncio.sleep(0.1)
+            while request.messages[-1].content == "row 0" and len(seen) < 9 and not allowed:
+                await asyncio.sleep(0.001)
             return await super().send(request, watch)
 
     step = prompt("{text}", model=Slow(late))
@@ -99,7 +102,8 @@ def test_rows_may_be_far_ahead(tmp_path: Path) -> None:
     allowed.append(1)
     seen.clear()
     assert make(step, source, out, journal=True).done == 9
-    assert seen == ["row 0"]
+    assert "row 0" in seen
+    assert len(seen) <= 2
 
 
 def test_only_what_changed_is_asked(tmp_path: Path) -> None:

@@ -146,17 +146,17 @@ class TestFaultsOnTheWire:
         """The server sees a client that had enough within 50 ms, and bills what was made."""
 
         async def work(server):
-            began = now()
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1):
                     await asked(server, "openai")
+            left = now()
             await idle(server)
-            return now() - began, server.bill.charges[0]
+            return left, now(), server.bill.charges[0]
 
-        took, charge = served(work, faults="stall", price=(1.0, 2.0))
-        assert took < 1
+        left, found, charge = served(work, faults="stall", price=(1.0, 2.0))
+        assert found < left + 1
         assert (charge.state, charge.status) == ("gone", None)
-        assert charge.gone >= charge.arrived + 0.09
+        assert left - 0.05 < charge.gone < found
         assert charge.usd > 0
 
     def test_the_same_connection_serves_on_after_a_refusal(self):

@@ -259,7 +259,7 @@ def test_a_connection_is_used_again_after_a_reply_and_never_after_a_cancellation
         async with talking(["one two three four five six"], streamed=True, between_tokens=0.02) as (server, session):
             async with TELL.text("x", session=session) as text:
                 async for piece in text:
-                    assert piece == "one "
+                    assert piece.startswith("one ")
                     break
             run = await TELL.run("y", session=session)
             await TELL.run("z", session=session)
