@@ -18,7 +18,7 @@ from wreq import exceptions
 
 from fanfold.core.clock import sleep
 from fanfold.errors import UsageError
-from fanfold.models.proxies import NO_URL, Proxies
+from fanfold.models.proxies import HTTP, NO_URL, SOCKS, Proxies
 from fanfold.models.transport import CONNECT, KEEPALIVE, broken, unreached
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class WreqTransport:
 
     def __init__(self) -> None:
         self.taken: set[WreqExchange] = set()
-        self._proxies = Proxies()
+        self._proxies = Proxies(HTTP | SOCKS)
         self._client: wreq.Client | None = wreq.Client(
             # One thread keeps pace with the loop, on as many cores as there may be.
             runtime=wreq.Runtime(workers=1, thread_name="fanfold-wreq"),
