@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -496,11 +497,15 @@ def test_a_compressed_body_is_unpacked_and_a_cut_one_is_an_error(streamed):
         async with raw.raw_server(said) as server, transport() as opened:
             return await body(opened, server.url, streamed=streamed)
 
-    assert asyncio.run(main(raw.whole(packed, Content_Encoding="gzip"))) == b"hello " * 100
+    for name, data in (("gzip", packed), ("GZIP", packed), ("Deflate", zlib.compress(b"hello " * 100))):
+        assert asyncio.run(main(raw.whole(data, Content_Encoding=name))) == b"hello " * 100
     trailed = raw.in_chunks() + raw.chunk(b"hello") + b"0\r\nX-Trailer: 1\r\n\r\n"
     assert asyncio.run(main(trailed)) == b"hello"
-    with pytest.raises(ConnectError):
-        asyncio.run(main(raw.whole(packed, Content_Encoding="gzip")[:-9]))
+    for name in ("gzip", "GZIP"):
+        with pytest.raises(ConnectError):
+            asyncio.run(main(raw.whole(packed, Content_Encoding=name)[:-9]))
+        with pytest.raises(ConnectError):
+            asyncio.run(main(raw.whole(b"plain", Content_Encoding=name)))
 
 
 @both
