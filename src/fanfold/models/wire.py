@@ -44,6 +44,10 @@ LINGER = 0.1
 """Seconds that a server may take to end a stream after its last event; then the connection is closed."""
 
 
+WORDS, SPEECH = 1 << 20, 5.0
+"""Bytes and seconds that the body of a refusal may take: its status is known, and some have no end."""
+
+
 class Incoming(Protocol):
     """A streamed reply that is being put together; it is whole only when the stream says so itself."""
 
@@ -198,10 +202,7 @@ class Wire(ABC):
 
     async def _refusal(self, exchange: Exchange) -> CallError:
         """The error for a status that comes with no reply."""
-        try:
-            data = await exchange.read()
-        except ConnectError:
-            data = b""
+        data = await _start(exchange.chunks())
         said = self.target.hide(error_text(data))
         refused = Refused(exchange.status, said, error_code(data), retry_after(exchange.headers))
         message = f"{self.label} answered {refused.status}: {said}"
@@ -233,6 +234,18 @@ class Wire(ABC):
                 "give api_key= if it is meant for it)"
             )
         return ""
+
+
+async def _start(chunks: AsyncIterator[bytes]) -> bytes:
+    """As much of a refusal as comes in time: what stands there first says why."""
+    data = bytearray()
+    with suppress(TimeoutError, ConnectError):
+        async with asyncio.timeout(SPEECH):
+            async for chunk in chunks:
+                data += chunk
+                if len(data) > WORDS:
+                    break
+    return bytes(data)
 
 
 async def _close(chunks: AsyncIterator[bytes]) -> None:
