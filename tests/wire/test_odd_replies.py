@@ -39,6 +39,7 @@ def message(usage):
         {"prompt_tokens": 3, "completion_tokens": None},
         {"prompt_tokens": -1, "completion_tokens": 2},
         {"prompt_tokens": 3, "completion_tokens": -1},
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     ],
 )
 def test_half_a_usage_is_none(usage):
@@ -47,9 +48,16 @@ def test_half_a_usage_is_none(usage):
     assert (reply.texts, reply.usage) == (("hello",), None)
 
 
-@pytest.mark.parametrize("usage", [{"input_tokens": -1, "output_tokens": 2}, {"input_tokens": 3, "output_tokens": -1}])
-def test_a_negative_usage_is_none_in_the_other_dialect_too(usage):
-    """Nothing was ever paid back by a reply."""
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"input_tokens": -1, "output_tokens": 2},
+        {"input_tokens": 3, "output_tokens": -1},
+        {"input_tokens": 0, "output_tokens": 0},
+    ],
+)
+def test_a_negative_or_empty_usage_is_none_in_the_other_dialect_too(usage):
+    """Nothing was ever paid back by a reply, nor was one for nothing: its server did not count."""
     assert message(usage).usage is None
 
 
@@ -198,6 +206,16 @@ def test_a_byte_order_mark_hides_no_text(size):
     sent = b"\xef\xbb\xbf" + b"".join(raw.stream("hel", "lo"))
     parts = [sent[at : at + size] for at in range(0, len(sent), size)]
     assert streamed(*parts).texts == ("hello",)
+
+
+def test_the_usage_of_a_stream_may_stand_in_its_choice():
+    """So Moonshot sends it; that of the whole reply goes before it."""
+    last = raw.piece(finish="stop")
+    last["choices"][0]["usage"] = {"prompt_tokens": 3, "completion_tokens": 2}
+    told = [raw.event(raw.piece("hello")), raw.event(last)]
+    assert streamed(*told).usage == Usage(3, 2)
+    total = raw.event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}})
+    assert streamed(*told, total).usage == Usage(7, 2)
 
 
 def test_events_without_data_are_none():

@@ -46,6 +46,7 @@ class _Choice(msgspec.Struct):
     message: _Said | None = None
     delta: _Said | None = None
     finish_reason: str | None = None
+    usage: _Usage | None = None
     error: Any = None
 
 
@@ -172,6 +173,8 @@ class StreamedReply:
         _check(choice, self.label)
         if choice.finish_reason:
             self.finishes[choice.index] = choice.finish_reason
+        if self.samples == 1:
+            self.usage = self.usage or choice.usage  # where Moonshot has it
         if choice.index not in self.texts:
             self.texts[choice.index], self._pieces[choice.index] = [], Pieces()
         piece = self._pieces[choice.index].feed(_text(choice.delta))
@@ -209,13 +212,13 @@ def _text(said: _Said | None) -> str:
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
-    """None where a count is missing or none at all; thinking that only the total counts (xAI, Gemini) is output."""
+    """None where a count is missing or nothing was counted; what only the total counts (xAI, Gemini: thinking) is output."""
     if usage is None or usage.prompt_tokens is None:
         return None
     sent, total, output = usage.prompt_tokens, usage.total_tokens, usage.completion_tokens
     if total is not None and total > sent + (output or 0):
         output = total - sent
-    if output is None or sent < 0 or output < 0:
+    if output is None or sent < 0 or output < 0 or sent == output == 0:
         return None
     given, made = usage.prompt_tokens_details, usage.completion_tokens_details
     cached, written = (given.cached_tokens or 0, given.cache_write_tokens or 0) if given else (0, 0)

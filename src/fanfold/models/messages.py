@@ -311,4 +311,6 @@ def _usage(usage: _Usage | None) -> Usage | None:
     if min(usage.input_tokens, cached, written, usage.output_tokens) < 0:
         return None
     given = usage.input_tokens + cached + written
+    if given == usage.output_tokens == 0:  # nobody counted
+        return None
     return Usage(given, usage.output_tokens, cached, thought, written, max(0, min(hour, written)))
