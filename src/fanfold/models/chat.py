@@ -212,7 +212,7 @@ def _text(said: _Said | None) -> str:
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
-    """None where a count is missing or nothing was counted; what only the total counts (xAI, Gemini: thinking) is output."""
+    """None where a count is missing or nothing was counted; thinking that only the total counts (xAI) is output."""
     if usage is None or usage.prompt_tokens is None:
         return None
     sent, total, output = usage.prompt_tokens, usage.total_tokens, usage.completion_tokens

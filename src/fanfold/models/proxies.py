@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass
 
 from fanfold.errors import UsageError
 from fanfold.models.endpoints import is_loopback
@@ -36,7 +36,7 @@ class Proxies:
         self._spoken = spoken
         self._given = getproxies()
         entries = [entry.strip() for entry in self._given.get("no", "").split(",")]
-        self._below = ",".join(entry[2:] for entry in entries if entry.startswith("*."))
+        self._below = tuple(entry[1:].lower() for entry in entries if entry.startswith("*."))
         self._networks = [network for entry in entries if "/" in entry and (network := _network(entry))]
 
     def of(self, scheme: str, host: str | None, port: int | None) -> str | None:
@@ -53,7 +53,7 @@ class Proxies:
         """Whether NO_PROXY names the host, by itself or with the port that is asked."""
         written = f"[{host}]" if ":" in host else host
         asked = (host, f"{written}:{port or PORTS.get(scheme, 0)}")
-        named = any(proxy_bypass(one) or proxy_bypass_environment(one, {"no": self._below}) for one in asked)
+        named = any(proxy_bypass(one) or f".{one.lower()}".endswith(self._below) for one in asked)
         return named or bool(self._networks and self._is_within(host))
 
     def _is_within(self, host: str) -> bool:
