@@ -100,6 +100,10 @@ class Endpoint(msgspec.Struct, frozen=True):
         """The text without the secrets that were sent: a server may repeat them in what it says."""
         for secret in self.secrets():
             text = text.replace(secret, "[hidden]")
+            # What is told ends somewhere, and that may be within a secret.
+            parts = [] if " " in secret else [secret[:end] for end in range(len(secret) - 1, SECRET - 1, -1)]
+            begun = next(filter(text.endswith, parts), "")
+            text = f"{text.removesuffix(begun)}[hidden]" if begun else text
         return text
 
     def secrets(self) -> frozenset[str]:
