@@ -233,6 +233,13 @@ def test_a_typed_answer_that_was_cut_is_no_cut_stream(kind, said, ending):
     assert error.run.usage == Usage(3, 2)
 
 
+def test_a_usage_of_nothing_is_unknown(kind):
+    """Servers that do not count say nought, and no reply was ever for nothing."""
+    body = completion("hello")
+    body["usage"] = dict.fromkeys(body["usage"], 0)
+    assert answered(kind, raw.whole(body), ask)[0].cost.usd is None
+
+
 def test_a_refusal_is_an_answer(kind):
     """Its words, which OpenAI sends beside the text, are the text."""
     body = completion(None)

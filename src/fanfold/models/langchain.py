@@ -193,7 +193,7 @@ def _refusal(message: AIMessage) -> str:
 
 def _usage(message: AIMessage) -> Usage | None:
     told = message.usage_metadata
-    if told is None:
+    if told is None or told["input_tokens"] == told["output_tokens"] == 0:  # nobody counted
         return None
     given: Mapping[str, Any] = told.get("input_token_details", {})
     hour = given.get("ephemeral_1h_input_tokens") or 0  # some tell apart for how long, and then give no sum
