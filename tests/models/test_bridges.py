@@ -210,6 +210,36 @@ def test_a_typed_answer_that_was_cut_is_a_parse_error_and_paid(kind, said, endin
     assert error.run.cost.usd is not None
 
 
+@pytest.mark.parametrize(("said", "ending"), [('{"answer": ["a", "', "length"), ('{"answer": [', "content_filter")])
+def test_a_typed_answer_that_was_cut_is_no_cut_stream(kind, said, ending):
+    """The server ended it in good order, and asked again it would say the same: it is paid once, and told."""
+    same = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4o-mini"}
+    usage = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+    pieces = [raw.piece(said), raw.piece(finish=ending), {"choices": [], "usage": usage}]
+    told = [raw.event({**same, **piece}) for piece in pieces] + [raw.event("[DONE]")]
+
+    async def main():
+        async with (
+            raw.raw_server(raw.open_ended() + b"".join(told)) as server,
+            client(kind, server.url) as model,
+            Session(model=model, idle_timeout=9) as session,
+        ):
+            with pytest.raises(ParseError) as caught:
+                await prompt("{input}", returns=list[str]).run("x", session=session)
+            return caught.value, len(server.heard)
+
+    error, asked = asyncio.run(main())
+    assert (error.text, asked) == (said, 1)
+    assert error.run.usage == Usage(3, 2)
+
+
+def test_a_usage_of_nothing_is_unknown(kind):
+    """Servers that do not count say nought, and no reply was ever for nothing."""
+    body = completion("hello")
+    body["usage"] = dict.fromkeys(body["usage"], 0)
+    assert answered(kind, raw.whole(body), ask)[0].cost.usd is None
+
+
 def test_a_refusal_is_an_answer(kind):
     """Its words, which OpenAI sends beside the text, are the text."""
     body = completion(None)

@@ -1,6 +1,7 @@
 """What comes of servers that break, lie or refuse: never a silently short reply, always one typed error."""
 
 import asyncio
+import json
 import socket
 from typing import Any
 
@@ -18,6 +19,7 @@ from fanfold.errors import (
     StatusError,
     StreamCut,
 )
+from fanfold.models import wire
 from fanfold.testing import no_leaks
 from tests.wire import raw
 
@@ -429,6 +431,55 @@ def test_an_error_that_breaks_off_keeps_its_status():
     """The status decides, even if the connection breaks before the words are there."""
     head = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 1000\r\n\r\n{"
     assert refusal(closing(head), StatusError).status == 503
+
+
+@pytest.mark.parametrize("label", [raw.JSON, "text/plain; charset=utf-8", "application/octet-stream", raw.EVENTS])
+def test_a_stream_is_read_under_any_label(label):
+    """What was asked for as a stream is known by how it begins, not by what a gateway calls it."""
+    beginnings = (b"", b": waiting\n\n", b"\r\n\r\n", b"\xef\xbb\xbf")
+    for begun in beginnings:
+        said = closing(raw.open_ended(label), begun, *raw.stream("hel", "lo"))
+        assert answer(said, streamed=True)[0] == "hello"
+
+
+def test_a_whole_reply_is_read_under_the_label_of_a_stream():
+    """It was paid for; and an error has its own words."""
+    body = json.dumps(raw.reply("hello")).encode()
+    assert answer(closing(raw.open_ended(), b"\n \n", body[:9], body[9:]), streamed=True) == ("hello", ["hello"])
+    error = refusal(raw.open_ended() + b'{"error": {"message": "boom", "code": "own"}}', ReplyError, streamed=True)
+    assert "boom" in str(error)
+    assert error.code == "own"
+
+
+def test_an_error_without_an_end_is_not_read_to_it(monkeypatch):
+    """Its status is known: neither a flood nor a drip behind it keeps the call, or its connection."""
+    monkeypatch.setattr(wire, "SPEECH", 0.1)
+
+    async def flood(writer, _heard):
+        writer.write(raw.in_chunks("text/html", "500 Internal Server Error"))
+        while True:
+            writer.write(raw.chunk(b"overloaded " * 6000))
+            await writer.drain()
+
+    async def drip(writer, _heard):
+        writer.write(raw.in_chunks("text/html", "503 Service Unavailable"))
+        while True:
+            writer.write(raw.chunk(b"down "))
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async def main(say):
+        async with raw.raw_server(say) as server, Session(model=model(server.url), attempts=1) as session:
+            with pytest.raises(StatusError) as caught:
+                await ASK.run("hi", session=session)
+            assert session.statistics().sockets == 0
+            return caught.value
+
+    for say, status, words in ((flood, 500, "overloaded overloaded"), (drip, 503, "down down")):
+        error = asyncio.run(main(say))
+        assert error.status == status
+        assert error.body.startswith(words)
+        assert len(error.body) <= 300
 
 
 def test_redirects_are_not_followed():

@@ -406,11 +406,32 @@ def test_azure_gets_its_path_version_and_key_header(monkeypatch):
     assert "other-key" not in str(seen.headers)
 
 
-@pytest.mark.parametrize("path", ["", "/", "/openai", "/openai/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "/openai",
+        "/openai/",
+        "/openai/deployments/m",
+        "/openai/deployments/m/",
+        "/openai/deployments/m/chat/completions",
+    ],
+)
 def test_azures_endpoint_is_taken_with_its_path_and_without(monkeypatch, path):
-    """Written with /openai, that is not asked for twice."""
+    """Written with /openai, or as the deployment's own address, that is not asked for twice."""
     seen = azure(monkeypatch, "azure:m", path, AZURE_OPENAI_API_KEY="k")
     assert seen.url.raw_path == "/openai/deployments/m/chat/completions"
+
+
+def test_the_address_of_another_deployment_is_refused(monkeypatch):
+    """Else one of the two would be asked, and the other's name and price be in the record."""
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://host/openai/deployments/my%20deploy")
+    with pytest.raises(ModelError, match="that of the deployment 'my deploy', and the model's name is 'm'"):
+        endpoint("azure", "m", api_key="k")
+    assert endpoint("azure", "my deploy", api_key="k").url.startswith(
+        "https://host/openai/deployments/my%20deploy/chat/completions?"
+    )
 
 
 def test_an_empty_variable_says_nothing(monkeypatch):

@@ -499,6 +499,8 @@ def test_no_failed_call_leaves_the_key_in_what_it_says(caplog):
         raw.whole({"error": "no"}, "500 Internal Server Error"),
         raw.whole(b"nonsense"),
         b"",
+        b"no HTTP\r\n\r\n",
+        raw.whole(b"{}", Content_Encoding="br"),
         raw.open_ended() + b"data: {",
     ]
 
@@ -506,7 +508,8 @@ def test_no_failed_call_leaves_the_key_in_what_it_says(caplog):
         errors = []
         for said in answers:
             async with raw.raw_server(said) as server:
-                async with Session(model=OpenAI(name="m", base_url=server.url, api_key=KEY), attempts=1) as session:
+                asked = OpenAI(name="m", base_url=server.url, api_key=KEY, query={"sig": KEY})
+                async with Session(model=asked, attempts=1) as session:
                     with pytest.raises(FanfoldError) as caught:
                         await ASK.run("hi", session=session)
                 assert server.heard[0].headers["authorization"] == f"Bearer {KEY}"
@@ -527,6 +530,14 @@ def test_what_a_query_holds_is_no_more_repeated_than_a_key(said):
     words = said.format(key=key, quoted=quote_plus(key))
     assert target.hide(f"no {words} at 2024-10-21") == f"no {said.split('{')[0]}[hidden] at 2024-10-21"
     assert key in target.secrets()
+
+
+@pytest.mark.parametrize("told", [5, 6, 12, len(KEY) - 1])
+def test_a_key_that_is_cut_where_a_text_ends_stays_hidden(told):
+    """Of a long refusal the start is told, and that may end within the key that the server repeats."""
+    target = endpoint("openai", "m", base_url="https://host/v1", api_key=KEY)
+    assert target.hide(f"no: {KEY[:told]}") == ("no: [hidden]" if told >= 6 else f"no: {KEY[:told]}")
+    assert target.hide("Use Bearer") == "Use Bearer"
 
 
 def test_a_key_with_a_space_at_its_end_stays_hidden():

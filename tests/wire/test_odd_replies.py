@@ -5,9 +5,10 @@ import json
 import pytest
 
 from fanfold.calls.retrying import row_for
-from fanfold.core.records import Usage
+from fanfold.core.records import Reply, Usage
 from fanfold.errors import ReplyError
 from fanfold.models import chat, messages
+from fanfold.models.bridging import Hearing
 from fanfold.models.prices import rate
 from fanfold.models.refusals import error_code, error_text
 from tests.wire import raw
@@ -38,6 +39,7 @@ def message(usage):
         {"prompt_tokens": 3, "completion_tokens": None},
         {"prompt_tokens": -1, "completion_tokens": 2},
         {"prompt_tokens": 3, "completion_tokens": -1},
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
     ],
 )
 def test_half_a_usage_is_none(usage):
@@ -46,9 +48,16 @@ def test_half_a_usage_is_none(usage):
     assert (reply.texts, reply.usage) == (("hello",), None)
 
 
-@pytest.mark.parametrize("usage", [{"input_tokens": -1, "output_tokens": 2}, {"input_tokens": 3, "output_tokens": -1}])
-def test_a_negative_usage_is_none_in_the_other_dialect_too(usage):
-    """Nothing was ever paid back by a reply."""
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"input_tokens": -1, "output_tokens": 2},
+        {"input_tokens": 3, "output_tokens": -1},
+        {"input_tokens": 0, "output_tokens": 0},
+    ],
+)
+def test_a_negative_or_empty_usage_is_none_in_the_other_dialect_too(usage):
+    """Nothing was ever paid back by a reply, nor was one for nothing: its server did not count."""
     assert message(usage).usage is None
 
 
@@ -125,6 +134,60 @@ def test_samples_out_of_order_keep_their_reason_to_stop():
     assert (reply.texts, reply.finish) == (("a", "b"), "stop")
 
 
+@pytest.mark.parametrize(
+    ("said", "read"),
+    [
+        (r"caf\ud83d", "caf�"),
+        (r"\ude00 hello", "� hello"),
+        (r"\ud83d\ud83d\ude00", "�😀"),
+        (r"\ud83d\ude00 \\ud83d", "😀 \\ud83d"),
+        ("two\nlines", "two\nlines"),
+    ],
+)
+def test_a_reply_with_half_a_character_is_not_lost(said, read):
+    """It was paid for. Servers that cut text as JavaScript counts it send such halves, and no UTF-8 can hold them."""
+    whole = f'{{"choices": [{{"index": 0, "message": {{"content": "{said}"}}}}]}}'.encode()
+    assert chat.reply_of(whole, "openai:m").texts == (read,)
+    whole = f'{{"content": [{{"type": "text", "text": "{said}"}}], "stop_reason": "end_turn"}}'.encode()
+    assert messages.reply_of(whole, "anthropic:m").texts == (read,)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf{"choices": [{"message": {"content": "hello"}}]}',
+        b'{"choices": [{"message": {"content": "hello"}, "logprobs": {"content": [{"logprob": -Infinity}]}}]}',
+        b'{"choices": [{"message": {"content": "hello"}, "logprobs": {"content": [{"token": "\\ud83d"}]}}]}',
+        b'{"id": 7, "model": ["m"], "choices": [{"index": null, "message": {"content": "hello", "refusal": false}}]}',
+        b'{"system_fingerprint": 7, "choices": [{"finish_reason": 0, "message": {"content": "hello"}}], "usage": []}',
+    ],
+)
+def test_a_reply_is_not_lost_for_what_stands_beside_its_text(body):
+    """What tells nothing is not read."""
+    assert chat.reply_of(body, "openai:m") == Reply(("hello",), None)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": 3.0, "completion_tokens": 2.0, "total_tokens": 5.0},
+        {"prompt_tokens": "3", "completion_tokens": 2},
+        {"prompt_tokens": 3, "completion_tokens": 2, "prompt_tokens_details": []},
+        {"prompt_tokens": 3, "completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 0.0}},
+    ],
+)
+def test_counts_that_are_written_oddly_are_read(usage):
+    """Gateways write whole numbers as others, and an empty object as a list."""
+    assert completion(usage) == Reply(("hello",), Usage(3, 2))
+
+
+def test_half_a_count_is_none():
+    """It is not rounded, and the text is not lost for it."""
+    assert completion({"prompt_tokens": 3.5, "completion_tokens": 2}) == Reply(("hello",), None)
+    assert message({"input_tokens": 3.0, "output_tokens": float("nan")}) == Reply(("hello",), None)
+    assert message({"input_tokens": 3.0, "output_tokens": 2.0}) == Reply(("hello",), Usage(3, 2))
+
+
 # -- streams -------------------------------------------------------------------------------------------------------
 
 
@@ -145,9 +208,62 @@ def test_a_byte_order_mark_hides_no_text(size):
     assert streamed(*parts).texts == ("hello",)
 
 
+def test_the_usage_of_a_stream_may_stand_in_its_choice():
+    """So Moonshot sends it; that of the whole reply goes before it."""
+    last = raw.piece(finish="stop")
+    last["choices"][0]["usage"] = {"prompt_tokens": 3, "completion_tokens": 2}
+    told = [raw.event(raw.piece("hello")), raw.event(last)]
+    assert streamed(*told).usage == Usage(3, 2)
+    total = raw.event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}})
+    assert streamed(*told, total).usage == Usage(7, 2)
+
+
 def test_events_without_data_are_none():
     """An empty line of data is no event in the standard; some servers keep a connection alive by it."""
     assert streamed(b"data:\n\ndata: \n\n", *raw.stream("hello")).texts == ("hello",)
+
+
+def test_a_character_in_two_halves_is_joined():
+    """A gateway that cuts a text as JavaScript counts it sends its halves in two events; what stays half is told so."""
+    events = [
+        {"choices": [{"index": index, "delta": {"content": piece}}]}
+        for piece in ("a\ud83d", "", "\ude00b\ud83d", "c\ud83d")
+        for index in (0, 1)
+    ]
+    ends = [raw.piece(finish="stop", index=index) for index in (0, 1)]
+    reply = chat.StreamedReply("openai:m", 2)
+    heard = [reply.feed(f"data: {json.dumps(event)}\n\n".encode()) for event in [*events, *ends]]
+    heard.append(reply.rest())
+    assert "|".join(heard[::2]) == "a||😀b|�c||�"
+    assert reply.reply().texts == ("a😀b�c�",) * 2
+
+
+def test_a_character_in_two_halves_is_joined_in_the_other_dialect():
+    """The same, in its events."""
+    deltas = [{"type": "text_delta", "text": piece} for piece in ("a\ud83d", "\ude00b", "\ud83d")]
+    events = [{"type": "content_block_delta", "delta": delta} for delta in deltas]
+    reply = messages.StreamedReply("anthropic:m")
+    heard = [reply.feed(f"data: {json.dumps(event)}\n\n".encode()) for event in [*events, {"type": "message_stop"}]]
+    assert [*heard, reply.rest()] == ["a", "😀b", "", "", "�"]
+    assert reply.reply().texts == ("a😀b�",)
+
+
+def test_a_bridge_mends_halves_as_well():
+    """The clients of others let them through, and a journal could not give them again."""
+    told: list[str] = []
+
+    class Watching:
+        text = told.append
+
+        def done(self, reply):
+            told.append(reply)
+
+    hearing = Hearing(Watching(), "openai:m")
+    for piece in ("a\ud83d", "\ude00", "\ud83d"):
+        hearing.text(piece)
+    hearing.done(Reply(("a\ud83d\ude00\ud83d",), None))
+    assert told == ["a", "😀", "�", Reply(("a😀�",), None)]
+    assert hearing.reply == told[-1]
 
 
 @pytest.mark.parametrize("events", [[], [raw.event({"choices": [], "usage": None})]])
@@ -167,6 +283,7 @@ def test_an_end_without_a_beginning_is_no_reply(events):
         [{"error": {"message": "no money", "code": "insufficient_quota"}}],
         {"object": "error", "message": "no money", "type": "error", "code": "insufficient_quota"},
         {"error": None, "message": "no money", "type": "insufficient_quota"},
+        {"error": {"message": "no money", "code": "insufficient_quota"}, "asked": "\ud83d"},
     ],
 )
 def test_an_error_is_found_wherever_a_server_puts_it(body):

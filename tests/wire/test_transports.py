@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,17 @@ def test_the_proxy_of_the_environment_is_asked_for_other_hosts(monkeypatch):
         ("[fd00::1]:8000", "http://[fd00::1]:8000", False),
         ("fd00::1", "http://[fd00::1]:8000", False),
         ("fd00::1", "http://[fd00::2]:8000", True),
+        ("10.0.0.0/8", "http://10.1.2.3:8000", False),
+        ("10.1.2.3/8", "http://10.9.9.9", False),
+        ("10.0.0.0/8", "http://11.1.2.3:8000", True),
+        ("10.0.0.0/8", "http://models.example", True),
+        ("fd00::/8", "https://[fd00::2]", False),
+        ("10.0.0.0/99, models.example", "http://10.1.2.3", True),
+        ("*.example", "https://gpu.models.example", False),
+        ("*.models.example:8000", "http://gpu.models.example:8000", False),
+        ("*.models.example:8000", "http://gpu.models.example:8001", True),
+        ("*.models.example", "https://mymodels.example", True),
+        (".models.example", "https://gpu.models.example", False),
     ],
 )
 def test_no_proxy_takes_out_a_host_at_one_port_or_at_all(monkeypatch, left_out, url, proxied):
@@ -241,8 +253,44 @@ def test_no_proxy_takes_out_a_host_at_one_port_or_at_all(monkeypatch, left_out, 
     assert bool(Proxies().of(parts.scheme, parts.hostname, parts.port)) == proxied
 
 
+@pytest.mark.parametrize("name", ["all_proxy", "ALL_PROXY"])
+def test_all_proxy_stands_for_those_that_are_missing(monkeypatch, name):
+    """As with curl, requests and httpx; what is named for a scheme goes before it, and NO_PROXY before all."""
+    monkeypatch.setenv(name, "http://all.example:3128")
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "models.example")
+    proxies = Proxies()
+    assert proxies.of("http", "other.example", None) == "http://all.example:3128"
+    assert proxies.of("https", "other.example", None) == "http://proxy.example:3128"
+    assert proxies.of("http", "models.example", None) is None
+    assert proxies.of("http", "127.0.0.1", 80) is None
+
+
+def test_a_proxy_of_socks_is_never_spoken_to_in_http(monkeypatch):
+    """The one transport speaks it; where the other is chosen the error says so."""
+    monkeypatch.setenv("all_proxy", f"socks5h://user:{KEY}@127.0.0.1:9")
+
+    async def main(name):
+        async with transport(name) as opened:
+            await post(opened, "https://example.org/v1")
+
+    with pytest.raises(UsageError, match=r"ALL_PROXY.* speaks SOCKS.*fanfold\[wreq\].*transport='wreq'") as caught:
+        asyncio.run(main("aiohttp"))
+    assert KEY not in str(caught.value)
+    with pytest.raises(ConnectError):
+        asyncio.run(main("wreq"))
+
+
 @both
-@pytest.mark.parametrize("named", ["user:{}@proxy.invalid:3128", "http://user:{}@proxy.invalid:port", "proxy.invalid"])
+@pytest.mark.parametrize(
+    "named",
+    [
+        "user:{}@proxy.invalid:3128",
+        "http://user:{}@proxy.invalid:port",
+        "proxy.invalid",
+        "ftp://user:{}@proxy.invalid:21",
+    ],
+)
 def test_a_proxy_that_is_no_url_is_refused_with_how_one_looks(monkeypatch, named):
     """The variable is named, and what stands in it is not shown."""
     monkeypatch.setenv("https_proxy", named.format(KEY))
@@ -449,11 +497,15 @@ def test_a_compressed_body_is_unpacked_and_a_cut_one_is_an_error(streamed):
         async with raw.raw_server(said) as server, transport() as opened:
             return await body(opened, server.url, streamed=streamed)
 
-    assert asyncio.run(main(raw.whole(packed, Content_Encoding="gzip"))) == b"hello " * 100
+    for name, data in (("gzip", packed), ("GZIP", packed), ("Deflate", zlib.compress(b"hello " * 100))):
+        assert asyncio.run(main(raw.whole(data, Content_Encoding=name))) == b"hello " * 100
     trailed = raw.in_chunks() + raw.chunk(b"hello") + b"0\r\nX-Trailer: 1\r\n\r\n"
     assert asyncio.run(main(trailed)) == b"hello"
-    with pytest.raises(ConnectError):
-        asyncio.run(main(raw.whole(packed, Content_Encoding="gzip")[:-9]))
+    for name in ("gzip", "GZIP"):
+        with pytest.raises(ConnectError):
+            asyncio.run(main(raw.whole(packed, Content_Encoding=name)[:-9]))
+        with pytest.raises(ConnectError):
+            asyncio.run(main(raw.whole(b"plain", Content_Encoding=name)))
 
 
 @both

@@ -43,7 +43,7 @@ class AiohttpExchange:
         except BaseException as error:
             self._open.discard(self)
             if isinstance(error, FAILURES):
-                raise _connect_error(error, self.url) from error
+                raise _connect_error(error, self.url) from _cause(error)
             raise
         return self
 
@@ -70,7 +70,7 @@ class AiohttpExchange:
         try:
             return await self._response.read()
         except (aiohttp.ClientError, OSError) as error:
-            raise _connect_error(error, self.url) from error
+            raise _connect_error(error, self.url) from _cause(error)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes."""
@@ -78,7 +78,7 @@ class AiohttpExchange:
             async for chunk in self._response.content.iter_any():
                 yield chunk
         except (aiohttp.ClientError, OSError) as error:
-            raise _connect_error(error, self.url) from error
+            raise _connect_error(error, self.url) from _cause(error)
 
 
 class AiohttpTransport:
@@ -113,7 +113,7 @@ class AiohttpTransport:
             ) as response:
                 return response.status, await response.read()
         except FAILURES as error:
-            raise _connect_error(error, url) from error
+            raise _connect_error(error, url) from _cause(error)
 
     def sockets(self) -> int:
         """How many connections are taken by a request, now."""
@@ -136,6 +136,11 @@ def _parsed(url: str) -> URL:
     return URL(url, encoded=True)
 
 
+def _cause(error: BaseException) -> BaseException | None:
+    """The library's own error, unless it shows the whole URL: a query may hold a key."""
+    return None if isinstance(error, aiohttp.ClientResponseError) else error
+
+
 def _connect_error(error: BaseException, url: str) -> ConnectError:
     host = _parsed(url).origin()
     if isinstance(error, aiohttp.ClientConnectorError):
@@ -146,4 +151,5 @@ def _connect_error(error: BaseException, url: str) -> ConnectError:
         return unreached(host, "no connection in time")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return unreached(host, f"the proxy answered {error.status}")  # its own words hold the proxy's password
-    return broken(host, str(error) or type(error).__name__)
+    said = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    return broken(host, said or type(error).__name__)

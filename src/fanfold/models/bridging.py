@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from fanfold.core.halves import Pieces, mended
 from fanfold.errors import (
     BILLING,
     AccessError,
@@ -65,10 +66,12 @@ class Hearing:
         self.watch = watch
         self.label = label
         self.pieces: list[str] = []
+        self._incoming = Pieces()
         self.reply: Reply | None = None
 
     def text(self, piece: str) -> None:
         """A piece of text came; empty ones are nothing."""
+        piece = self._incoming.feed(piece)
         if piece:
             self.pieces.append(piece)
             self.watch.text(piece)
@@ -77,6 +80,8 @@ class Hearing:
         """The reply is whole; raises `ReplyError` where it says itself that it ended with an error."""
         if reply.finish == "error":
             raise self.failed("its provider ended it with an error")
+        self.text(self._incoming.rest())
+        reply = msgspec.structs.replace(reply, texts=tuple(map(mended, reply.texts)))
         self.reply = reply
         self.watch.done(reply)
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
+from fanfold.core.halves import Pieces, mended
 from fanfold.core.records import Reply, Request, Usage
 from fanfold.errors import ReplyError
+from fanfold.models.loose import decoded
 from fanfold.models.refusals import UNREAD, code_of, error_code, error_text, start_of
 from fanfold.models.sse import EventData
 
@@ -44,6 +46,7 @@ class _Choice(msgspec.Struct):
     message: _Said | None = None
     delta: _Said | None = None
     finish_reason: str | None = None
+    usage: _Usage | None = None
     error: Any = None
 
 
@@ -59,7 +62,7 @@ class _Body(msgspec.Struct):
     object: Any = None
 
 
-_decode = msgspec.json.Decoder(_Body).decode
+_body = msgspec.json.Decoder(_Body)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -97,7 +100,7 @@ def reply_of(data: bytes, label: str) -> Reply:
     if len(choices) > 1:
         choices = sorted(choices, key=lambda choice: choice.index)
     finish = choices[0].finish_reason or "stop"
-    texts = tuple([_text(choice.message) for choice in choices])
+    texts = tuple([mended(_text(choice.message)) for choice in choices])
     return Reply(texts, _usage(body.usage), finish, body.model or "", body.id or "", made_up)
 
 
@@ -121,6 +124,7 @@ class StreamedReply:
         self.made_up = False
         self.over = False
         self._events = EventData()
+        self._pieces: dict[int, Pieces] = {}
 
     def feed(self, chunk: bytes) -> str:
         """Take some bytes; gives the new text of the first sample."""
@@ -128,7 +132,11 @@ class StreamedReply:
 
     def rest(self) -> str:
         """Take what is left when the stream has ended."""
-        return "".join(map(self._take, self._events.rest()))
+        piece = "".join(map(self._take, self._events.rest()))
+        left = {index: pieces.rest() for index, pieces in self._pieces.items()}
+        for index, half in left.items():
+            self.texts[index].append(half)
+        return piece + left.get(0, "")
 
     def finished(self) -> bool:
         """Whether the stream has said that the reply is whole."""
@@ -151,7 +159,7 @@ class StreamedReply:
         return "".join(self.texts.get(0, ()))
 
     def _take(self, data: bytes) -> str:
-        if data == b"[DONE]":
+        if data.startswith(b"[DONE]"):
             self.over = True
             return ""
         body = _read(data, self.label)
@@ -165,14 +173,18 @@ class StreamedReply:
         _check(choice, self.label)
         if choice.finish_reason:
             self.finishes[choice.index] = choice.finish_reason
-        piece = _text(choice.delta)
-        self.texts.setdefault(choice.index, []).append(piece)
+        if self.samples == 1:
+            self.usage = self.usage or choice.usage  # where Moonshot has it
+        if choice.index not in self.texts:
+            self.texts[choice.index], self._pieces[choice.index] = [], Pieces()
+        piece = self._pieces[choice.index].feed(_text(choice.delta))
+        self.texts[choice.index].append(piece)
         return piece if choice.index == 0 else ""
 
 
 def _read(data: bytes, label: str) -> _Body:
     try:
-        body = _decode(data)
+        body = decoded(_body, data)
     except UNREAD as error:
         said = f"{label} sent what is not a chat completion ({error}): {start_of(data)}"
         raise ReplyError(said, model=label) from error
@@ -200,13 +212,13 @@ def _text(said: _Said | None) -> str:
 
 
 def _usage(usage: _Usage | None) -> Usage | None:
-    """None where a count is missing or none at all; thinking that only the total counts (xAI, Gemini) is output."""
+    """None where a count is missing or nothing was counted; thinking that only the total counts (xAI) is output."""
     if usage is None or usage.prompt_tokens is None:
         return None
     sent, total, output = usage.prompt_tokens, usage.total_tokens, usage.completion_tokens
     if total is not None and total > sent + (output or 0):
         output = total - sent
-    if output is None or sent < 0 or output < 0:
+    if output is None or sent < 0 or output < 0 or sent == output == 0:
         return None
     given, made = usage.prompt_tokens_details, usage.completion_tokens_details
     cached, written = (given.cached_tokens or 0, given.cache_write_tokens or 0) if given else (0, 0)

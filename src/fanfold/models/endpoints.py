@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping
 from hashlib import blake2b
-from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit
 
 import msgspec
 
@@ -100,6 +100,10 @@ class Endpoint(msgspec.Struct, frozen=True):
         """The text without the secrets that were sent: a server may repeat them in what it says."""
         for secret in self.secrets():
             text = text.replace(secret, "[hidden]")
+            # What is told ends somewhere, and that may be within a secret.
+            parts = [] if " " in secret else [secret[:end] for end in range(len(secret) - 1, SECRET - 1, -1)]
+            begun = next(filter(text.endswith, parts), "")
+            text = f"{text.removesuffix(begun)}[hidden]" if begun else text
         return text
 
     def secrets(self) -> frozenset[str]:
@@ -244,7 +248,17 @@ def _post_url(provider: str, name: str, base: str, query: Mapping[str, str] | No
         # Its base URLs come without the version, those of all others with it: both are understood.
         base, path = base.removesuffix("/v1"), "v1/messages"
     if provider == "azure" and "/openai/v1" not in base:
-        # Azure's own pages show its endpoints with and without /openai.
-        base = f"{base.removesuffix('/openai')}/openai/deployments/{quote(name, safe='')}"
+        base = _deployment(base, name)
         fields.setdefault("api-version", os.environ.get("OPENAI_API_VERSION") or AZURE_VERSION)
     return f"{base}/{path}" + (f"?{urlencode(fields)}" if fields else "")
+
+
+def _deployment(base: str, name: str) -> str:
+    """The URL of a deployment; Azure's own pages show its endpoints with /openai, without, and with the deployment."""
+    origin, found, there = base.removesuffix("/chat/completions").partition("/openai/deployments/")
+    if found and unquote(there) != name:
+        raise ModelError(
+            f"base_url={shown(base)!r} is that of the deployment {unquote(there)!r}, and the model's name is {name!r}: "
+            "name the deployment (price= gives its price), or give the endpoint without it"
+        )
+    return f"{origin.removesuffix('/openai')}/openai/deployments/{quote(name, safe='')}"

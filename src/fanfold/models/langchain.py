@@ -89,25 +89,33 @@ class LangChainModel(Bridge[Asked]):
     async def ask(self, prepared: Asked, hearing: Hearing) -> None:
         """Call `ainvoke`."""
         try:
-            said = await prepared.runnable.ainvoke(prepared.messages, **prepared.options)
+            said = _reply(await prepared.runnable.ainvoke(prepared.messages, **prepared.options))
         except Exception as error:
-            # What is cut at its ceiling, or filtered, under a schema: an error to OpenAI's SDK, with the reply in it.
-            whole = getattr(error, "completion", None)
-            if whole is None:
+            if (held := self._held_by(error)) is None:
                 raise
-            hearing.done(chat.reply_of(whole.model_dump_json().encode(), self.label))
-        else:
-            hearing.done(_reply(said))
+            said = held
+        hearing.done(said)
 
     async def listen(self, prepared: Asked, hearing: Hearing) -> None:
         """Call `astream`, which is `ainvoke` where the model does not stream."""
         chunks: list[Any] = []
-        async for chunk in prepared.runnable.astream(prepared.messages, **prepared.options):
-            chunks.append(chunk)
-            hearing.text(str(chunk.text))
-        if chunks:
-            first, *rest = chunks
-            hearing.done(_reply(first + rest if isinstance(first, AIMessageChunk) else first))
+        try:
+            async for chunk in prepared.runnable.astream(prepared.messages, **prepared.options):
+                chunks.append(chunk)
+                hearing.text(str(chunk.text))
+        except Exception as error:
+            if (held := self._held_by(error)) is None:
+                raise
+            hearing.done(held)
+        else:
+            if chunks:
+                first, *rest = chunks
+                hearing.done(_reply(first + rest if isinstance(first, AIMessageChunk) else first))
+
+    def _held_by(self, error: Exception) -> Reply | None:
+        """The reply in an error: so OpenAI's SDK tells what is cut at its ceiling, or filtered, under a schema."""
+        whole = getattr(error, "completion", None)
+        return None if whole is None else chat.reply_of(whole.model_dump_json().encode(), self.label)
 
     def _held_to(self, model: BaseChatModel, request: Request, options: dict[str, Any]) -> Runnable[Any, Any]:
         """The chat model held to the request's schema, without LangChain's parser behind it: ours reads the reply."""
@@ -185,7 +193,7 @@ def _refusal(message: AIMessage) -> str:
 
 def _usage(message: AIMessage) -> Usage | None:
     told = message.usage_metadata
-    if told is None:
+    if told is None or told["input_tokens"] == told["output_tokens"] == 0:  # nobody counted
         return None
     given: Mapping[str, Any] = told.get("input_token_details", {})
     hour = given.get("ephemeral_1h_input_tokens") or 0  # some tell apart for how long, and then give no sum

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from fanfold.core.halves import Pieces, mended
 from fanfold.core.records import Message, Reply, Request, Usage
 from fanfold.errors import ReplyError, UsageError
+from fanfold.models.loose import decoded
 from fanfold.models.refusals import UNREAD, code_of, error_text, start_of
 from fanfold.models.sse import EventData
 
@@ -145,7 +147,7 @@ def reply_of(data: bytes, label: str) -> Reply:
     if message.content is None:
         raise ReplyError(f"{label} sent a reply without content: {start_of(data)}", model=label)
     text = "".join(map(_text, message.content)) or _explanation(message.stop_details)
-    return _reply(text, message, message.stop_reason, _usage(message.usage))
+    return _reply(mended(text), message, message.stop_reason, _usage(message.usage))
 
 
 class StreamedReply:
@@ -159,6 +161,7 @@ class StreamedReply:
         self.stop_reason: str | None = None
         self.over = False
         self._events = EventData()
+        self._pieces = Pieces()
 
     def feed(self, chunk: bytes) -> str:
         """Take some bytes; gives the new text."""
@@ -166,7 +169,9 @@ class StreamedReply:
 
     def rest(self) -> str:
         """Take what is left when the stream has ended."""
-        return "".join(map(self._take, self._events.rest()))
+        piece = "".join(map(self._take, self._events.rest()))
+        self.pieces.append(half := self._pieces.rest())
+        return piece + half
 
     def finished(self) -> bool:
         """Whether the stream has said that the reply is whole."""
@@ -200,6 +205,7 @@ class StreamedReply:
             case "message_stop":
                 self.over = True
         if piece:
+            piece = self._pieces.feed(piece)
             self.pieces.append(piece)
         return piece
 
@@ -270,7 +276,7 @@ def _fitted(key: str, value: Any) -> Any:
 
 def _read(decoder: msgspec.json.Decoder[T], data: bytes, label: str) -> T:
     try:
-        body = decoder.decode(data)
+        body = decoded(decoder, data)
     except UNREAD as error:
         raise ReplyError(f"{label} sent what is not a message ({error}): {start_of(data)}", model=label) from error
     if body.error is not None:
@@ -305,4 +311,6 @@ def _usage(usage: _Usage | None) -> Usage | None:
     if min(usage.input_tokens, cached, written, usage.output_tokens) < 0:
         return None
     given = usage.input_tokens + cached + written
+    if given == usage.output_tokens == 0:  # nobody counted
+        return None
     return Usage(given, usage.output_tokens, cached, thought, written, max(0, min(hour, written)))

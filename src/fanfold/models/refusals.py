@@ -10,6 +10,7 @@ import msgspec
 
 from fanfold.core.clock import today
 from fanfold.errors import BILLING
+from fanfold.models.loose import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,11 +22,13 @@ ABSURD = 1e6
 UNREAD = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding raises for a body that is no JSON, or is nested too deep for anybody."""
 
+_any = msgspec.json.Decoder(Any)
+
 
 def error_text(data: bytes) -> str:
     """What a server says of an error, from any of the shapes that servers use; never more than a few lines."""
     try:
-        body = msgspec.json.decode(data)
+        body = decoded(_any, data)
     except UNREAD:
         return start_of(data)
     error = _inner(body)
@@ -94,7 +97,7 @@ def start_of(data: bytes) -> str:
 
 def _error(data: bytes) -> dict[str, Any]:
     try:
-        body = msgspec.json.decode(data)
+        body = decoded(_any, data)
     except UNREAD:
         return {}
     error = _inner(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -40,8 +41,15 @@ REPLIES = frozenset({200, 201, 203})
 """The statuses that come with a reply: some gateways say of every POST that it created something."""
 
 
+BLANK, WHOLE = b" \t\r\n" + BOM_UTF8, (b"{", b"[", b"<")
+"""What may stand before a body, and how one begins that is whole: some servers send one under the other's label."""
+
 LINGER = 0.1
 """Seconds that a server may take to end a stream after its last event; then the connection is closed."""
+
+
+WORDS, SPEECH = 1 << 20, 5.0
+"""Bytes and seconds that the body of a refusal may take: its status is known, and some have no end."""
 
 
 class Incoming(Protocol):
@@ -155,7 +163,7 @@ class Wire(ABC):
                     watch.limits(told)
                 if exchange.status not in REPLIES:
                     refusal = await self._refusal(exchange)
-                elif "event-stream" in exchange.headers.get("Content-Type", "").lower():
+                elif request.stream or "event-stream" in exchange.headers.get("Content-Type", "").lower():
                     return await self._streamed(exchange, request, watch)
                 else:
                     reply = self.reply_of(await exchange.read())
@@ -175,14 +183,19 @@ class Wire(ABC):
             if piece and request.stream:  # some servers stream whether asked to or not
                 watch.text(piece)
 
+        whole, parts = None, []
         try:
             async for chunk in chunks:
                 watch.alive()
-                hear(incoming.feed(chunk))
+                whole = _is_whole(chunk) if whole is None else whole
+                if whole:
+                    parts.append(chunk)
+                else:
+                    hear(incoming.feed(chunk))
                 if incoming.over:
                     break
             hear(incoming.rest())
-            reply = incoming.reply()
+            reply = self.reply_of(b"".join(parts)) if whole else incoming.reply()
         except CallError as error:
             if incoming.finished():
                 reply = incoming.reply()  # cut after the end of the answer: it is whole, and paid
@@ -198,10 +211,7 @@ class Wire(ABC):
 
     async def _refusal(self, exchange: Exchange) -> CallError:
         """The error for a status that comes with no reply."""
-        try:
-            data = await exchange.read()
-        except ConnectError:
-            data = b""
+        data = await _start(exchange.chunks())
         said = self.target.hide(error_text(data))
         refused = Refused(exchange.status, said, error_code(data), retry_after(exchange.headers))
         message = f"{self.label} answered {refused.status}: {said}"
@@ -233,6 +243,24 @@ class Wire(ABC):
                 "give api_key= if it is meant for it)"
             )
         return ""
+
+
+def _is_whole(chunk: bytes) -> bool | None:
+    """Whether a body that begins so is no stream of events, whatever its label says; None where only blanks came."""
+    begun = chunk.lstrip(BLANK)
+    return begun[:1] in WHOLE if begun else None
+
+
+async def _start(chunks: AsyncIterator[bytes]) -> bytes:
+    """As much of a refusal as comes in time: what stands there first says why."""
+    data = bytearray()
+    with suppress(TimeoutError, ConnectError):
+        async with asyncio.timeout(SPEECH):
+            async for chunk in chunks:
+                data += chunk
+                if len(data) > WORDS:
+                    break
+    return bytes(data)
 
 
 async def _close(chunks: AsyncIterator[bytes]) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -18,7 +19,7 @@ from wreq import exceptions
 
 from fanfold.core.clock import sleep
 from fanfold.errors import UsageError
-from fanfold.models.proxies import NO_URL, Proxies
+from fanfold.models.proxies import HTTP, NO_URL, SOCKS, Proxies
 from fanfold.models.transport import CONNECT, KEEPALIVE, broken, unreached
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ FAILURES = (
     exceptions.UpgradeError,
 )
 """What a request may raise; they have no class of their own in common."""
+
+PACKED = frozenset({"gzip", "deflate"})
+"""Encodings of a body that zlib unpacks."""
 
 _QUOTED = re.compile(r'\b(?:message|error|reason): "([^"]+)"')
 _KIND = re.compile(r"\b(?!Custom\b|Error\b|Io\b|Kind\b|Os\b|Some\b|None\b)[A-Z]\w+")
@@ -116,19 +120,34 @@ class WreqExchange:
 
     async def read(self) -> bytes:
         """The whole body."""
-        return bytes(await self._transport.told(self._response.bytes(), self.url))
+        data = bytes(await self._transport.told(self._response.bytes(), self.url))
+        return self._unpacking()(data)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes; no more is read ahead than buffers of the system hold."""
-        self._streamer = self._response.stream()
+        self._streamer, unpack = self._response.stream(), self._unpacking()
         try:
             async for part in self._streamer:
                 if isinstance(part, memoryview):  # what else comes are trailers
-                    yield bytes(part)
+                    yield unpack(bytes(part))
             return
         except FAILURES as error:
             failed = _connect_error(error, self.url)
         raise failed
+
+    def _unpacking(self) -> Callable[[bytes], bytes]:
+        """What unpacks the body: the library knows the name of an encoding in lower case only, and leaves it there."""
+        if self.headers.get("Content-Encoding", "").strip().lower() not in PACKED:
+            return bytes
+        unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)
+
+        def unpack(data: bytes) -> bytes:
+            try:
+                return unpacker.decompress(data)
+            except zlib.error as error:
+                raise broken(_origin(self.url), f"its content is not packed as it says: {error}") from error
+
+        return unpack
 
 
 class WreqTransport:
@@ -139,7 +158,7 @@ class WreqTransport:
 
     def __init__(self) -> None:
         self.taken: set[WreqExchange] = set()
-        self._proxies = Proxies()
+        self._proxies = Proxies(HTTP | SOCKS)
         self._client: wreq.Client | None = wreq.Client(
             # One thread keeps pace with the loop, on as many cores as there may be.
             runtime=wreq.Runtime(workers=1, thread_name="fanfold-wreq"),
