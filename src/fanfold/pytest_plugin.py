@@ -34,8 +34,8 @@ LONGEST = 150
 LOCAL = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
 """What systems call the machine itself, beside the names that end in ``.localhost`` (RFC 6761)."""
 
-_GOOD = pytest.StashKey[bool]()
-"""Whether a test has ended as it should."""
+_GOOD = pytest.StashKey[list[bool]]()
+"""Whether a test has ended as it should, and each of its subtests."""
 
 LEFT = "the recording was left as it was: only a test that passes writes it"
 
@@ -55,8 +55,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Note how a test ended, for its recording; one that fails while it is recorded says what became of that."""
     report = yield
-    # A failure that is expected has to be replayed, too.
-    item.stash[_GOOD] = report.when == "call" and (report.passed or hasattr(report, "wasxfail"))
+    if report.when == "setup":
+        item.stash[_GOOD] = []
+    elif report.when == "call":
+        # A failure that is expected has to be replayed, too.
+        item.stash.setdefault(_GOOD, []).append(report.passed or hasattr(report, "wasxfail"))
     asked = "fanfold_replay" in getattr(item, "fixturenames", ())
     if report.failed and report.when != "teardown" and asked and item.config.getoption("--fanfold-record"):
         report.sections.append(("fanfold", LEFT))
@@ -77,7 +80,8 @@ def fanfold_replay(
         with owned(path):
             pass  # an empty journal: a test that asks nothing has a recording, too
         yield Journal(path, mode="record")
-        if request.node.stash.get(_GOOD, False):
+        ended = request.node.stash.get(_GOOD, [])
+        if ended and all(ended):
             recording.parent.mkdir(parents=True, exist_ok=True)
             recording.write_bytes(b"".join(export(path)))
         return

@@ -149,6 +149,7 @@ def test_a_test_that_asks_nothing_has_a_recording_too(tmp_path: Path) -> None:
 
 FAILING = """
 import os
+import unittest
 
 import pytest
 
@@ -177,6 +178,21 @@ def test_is_skipped_midway(fanfold_replay):
     if TEXT != "good":
         pytest.skip("not today")
 
+def test_fails_in_a_subtest(fanfold_replay, subtests):
+    with subtests.test("first"):
+        ask(fanfold_replay)
+        assert TEXT == "good"
+
+class TestOfUnittest(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def replayed(self, fanfold_replay):
+        self.journal = fanfold_replay
+
+    def test_fails_in_a_subtest(self):
+        with self.subTest("first"):
+            ask(self.journal)
+            assert TEXT == "good"
+
 @pytest.mark.xfail(strict=True)
 def test_is_expected_to_fail(fanfold_replay):
     ask(fanfold_replay)
@@ -191,17 +207,17 @@ def test_a_test_that_fails_leaves_its_recording_as_it_was(tmp_path: Path, monkey
     """
     (tmp_path / "test_failing.py").write_text(FAILING)
     done = pytest_on(tmp_path, "--fanfold-record")
-    assert "3 passed, 1 xfailed" in done.stdout, done.stdout
+    assert "5 passed, 1 xfailed" in done.stdout, done.stdout
     good = {path.name: path.read_bytes() for path in tmp_path.rglob("*.jsonl")}
-    assert len(good) == 4
+    assert len(good) == 6
     monkeypatch.setenv("TEXT", "bad")
     failed = pytest_on(tmp_path, "--fanfold-record")
     assert failed.returncode == 1
-    assert failed.stdout.count("the recording was left as it was") == 3
+    assert failed.stdout.count("the recording was left as it was") >= 4
     assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.jsonl")} == good
     monkeypatch.delenv("TEXT")
     again = pytest_on(tmp_path, forbidden=True)
-    assert "3 passed, 1 xfailed" in again.stdout, again.stdout
+    assert "5 passed, 1 xfailed" in again.stdout, again.stdout
 
 
 GROUPED = """
