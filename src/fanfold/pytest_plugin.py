@@ -7,8 +7,8 @@ pytest finds it by itself once fanfold is installed. A test that asks for the fi
             assert label.run_sync("Win a prize!").output == "spam"
 
 ``pytest --fanfold-record`` asks the models and writes the recordings, one file of JSON lines a test, into the folder
-``recordings`` beside the test's file; commit them. Without the option they are replayed: nothing is sent, and what was
-not recorded fails the test with `ReplayMiss`.
+``recordings`` beside the test's file; commit them. A test that does not pass leaves its recording as it was. Without
+the option they are replayed: nothing is sent, and what was not recorded fails the test with `ReplayMiss`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from fanfold.journal import Journal
@@ -34,6 +34,11 @@ LONGEST = 150
 LOCAL = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
 """What systems call the machine itself, beside the names that end in ``.localhost`` (RFC 6761)."""
 
+_GOOD = pytest.StashKey[list[bool]]()
+"""Whether a test has ended as it should, and each of its subtests."""
+
+LEFT = "the recording was left as it was: only a test that passes writes it"
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The one option."""
@@ -44,6 +49,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="ask the models and record what they answer, for the tests that use the fixture fanfold_replay; without "
         "it they are replayed",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note how a test ended, for its recording; one that fails while it is recorded says what became of that."""
+    report = yield
+    if report.when == "setup":
+        item.stash[_GOOD] = []
+    elif report.when == "call":
+        # A failure that is expected has to be replayed, too.
+        item.stash.setdefault(_GOOD, []).append(report.passed or hasattr(report, "wasxfail"))
+    asked = "fanfold_replay" in getattr(item, "fixturenames", ())
+    if report.failed and report.when != "teardown" and asked and item.config.getoption("--fanfold-record"):
+        report.sections.append(("fanfold", LEFT))
+    return report
 
 
 @pytest.fixture
@@ -60,8 +80,10 @@ def fanfold_replay(
         with owned(path):
             pass  # an empty journal: a test that asks nothing has a recording, too
         yield Journal(path, mode="record")
-        recording.parent.mkdir(parents=True, exist_ok=True)
-        recording.write_bytes(b"".join(export(path)))
+        ended = request.node.stash.get(_GOOD, [])
+        if ended and all(ended):
+            recording.parent.mkdir(parents=True, exist_ok=True)
+            recording.write_bytes(b"".join(export(path)))
         return
     if not recording.exists():
         pytest.fail(f"there is no recording {recording}: run this test once with --fanfold-record", pytrace=False)
@@ -74,7 +96,9 @@ def fanfold_replay(
 def _recording(request: pytest.FixtureRequest) -> Path:
     """The file of a test's recording: by its module, and by its name with its parameters."""
     folder: Path = request.path.parent / "recordings" / request.path.stem
-    return folder / f"{_named(request.node.nodeid.partition('.py::')[2] or request.node.name)}.jsonl"
+    # Not by its node id: where tests are sent to several processes by groups, that ends with the group's name.
+    named = [node.name for node in request.node.listchain() if isinstance(node, pytest.Class | pytest.Item)]
+    return folder / f"{_named('::'.join(named))}.jsonl"
 
 
 def _named(test: str) -> str:

@@ -147,6 +147,8 @@ def test_a_port_that_is_taken() -> None:
         (["--latency", "nan"], "latency=nan"),
         (["--speed", "0"], "speed=0"),
         (["--port", "99999"], "99999"),
+        (["--answers", "fake", "--recording", "r.db"], "--answers fake and --recording r.db: give one"),
+        (["--recording", "r.db", "--answers", "recorded"], "give one of them"),
         (["--answers", "true"], "--answers"),
         (["--host", "no-such-host.invalid"], "no-such-host.invalid"),
         (["--fault", "sometimes"], "fault 'sometimes'"),

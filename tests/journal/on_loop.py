@@ -42,7 +42,6 @@ class OnLoop(Worker):
         self._done += len(batch)
         if over is not None:
             self._close(self.store)
-            self.over = True
             self._done += 1
             over.set_result(None)
 

@@ -147,6 +147,105 @@ def test_a_test_that_asks_nothing_has_a_recording_too(tmp_path: Path) -> None:
         assert "2 passed" in done.stdout
 
 
+FAILING = """
+import os
+import unittest
+
+import pytest
+
+from fanfold import Session, prompt
+
+TEXT = os.environ.get("TEXT", "good")
+
+def ask(journal):
+    with Session("fake:", journal=journal):
+        assert prompt("Say {input}").run_sync(TEXT).output
+
+@pytest.fixture
+def asked(fanfold_replay):
+    ask(fanfold_replay)
+    assert TEXT == "good"
+
+def test_fails_afterwards(fanfold_replay):
+    ask(fanfold_replay)
+    assert TEXT == "good"
+
+def test_fails_in_its_setup(asked):
+    pass
+
+def test_is_skipped_midway(fanfold_replay):
+    ask(fanfold_replay)
+    if TEXT != "good":
+        pytest.skip("not today")
+
+def test_fails_in_a_subtest(fanfold_replay, subtests):
+    with subtests.test("first"):
+        ask(fanfold_replay)
+        assert TEXT == "good"
+
+class TestOfUnittest(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def replayed(self, fanfold_replay):
+        self.journal = fanfold_replay
+
+    def test_fails_in_a_subtest(self):
+        with self.subTest("first"):
+            ask(self.journal)
+            assert TEXT == "good"
+
+@pytest.mark.xfail(strict=True)
+def test_is_expected_to_fail(fanfold_replay):
+    ask(fanfold_replay)
+    assert TEXT != "good"
+"""
+
+
+def test_a_test_that_fails_leaves_its_recording_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A good recording is not replaced by what was asked before a test failed, and the report says so.
+
+    It was: a model that was away for a moment, or an assertion, cost the recording of a test that had passed.
+    """
+    (tmp_path / "test_failing.py").write_text(FAILING)
+    done = pytest_on(tmp_path, "--fanfold-record")
+    assert "5 passed, 1 xfailed" in done.stdout, done.stdout
+    good = {path.name: path.read_bytes() for path in tmp_path.rglob("*.jsonl")}
+    assert len(good) == 6
+    monkeypatch.setenv("TEXT", "bad")
+    failed = pytest_on(tmp_path, "--fanfold-record")
+    assert failed.returncode == 1
+    assert failed.stdout.count("the recording was left as it was") >= 4
+    assert {path.name: path.read_bytes() for path in tmp_path.rglob("*.jsonl")} == good
+    monkeypatch.delenv("TEXT")
+    again = pytest_on(tmp_path, forbidden=True)
+    assert "5 passed, 1 xfailed" in again.stdout, again.stdout
+
+
+GROUPED = """
+import pytest
+
+from fanfold import Session, prompt
+
+@pytest.mark.xdist_group("one")
+class TestGrouped:
+    @pytest.mark.parametrize("text", ["a", "b"])
+    def test_text(self, text, fanfold_replay):
+        with Session("fake:", journal=fanfold_replay):
+            assert prompt("Say {input}").run_sync(text).output
+"""
+
+
+def test_a_recording_is_found_in_whatever_process_a_test_runs(tmp_path: Path) -> None:
+    """Tests sent to other processes by groups, whose ids then end with the group's name, have the same recordings."""
+    (tmp_path / "test_grouped.py").write_text(GROUPED)
+    done = pytest_on(tmp_path, "--fanfold-record", "-p", "xdist")
+    assert done.returncode == 0, done.stdout
+    names = {path.name for path in tmp_path.rglob("*.jsonl")}
+    assert names == {"TestGrouped-test_text-a.jsonl", "TestGrouped-test_text-b.jsonl"}
+    again = pytest_on(tmp_path, "-n", "1", "--dist", "loadgroup", "-p", "xdist")
+    assert again.returncode == 0, again.stdout
+    assert "2 passed" in again.stdout
+
+
 NEARBY = """
 import socket
 

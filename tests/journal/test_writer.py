@@ -19,6 +19,7 @@ from fanfold.journal import Journal
 from fanfold.journal import store as stores
 from fanfold.journal.looking import show
 from fanfold.journal.points import armed
+from fanfold.journal.worker import _STOP, Worker, Writer
 from fanfold.testing import FakeModel
 from tests.journal.books import MODEL, answered, begun, call, entries, recorded, request, with_journal
 
@@ -268,3 +269,119 @@ def test_damage_that_garbles_the_words_of_an_error_is_damage(tmp_path: Path) -> 
         stores.open_to_write(path)
     error = UnicodeDecodeError("utf-8", b"\xda", 0, 1, "unexpected end of data")
     assert isinstance(stores.told(error, path), JournalCorrupt)
+
+
+@pytest.mark.parametrize("kind", [Writer, Worker])
+def test_who_comes_while_it_ends_is_refused(tmp_path: Path, kind: type[Worker]) -> None:
+    """What was asked before the end is done, what comes after it is refused at once, and the thread ends.
+
+    It took the end for a question where something came behind it in the same batch: the writer broke and kept its
+    file locked, the reader died, and who closed it waited for ever.
+    """
+
+    async def work() -> None:
+        owner = Writer(tmp_path / "j.db")
+        await owner.start()
+        worker = owner
+        if kind is Worker:
+            worker = kind(tmp_path / "j.db")
+            await worker.start()
+        busy = threading.Event()
+        slow = worker.ask(lambda _: busy.wait(10))
+        before = worker.ask(lambda _: "done")
+        ends = [asyncio.create_task(worker.stop()) for _ in range(2)]
+        await asyncio.sleep(0)
+        with pytest.raises(JournalError, match="is closed"):
+            worker.ask(lambda _: "too late")
+        busy.set()
+        assert (await slow, await before) == (True, "done")
+        await asyncio.wait_for(asyncio.gather(*ends), 10)
+        worker._thread.join(10)
+        assert not worker._thread.is_alive()
+        if worker is not owner:
+            await owner.stop()
+
+    asyncio.run(work())
+
+
+def test_what_stands_behind_the_end_in_its_batch_is_refused(tmp_path: Path) -> None:
+    """The thread knows its end wherever it stands among what has come."""
+
+    async def work() -> None:
+        writer = Writer(tmp_path / "j.db")
+        await writer.start()
+        busy = threading.Event()
+        slow = writer.ask(lambda _: busy.wait(10))
+        await asyncio.sleep(0)  # handed over: all that follows is one batch
+        before, over, behind = (writer.loop.create_future() for _ in range(3))
+        for item, waiting in ((lambda _: "done", before), (_STOP, over), (lambda _: "too late", behind)):
+            writer._pass_on([(item, waiting)])
+        busy.set()
+        assert (await slow, await before) == (True, "done")
+        with pytest.raises(JournalError, match="is closed"):
+            await asyncio.wait_for(behind, 10)
+        await asyncio.wait_for(over, 10)
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("path", ["a\0b", "a-folder"])
+def test_a_path_that_is_none_is_an_error_and_no_wait(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is wrong with opening, the session says so: one with a NUL in its path waited for ever."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-folder").mkdir()
+
+    async def work() -> None:
+        async with Session(MODEL, journal=path):
+            pass
+
+    with pytest.raises(JournalError):
+        asyncio.run(asyncio.wait_for(work(), 10))
+
+
+def test_who_is_cancelled_while_a_file_fails_to_open_is_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cancellation that comes as the file turns out to be none stays one, and nobody waits for the thread."""
+    opens = threading.Event()
+
+    def fail(self: Worker) -> sqlite3.Connection:
+        opens.wait(10)
+        raise JournalError("no journal")
+
+    monkeypatch.setattr(Writer, "_open", fail)
+
+    async def work() -> None:
+        journal = Journal(tmp_path / "j.db")
+        opening = asyncio.create_task(journal.open())
+        await asyncio.sleep(0.01)
+        opening.cancel()
+        await asyncio.sleep(0)  # it has asked the thread to end, which still opens
+        opens.set()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(opening, 10)
+
+    asyncio.run(work())
+
+
+def test_a_reader_outlives_a_question_that_raises_anything(tmp_path: Path) -> None:
+    """An error that nobody foresaw is told to who asked, and the next question is answered."""
+
+    async def work() -> None:
+        owner = Writer(tmp_path / "j.db")
+        await owner.start()
+        reader = Worker(tmp_path / "j.db")
+        await reader.start()
+
+        def odd(_: sqlite3.Connection) -> None:
+            raise LookupError("odd")
+
+        with pytest.raises(JournalError, match="odd"):
+            await asyncio.wait_for(reader.ask(odd), 10)
+        assert await asyncio.wait_for(reader.ask(lambda _: 1), 10) == 1
+        await reader.stop()
+        await owner.stop()
+
+    asyncio.run(work())

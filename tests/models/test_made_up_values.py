@@ -3,13 +3,17 @@
 import asyncio
 import datetime as dt
 import ipaddress
+import json
+import re
 import uuid
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
+import msgspec
 import pydantic
 import pytest
+from typing_extensions import TypedDict
 
 from fanfold import Session, prompt
 from fanfold.core.clock import seeded_source
@@ -105,6 +109,97 @@ def test_a_made_up_value_is_of_its_schema(kind):
     assert max(len(repr(value)) for value in values) < 100_000
 
 
+class Number(pydantic.BaseModel):
+    """A leaf of a term."""
+
+    kind: Literal["number"]
+    value: int
+
+
+class Sum(pydantic.BaseModel):
+    """A term that is made of terms: of two alternatives, both named elsewhere, one has no end."""
+
+    kind: Literal["sum"]
+    parts: tuple["Number | Sum", "Number | Sum", "Number | Sum"]
+
+
+class Chain(TypedDict, total=False):
+    """A type that contains itself in a field that may be missing."""
+
+    link: "Chain"
+
+
+class Sized(pydantic.BaseModel):
+    """Sets and mappings of a size, keys of a kind, and identifiers."""
+
+    both: set[Literal["x", "y"]] = pydantic.Field(min_length=2)
+    by_name: dict[str, int] = pydantic.Field(min_length=2)
+    by_choice: dict[Literal["a", "b"], bool] = pydantic.Field(min_length=1)
+    id: pydantic.UUID4
+    raw: pydantic.Base64Bytes
+
+
+class Linked(msgspec.Struct):
+    """What msgspec's schemas say otherwise."""
+
+    pair: tuple[int, str]
+    data: bytes
+    price: Decimal
+    next: "Linked | None" = None
+    sure: Annotated[dict[str, int], msgspec.Meta(min_length=1)] = msgspec.field(default_factory=dict)
+
+
+@pytest.mark.parametrize("kind", [Sum, Chain, Sized])
+def test_recursive_and_sized_types_are_made_up_too(kind):
+    """Every recursive type that has an end comes to it, whatever the seed, and sizes hold for sets and mappings."""
+    adapter = pydantic.TypeAdapter(kind)
+    for seed in range(300):
+        adapter.validate_json(json.dumps(made(adapter.json_schema(), seed)))
+
+
+def test_a_schema_of_msgspecs_is_filled_too():
+    """Bytes in base 64, tuples, decimals, and a type that contains itself."""
+    for seed in range(300):
+        msgspec.convert(made(msgspec.json.schema(Linked), seed), Linked)
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"$ref": "#/definitions/A", "definitions": {"A": {"const": 1}}}, 1),
+        ({"$ref": "#/$defs/a~1b%5Bint%5D", "$defs": {"a/b[int]": {"const": 1}}}, 1),
+        ({"$ref": "#/$defs/A", "$defs": {"A": {"type": "integer"}}, "minimum": 7, "maximum": 7}, 7),
+        ({"properties": {"a": {"const": 1}, "b": {"$ref": "#/properties/a"}}}, {"a": 1, "b": 1}),
+        ({"allOf": [{"$ref": "#/$defs/A"}], "$defs": {"A": {"const": 1}}}, 1),
+        ({"allOf": [{"properties": {"a": {"const": 1}}}, {"properties": {"b": {"const": 2}}}]}, {"a": 1, "b": 2}),
+        ({"type": "array", "items": {"enum": [1, 2]}, "minItems": 2, "maxItems": 2, "uniqueItems": True}, None),
+        ({"type": "object", "properties": {"a": True}}, None),
+    ],
+)
+def test_a_reference_leads_wherever_it_points(schema, value):
+    """Within the schema, by the rules of JSON Pointer, and what stands beside it holds as well."""
+    found = made(schema)
+    assert value is None or found == value
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"$ref": "#/$defs/Nobody"}, "refers to '#/$defs/Nobody', which it does not hold"),
+        ({"$ref": "https://example.com/schema"}, "refers to 'https://example.com/schema'"),
+        ({"$ref": 5}, "refers to 5"),
+        ({"enum": []}, "no value is allowed"),
+        ({"type": "integer", "minimum": 5, "maximum": 3}, "no value is allowed"),
+        ({"type": "number", "minimum": 5, "maximum": 3}, "no value is allowed"),
+        ({"type": "object", "properties": {"a": False}}, "allows no value"),
+    ],
+)
+def test_a_schema_that_nothing_satisfies_is_named(schema, words):
+    """It says what is wrong with it, where it was a KeyError, an IndexError, or a value that it does not allow."""
+    with pytest.raises(ValueError, match=re.escape(words)):
+        made(schema)
+
+
 @pytest.mark.parametrize("kind", [Formed, Shaped, Book])
 @pytest.mark.parametrize("structured", [True, False])
 def test_the_fake_gives_dates_and_bounded_values_when_asked(structured, kind):
@@ -165,7 +260,7 @@ def test_a_made_up_text_in_a_value_is_marked():
     "schema",
     [
         {"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
-        {"$defs": {"a": {"type": "object", "properties": {"x": {"$ref": "#/$defs/a"}}}}, "$ref": "#/$defs/a"},
+        {"$defs": {"a": {"properties": {"x": {"$ref": "#/$defs/a"}}, "required": ["x"]}}, "$ref": "#/$defs/a"},
         {"type": "array", "minItems": 10**9},
         {"type": "array", "minItems": 200, "items": {"type": "array", "minItems": 200}},
     ],

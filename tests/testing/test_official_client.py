@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import msgspec
 import openai
 import pytest
 
 from fanfold.models.recordings import recordings
-from fanfold.testing import ModelServer
+from fanfold.testing import FakeModel, ModelServer
 
 T = TypeVar("T")
 
@@ -131,6 +132,29 @@ def test_a_text_ends_before_a_stop_sequence(stop):
     assert [choice.message.content for choice in plain.choices] == texts == ["one two", "three"]
     assert {choice.finish_reason for choice in plain.choices} == {"stop"}
     assert plain.usage.completion_tokens == billed == 3
+
+
+@pytest.mark.parametrize("finish", ["stop", "content_filter"])
+def test_each_choice_says_why_it_ends_itself(finish):
+    """One out of tokens, one before a stop sequence, one as the model says of it; plain and streamed.
+
+    All of them said "length" when one was cut.
+    """
+
+    class Answers(FakeModel):
+        async def send(self, request, watch):
+            return msgspec.structs.replace(await super().send(request, watch), finish=finish)
+
+    async def work(client, _server):
+        options: Any = {"model": "any", "messages": NONSENSE, "stop": " STOP", "n": 3, "max_tokens": 3}
+        plain = await client.chat.completions.create(**options)
+        told = {}
+        async for chunk in await client.chat.completions.create(**options, stream=True):
+            told[chunk.choices[0].index] = chunk.choices[0].finish_reason
+        return [choice.finish_reason for choice in plain.choices], list(told.values())
+
+    plain, streamed = asked(work, answers=Answers(["a b", "a b c d e", "a STOP b"]))
+    assert plain == streamed == [finish, "length", "stop"]
 
 
 def test_a_recorded_text_ends_there_too():

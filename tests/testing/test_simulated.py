@@ -554,3 +554,9 @@ def test_faults_may_be_given_in_every_form():
     """A text, a record, and lists of both."""
     for given_as in ("503", Fault("503"), ["503"], [Fault("503"), "stall:0.1"]):
         assert isinstance(run_virtual(outcome(SimulatedModel(faults=given_as))), StatusError)
+
+
+def test_a_dialect_that_it_does_not_speak_is_refused():
+    """It names those that it does; any other was taken for Anthropic's."""
+    with pytest.raises(UsageError, match="dialect='gemini': take one of openai, anthropic"):
+        SimulatedModel(dialect="gemini")

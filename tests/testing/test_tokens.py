@@ -11,7 +11,8 @@ from fanfold.testing.server import tokens
 
 def settled(*texts, told=False, reasoning=0.0, key="k", usage=None, finish="stop", **request):
     asked = Request((Message("user", "hello"),), **request)
-    return tokens.settled(Reply(texts, usage, finish), asked, told=told, reasoning=reasoning, key=key)
+    reply, short = tokens.settled(Reply(texts, usage, finish), asked, told=told, reasoning=reasoning, key=key)
+    return msgspec.structs.replace(reply, finish=tokens.finished(reply, [None] * len(texts), short)[0])
 
 
 @pytest.mark.parametrize(

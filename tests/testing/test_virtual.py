@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from fanfold import Session, prompt, sections, step
 from fanfold.core.clock import chance, now, outside, sleep
-from fanfold.testing import VirtualLoop, run_virtual, virtual
+from fanfold.testing import FakeModel, VirtualLoop, run_virtual, virtual
 
 
 def test_a_sleep_takes_no_time() -> None:
@@ -102,6 +103,47 @@ def test_threads_may_come_back_into_virtual_time() -> None:
         return await asyncio.to_thread(lambda: 6 * 7)
 
     assert run_virtual(main()) == 42
+
+
+def test_a_plain_function_has_its_time() -> None:
+    """Time stands still while a function runs in a thread: a timeout that it keeps in the world, it keeps here.
+
+    The clock jumped to the timeout, so a step that was a plain function could have none.
+    """
+
+    @step
+    def slow(text: str) -> str:
+        time.sleep(0.02)
+        return text
+
+    async def main() -> list[str]:
+        async with Session(FakeModel(["said"], latency=5)):
+            both = await sections([slow, prompt("{input}")], timeout=30).run("x")
+        assert asyncio.get_running_loop().time() == pytest.approx(5, abs=0.01)
+        return [*both.output, (await slow.run("y", timeout=1)).output]
+
+    assert run_virtual(main()) == ["x", "said", "y"]
+
+
+def test_a_thread_that_waits_for_a_timer_gets_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time goes on after a while for one that is waiting for it, and for good; one given up does not hold it."""
+    monkeypatch.setattr(virtual, "PATIENCE", 0.02)
+    released = threading.Event()
+
+    async def main() -> float:
+        waiting = asyncio.create_task(asyncio.to_thread(released.wait, 10))
+        for _ in range(1000):
+            await sleep(1)
+        released.set()
+        assert await waiting
+        given_up = asyncio.create_task(asyncio.to_thread(released.wait, 10))
+        given_up.cancel()
+        await sleep(60)
+        return asyncio.get_running_loop().time()
+
+    began = time.monotonic()
+    assert run_virtual(main()) == pytest.approx(1060, abs=1)
+    assert time.monotonic() - began < 5
 
 
 def test_chance_is_seeded() -> None:

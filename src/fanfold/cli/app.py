@@ -230,7 +230,7 @@ def models(
 def mock(
     host: conditions.Host = "127.0.0.1",
     port: conditions.Port = 8100,
-    answers: conditions.Answers = "recorded",
+    answers: conditions.Answers = None,
     recording: conditions.Recording = None,
     latency: conditions.Latency = "0",
     first_token: conditions.FirstToken = None,

@@ -9,8 +9,11 @@ import typer
 Host = Annotated[str, typer.Option(metavar="HOST", help="The address to listen on.")]
 Port = Annotated[int, typer.Option(metavar="PORT", help="The port to listen on; 0 takes a free one.")]
 Answers = Annotated[
-    Literal["recorded", "fake"],
-    typer.Option(help="Real recorded answers, to the recorded questions only; or made-up ones, to anything."),
+    Literal["recorded", "fake"] | None,
+    typer.Option(
+        show_default="recorded",
+        help="Real recorded answers, to the recorded questions only; or made-up ones, to anything.",
+    ),
 ]
 Recording = Annotated[
     str | None,

@@ -77,7 +77,6 @@ class Worker:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.broken: JournalError | None = None
-        self.over = False
         self.loop = asyncio.get_running_loop()
         self._coming: list[Item] = []
         self._queue: SimpleQueue[list[Item]] = SimpleQueue()
@@ -87,6 +86,8 @@ class Worker:
         self._soon = False
         """Whether what has come is handed over at the end of this turn."""
         self._later: asyncio.TimerHandle | None = None
+        self._over: asyncio.Future[None] | None = None
+        """When the thread has ended, once that is asked for."""
         outside.add(self)
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
@@ -103,17 +104,19 @@ class Worker:
         return self._ask(work)
 
     def check(self) -> None:
-        """Raise what has broken it."""
+        """Raise what has broken it, or that it is to stop: what came after its end nobody would do."""
         if self.broken is not None:
             raise JournalError(str(self.broken)) from self.broken
+        if self._over is not None:
+            raise self._closed()
 
     async def stop(self) -> None:
-        """Do what was asked so far, close the file, end the thread."""
-        if not self.over:
-            over: asyncio.Future[None] = self.loop.create_future()
-            self._put(_STOP, over)
+        """Do what was asked so far, close the file, end the thread; also where the file could not be opened."""
+        if self._over is None:
+            self._over = self.loop.create_future()
+            self._put(_STOP, self._over)
             self._hand_over()
-            await over
+        await asyncio.shield(self._over)
 
     def busy(self) -> bool:
         """Whether the thread has something to do."""
@@ -159,37 +162,43 @@ class Worker:
 
     def _run(self) -> None:
         ((_, ready),) = self._queue.get()
+        store = None
         try:
             store = self._open()
-        except (FanfoldError, OSError) as error:
+        except Exception as error:
+            if not isinstance(error, (FanfoldError, OSError, ValueError)):
+                logger.exception("the journal %s cannot be opened", self.path)
             self.broken = error if isinstance(error, JournalError) else JournalError(f"{self.path}: {error}")
-            self.over = True
-            self._done += 1
-            self._tell([(ready, None, self.broken)])
-            self._refuse_all()
-            return
         self._done += 1
-        self._tell([(ready, None, None)])
+        self._tell([(ready, None, self.broken)])
         self._turn(store)
 
-    def _turn(self, store: sqlite3.Connection) -> None:
+    def _turn(self, store: sqlite3.Connection | None) -> None:
+        """Do what comes until the end comes; of a file that could not be opened, refuse it."""
         over = None
         while over is None:
-            batch = self._queue.get()
-            try:
-                while len(batch) < BATCH:
-                    batch += self._queue.get_nowait()
-            except Empty:
-                pass
+            batch = self._taken()
             if batch[-1][0] is _STOP:
                 over = batch.pop()[1]
-            self._tell(self._perform(store, batch))
+            self._tell(self._refused(batch) if store is None else self._perform(store, batch))
             self._done += len(batch)
         self._refuse_all()
-        self._close(store)
-        self.over = True
-        self._done += 1
-        self._tell([(over, None, None)])
+        try:
+            if store is not None:
+                self._close(store)
+        finally:
+            self._done += 1
+            self._tell([(over, None, None)])
+
+    def _taken(self) -> list[Item]:
+        """What has come by now; nothing that came after the end."""
+        batch = self._queue.get()
+        try:
+            while len(batch) < BATCH and batch[-1][0] is not _STOP:
+                batch += self._queue.get_nowait()
+        except Empty:
+            pass
+        return batch
 
     def _open(self) -> sqlite3.Connection:
         return stores.open_to_read(self.path)
@@ -198,7 +207,15 @@ class Worker:
         store.close()
 
     def _perform(self, store: sqlite3.Connection, batch: list[Item]) -> list[Outcome]:
-        return [self._answer(store, work, waiting) for work, waiting in batch]
+        return [self._answered(store, work, waiting) for work, waiting in batch]
+
+    def _answered(self, store: sqlite3.Connection, work: Any, waiting: Any) -> Outcome:
+        """As `_answer`; whatever else is raised is told to who waits, and the thread goes on."""
+        try:
+            return self._answer(store, work, waiting)
+        except Exception as error:
+            logger.exception("the journal %s could not be read", self.path)
+            return waiting, None, JournalError(f"the journal {self.path} could not be read: {error!r}")
 
     def _answer(self, store: sqlite3.Connection, work: Any, waiting: Any) -> Outcome:
         self.answered += 1
@@ -211,13 +228,19 @@ class Worker:
 
     def _refuse_all(self) -> None:
         """What came too late must not wait for ever."""
-        error = self.broken or JournalError(f"the journal {self.path} is closed")
         left: list[Outcome] = []
         try:
             while True:
-                left += [(waiting, None, error) for _, waiting in self._queue.get_nowait()]
+                left += self._refused(self._queue.get_nowait())
         except Empty:
             self._tell(left)
+
+    def _refused(self, batch: list[Item]) -> list[Outcome]:
+        error = self.broken or self._closed()
+        return [(waiting, None, error) for _, waiting in batch]
+
+    def _closed(self) -> JournalError:
+        return JournalError(f"the journal {self.path} is closed")
 
     def _tell(self, outcomes: list[Outcome]) -> None:
         heard = [outcome for outcome in outcomes if outcome[0] is not None]
@@ -304,7 +327,7 @@ class Writer(Worker):
                 logger.exception(STOPS, self.path)
                 self.fail(error)
             _roll_back(store)
-        return [(waiting, None, self.broken) for _, waiting in batch]
+        return self._refused(batch)
 
     def _commit(self, store: sqlite3.Connection, batch: list[Item]) -> list[Outcome]:
         outcomes: list[Outcome] = []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from base64 import b64encode
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote
 
 import msgspec
 
@@ -15,7 +17,9 @@ from fanfold.errors import UsageError
 from fanfold.models.wished import noted, wished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+T = TypeVar("T")
 
 WORDS: tuple[str, ...] = (
     "branch",
@@ -49,12 +53,19 @@ def _uuid(source: Chance) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[12:15]}-8{digits[15:18]}-{digits[18:]}"
 
 
+def _bytes(source: Chance) -> str:
+    return b64encode(f"{MARK} {source.choice(WORDS)}".encode()).decode()
+
+
 FORMATS: Mapping[str, Callable[[Chance], str]] = {
     "date": _day,
     "time": _time,
     "date-time": lambda source: f"{_day(source)}T{_time(source)}",
     "duration": lambda source: f"PT{source.randint(1, 59)}M",
     "uuid": _uuid,
+    "uuid4": _uuid,
+    "base64": _bytes,
+    "decimal": lambda source: f"{source.randint(0, 99)}.{source.randint(10, 99)}",
     "email": lambda source: f"{source.choice(WORDS)}@made-up.example",
     "hostname": lambda source: f"{source.choice(WORDS)}.made-up.example",
     "ipv4": lambda source: f"192.0.2.{source.randint(1, 254)}",
@@ -167,65 +178,182 @@ def words(text: str) -> list[str]:
 def instance(schema: Mapping[str, Any], source: Chance) -> Any:
     """A made-up value that a JSON Schema allows (of the parts of the language that typed answers use).
 
-    Raises ValueError for a schema that no small value satisfies, as one that contains itself without a way out.
+    Raises ValueError for a schema that no small value satisfies, as one that contains itself without a way out, and
+    for one that refers to what it does not hold.
     """
-    return _Filling(source, schema.get("$defs", {})).value(schema, 0)
+    return _Filling(source, schema).value(schema, 0)
 
 
 class _Filling:
     """One value in the making, and how many parts it may still get."""
 
-    def __init__(self, source: Chance, defs: Mapping[str, Any]) -> None:
+    def __init__(self, source: Chance, root: Any) -> None:
         self.source = source
-        self.defs = defs
+        self.root = root
         self.left = LARGEST
+        self._least: dict[str, float] | None = None
 
-    def value(self, schema: Mapping[str, Any], depth: int) -> Any:
+    def value(self, schema: Any, depth: int) -> Any:
         self.left -= 1
         if self.left < 0 or depth > DEEPEST:
             raise ValueError(f"a made-up value has at most {LARGEST} parts, {DEEPEST} deep")
-        if "$ref" in schema:
-            return self.value(self.defs[schema["$ref"].rpartition("/")[2]], depth + 1)
+        schema = _read(schema)
+        if "$ref" in schema or "allOf" in schema:
+            return self.value(self._joined(schema), depth + 1)
         if "const" in schema:
             return schema["const"]
         if "enum" in schema:
-            return self.source.choice(schema["enum"])
+            return self.source.choice(_some(schema["enum"], schema))
         options = schema.get("anyOf") or schema.get("oneOf")
         if options:
             return self.value(self._chosen(options, depth), depth + 1)
-        kind = schema.get("type", "string")
+        kind = _kind(schema)
         if isinstance(kind, list):
             return self.value(self._chosen([{**schema, "type": one} for one in kind], depth), depth + 1)
         if kind == "object":
-            return {name: self.value(field, depth + 1) for name, field in schema.get("properties", {}).items()}
+            return self._object(schema, depth)
         if kind == "array":
             return self._array(schema, depth)
         return _plain(kind, schema, self.source)
+
+    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        """All of its fields, but deep down those that it needs; and so many others as it has to have."""
+        needed = schema.get("required", ())
+        fields = schema.get("properties", {}).items()
+        fields = [(name, field) for name, field in fields if name in needed or not self._ends(depth)]
+        made = {name: self.value(field, depth + 1) for name, field in fields}
+        others, names = schema.get("additionalProperties", True), schema.get("propertyNames", True)
+        for _ in range(10 * schema.get("minProperties", 0)):
+            if len(made) >= schema["minProperties"]:
+                break
+            name = self.source.choice(WORDS) if names is True else self.value(names, depth + 1)
+            made.setdefault(str(name), self.value(others, depth + 1))
+        return made
 
     def _array(self, schema: Mapping[str, Any], depth: int) -> list[Any]:
         """The items that have a schema each, as those of a tuple, then as many as there may be of the others."""
         made = [self.value(item, depth + 1) for item in schema.get("prefixItems", ())]
         others = schema.get("items", not made)
-        if others is not False:
-            further = {} if others is True else others
-            made += [self.value(further, depth + 1) for _ in range(self._length(schema, depth) - len(made))]
+        if others is False:
+            return made
+        length = self._length(schema, depth)
+        for _ in range(10 * length):
+            if len(made) >= length:
+                break
+            item = self.value(others, depth + 1)
+            if not (schema.get("uniqueItems") and item in made):
+                made.append(item)
         return made
 
     def _length(self, schema: Mapping[str, Any], depth: int) -> int:
         least: int = schema.get("minItems", 0)
-        length = max(self.source.randint(2, 3) if depth < DEEP else 0, least)
+        length = max(0 if self._ends(depth) else self.source.randint(2, 3), least)
         most: int = schema.get("maxItems", length)
         return min(length, most)
 
+    def _ends(self, depth: int) -> bool:
+        """Whether the value has to come to its end: deep down, and where it is large."""
+        return depth >= DEEP or self.left < LARGEST / 2
+
     def _chosen(self, options: list[Mapping[str, Any]], depth: int) -> Mapping[str, Any]:
-        """Any of the options; deep down one that nests no further, so that recursive types come to an end.
+        """Any of the options; deep down one that ends the soonest, so that recursive types come to an end.
 
         Of a number that may also be written as text, as a decimal, the number.
         """
         if any(option.get("type") == "number" for option in options):
             options = [option for option in options if option.get("type") != "string"]
-        plain = [option for option in options if "$ref" not in option and "properties" not in option]
-        return self.source.choice(plain if plain and depth >= DEEP else options)
+        if self._ends(depth):
+            if self._least is None:
+                self._least = self._heights()
+            heights = [self._height(option, self._least) for option in options]
+            options = [one for one, height in zip(options, heights, strict=True) if height == min(heights)]
+        return self.source.choice(options)
+
+    def _joined(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """What a schema says itself, with all that it refers to; each step of a chain of references is one."""
+        parts = [{"$ref": schema["$ref"]}] if "$ref" in schema else []
+        own = {name: said for name, said in schema.items() if name not in {"$ref", "allOf"}}
+        joined: dict[str, Any] = {}
+        for part in (*parts, *schema.get("allOf", ()), own):
+            found = _read(part)
+            found = _read(self._found(found["$ref"])) if "$ref" in found else found
+            fields = {**joined.get("properties", {}), **found.get("properties", {})}
+            needed = [*joined.get("required", ()), *found.get("required", ())]
+            joined |= {
+                **found,
+                **({"properties": fields} if fields else {}),
+                **({"required": needed} if needed else {}),
+            }
+        return joined
+
+    def _found(self, ref: object) -> Any:
+        """What a JSON Pointer points to, within the schema."""
+        found = self.root
+        try:
+            before, _, path = str(ref).partition("#")
+            if before:
+                raise LookupError(before)
+            for part in unquote(path).split("/")[1:]:
+                name = part.replace("~1", "/").replace("~0", "~")
+                found = found[int(name)] if isinstance(found, list) else found[name]
+        except (LookupError, TypeError, ValueError):
+            raise ValueError(f"the JSON Schema refers to {ref!r}, which it does not hold") from None
+        return found
+
+    def _heights(self) -> dict[str, float]:
+        """How many levels what is referred to has at least; without a way out, no number of levels is enough."""
+        heights: dict[str, float] = {}
+        found = dict.fromkeys(_references(self.root), math.inf)
+        while found != heights:
+            heights = found
+            found = {ref: self._height(self._found(ref), heights) for ref in heights}
+        return heights
+
+    def _height(self, schema: Any, known: Mapping[str, float]) -> float:
+        schema = _read(schema)
+        parts = [known.get(schema["$ref"], math.inf)] if "$ref" in schema else []
+        parts += [self._height(part, known) for part in schema.get("allOf", ())]
+        if options := schema.get("anyOf") or schema.get("oneOf"):
+            parts.append(min(self._height(option, known) for option in options))
+        fields = schema.get("properties", {})
+        parts += [self._height(fields[name], known) for name in schema.get("required", ()) if name in fields]
+        parts += [self._height(item, known) for item in schema.get("prefixItems", ())]
+        if schema.get("minItems", 0) > len(schema.get("prefixItems", ())):
+            parts.append(self._height(schema.get("items", True), known))
+        return 1 + max(parts) if parts else 0
+
+
+def _read(schema: Any) -> Mapping[str, Any]:
+    """A schema as an object; true allows anything."""
+    if schema is True:
+        return {}
+    if isinstance(schema, dict):
+        return schema
+    raise ValueError(f"{schema!r} in a JSON Schema allows no value")
+
+
+def _kind(schema: Mapping[str, Any]) -> Any:
+    """Its type; where it says none, that of which it tells more, else a text."""
+    told = "object" if schema.keys() & {"properties", "additionalProperties"} else "string"
+    return schema.get("type", "array" if schema.keys() & {"items", "prefixItems"} else told)
+
+
+def _references(part: Any) -> Iterator[str]:
+    """All pointers in a schema."""
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"]
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from _references(one)
+
+
+def _some(values: Sequence[T], schema: Mapping[str, Any]) -> Sequence[T]:
+    """The values, if there is one."""
+    if not values:
+        raise ValueError(f"no value is allowed by {dict(schema)}")
+    return values
 
 
 def _plain(kind: str, schema: Mapping[str, Any], source: Chance) -> Any:
@@ -238,7 +366,7 @@ def _plain(kind: str, schema: Mapping[str, Any], source: Chance) -> Any:
     if kind == "null":
         return None
     wanted = noted(schema)
-    form = FORMATS.get(wanted.get("format", ""))
+    form = FORMATS.get(wanted.get("format", wanted.get("contentEncoding", "")))
     return _said(wanted, source) if form is None else form(source)
 
 
@@ -263,7 +391,8 @@ def _whole(schema: Mapping[str, Any], source: Chance) -> int:
     low, high = _span(max(lows, default=None), min(highs, default=None), 10 * step)
     first: int = -(-low // step)
     last: int = high // step
-    return step * source.randint(first, max(first, last))
+    _some([first] if first <= last else [], schema)
+    return step * source.randint(first, last)
 
 
 def _number(schema: Mapping[str, Any], source: Chance) -> float:
@@ -272,7 +401,8 @@ def _number(schema: Mapping[str, Any], source: Chance) -> float:
     low, high = _span(schema.get("minimum", over), schema.get("maximum", under), 10)
     if step := schema.get("multipleOf"):
         whole = [step * number for number in range(math.ceil(low / step), math.floor(high / step) + 1)[:LARGEST]]
-        return float(source.choice([one for one in whole if one not in {over, under}]))
+        return float(source.choice(_some([one for one in whole if one not in {over, under}], schema)))
+    _some([low] if low <= high else [], schema)
     found = source.uniform(float(low), float(high))
     short = round(found, 2)
     return short if low <= short <= high and short not in {over, under} else found

@@ -1,22 +1,24 @@
 """Virtual time: an event loop whose clock jumps to the next timer instead of waiting for it.
 
 It also moves by one small step per tick, so that replies do land in the middle of a cancellation, as they do in
-the world. It is for code without sockets: the outside does not hurry along. A journal's threads may: time stands still
-while they work.
+the world. It is for code without sockets: the outside does not hurry along. Threads may, those of a journal and those
+in which plain functions run: time stands still while they work.
 """
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple, Unpack
 
 from fanfold.core.clock import outside, seeded
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
+    from concurrent.futures import Executor
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 TICK = 1e-6
 """Seconds of virtual time that one turn of the loop takes, unless told otherwise."""
@@ -36,6 +38,8 @@ class _JumpingSelector(selectors.BaseSelector):
         self._real = selectors.DefaultSelector()
         self._tick = tick
         self.time = 0.0
+        self.jobs: set[asyncio.Future[Any]] = set()
+        """What is under way in threads of executors."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.time += self._tick
@@ -46,12 +50,17 @@ class _JumpingSelector(selectors.BaseSelector):
             return ready
         ready = self._real.select(0)
         looks = 0
-        while timeout > 0 and not ready and looks < PATIENCE / LOOK and any(one.busy() for one in outside):
+        while timeout > 0 and not ready and looks < PATIENCE / LOOK and self._busy():
             ready = self._real.select(LOOK)
             looks += 1
+        if looks >= PATIENCE / LOOK:
+            self.jobs.clear()  # they may wait for a timer themselves: no further one has to wait for them
         if not ready:
             self.time += timeout
         return ready
+
+    def _busy(self) -> bool:
+        return bool(self.jobs) or any(one.busy() for one in outside)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._real.register(fileobj, events, data)
@@ -79,6 +88,15 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._jumping.time
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        """As any loop; until the thread is done, or nobody waits for it any more, no timer comes."""
+        job = super().run_in_executor(executor, func, *args)
+        self._jumping.jobs.add(job)
+        job.add_done_callback(self._jumping.jobs.discard)
+        return job
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait for the threads of the default executor; a `timeout`, which Python 3.12 has, would be over at once."""

@@ -53,7 +53,8 @@ class _Body(msgspec.Struct):
 class Asked(msgspec.Struct, frozen=True):
     """One request: the model's name, what it is asked in no vendor's dialect, and whether a stream tells usage.
 
-    A text ends before any of the sequences in `stop`; `ended` is the one that the reply met, once there is one.
+    A text ends before any of the sequences in `stop`. Once there is a reply, `ended` is the one that its first text
+    met, and `finishes` is why each of its texts ends.
     """
 
     model: str
@@ -61,6 +62,7 @@ class Asked(msgspec.Struct, frozen=True):
     include_usage: bool
     stop: tuple[str, ...] = ()
     ended: str | None = None
+    finishes: tuple[str, ...] = ()
 
 
 _ROLE = {"role": "assistant", "content": "", "refusal": None}
@@ -105,6 +107,7 @@ class Completion:
     def __init__(self, number: int, asked: Asked, reply: Reply, maker: str) -> None:
         self.reply = reply
         self.words = [words(text) for text in reply.texts] if asked.request.stream else []
+        self.finishes = asked.finishes
         self.include_usage = asked.include_usage
         self.head = {
             "id": f"chatcmpl-fanfold-{number}",
@@ -120,9 +123,9 @@ class Completion:
                 "index": index,
                 "message": {"role": "assistant", "content": text, "refusal": None},
                 "logprobs": None,
-                "finish_reason": self.reply.finish,
+                "finish_reason": finish,
             }
-            for index, text in enumerate(self.reply.texts)
+            for index, (text, finish) in enumerate(zip(self.reply.texts, self.finishes, strict=True))
         ]
         usage = _usage(self.reply.usage)
         return _encode({**self.head, "object": "chat.completion", "choices": choices, "usage": usage})
@@ -140,7 +143,7 @@ class Completion:
 
     def ending(self) -> bytes:
         """The events that close a streamed reply."""
-        events = [self._chunk(index, {}, self.reply.finish) for index in range(len(self.reply.texts))]
+        events = [self._chunk(index, {}, finish) for index, finish in enumerate(self.finishes)]
         if self.include_usage:
             events.append(self._event([], _usage(self.reply.usage)))
         return b"".join([*events, b"data: [DONE]\n\n"])

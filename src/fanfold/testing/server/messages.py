@@ -90,8 +90,9 @@ class Answered:
         self.reply = reply
         self.words = words(reply.text) if asked.request.stream else []
         self.usage = reply.usage or Usage()
+        (self.finish,) = asked.finishes
         # Who has no tokens left has met no sequence, either.
-        self.ended = asked.ended if reply.finish == "stop" else None
+        self.ended = asked.ended if self.finish == "stop" else None
         self.head = {
             "id": f"msg_fanfold-{maker}-{number}",
             "type": "message",
@@ -136,7 +137,7 @@ class Answered:
         return started + _event("content_block_start", index=0, content_block=block) + _event("ping")
 
     def _stop(self) -> dict[str, Any]:
-        reason = _STOPS.get(self.reply.finish, self.reply.finish) if self.ended is None else "stop_sequence"
+        reason = _STOPS.get(self.finish, self.finish) if self.ended is None else "stop_sequence"
         return {"stop_reason": reason, "stop_sequence": self.ended}
 
 

@@ -37,9 +37,13 @@ def server_of(given: Mapping[str, Any], *, keep: int) -> ModelServer:
 
 def _answers(given: Mapping[str, Any]) -> Any:
     """What the server answers with: a recording where one was given."""
-    recording = given.get("recording")
+    recording, answers = given.get("recording"), given["answers"]
     if recording is None:
-        return given["answers"]
+        return answers or "recorded"
+    if answers is not None:
+        raise UsageError(
+            f"--answers {answers} and --recording {recording}: give one of them, as both say what it answers"
+        )
     from fanfold.testing.server.recording import RecordingModel  # loads SQLite
 
     return RecordingModel(recording)

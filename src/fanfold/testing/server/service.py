@@ -273,16 +273,17 @@ class _Visit:
         service, seen, request = self.service, self.seen, self.asked.request
         began = self.charge.admitted = now()
         raw = await service.answered(self.asked, Draw(ordinal=seen.ordinal or 0))
-        raw, ended = tokens.stopped(raw, self.asked.stop)
+        raw, met = tokens.stopped(raw, self.asked.stop)
         # Without a draw, equal bodies are told apart by their ordinals already.
         again = f"|{seen.attempt}" if seen.draw is not None and seen.attempt else ""
         key = f"{seen.ordinal}|{seen.digest().hex()}{again}"
         told = service.answerer.kind == "recorded"
-        reply = tokens.settled(raw, request, told=told, reasoning=service.reasoning, key=f"{service.seed}|{key}")
+        reply, short = tokens.settled(raw, request, told=told, reasoning=service.reasoning, key=f"{service.seed}|{key}")
+        finishes = tokens.finished(raw, met, short)
         self.usage = reply.usage or Usage()
         # What was recorded without its tokens is told so; the bill has a count of its own.
         said = msgspec.structs.replace(reply, usage=None) if told and raw.usage is None else reply
-        asked = msgspec.structs.replace(self.asked, ended=ended)
+        asked = msgspec.structs.replace(self.asked, ended=met[0], finishes=finishes)
         outgoing = self.dialect.write(seen.number, asked, said, service.answerer.kind)
         words = outgoing.length if request.stream else max(1, *(len(split(text)) for text in reply.texts))
         timing = service.pace.timing(reply, words, key, stream=request.stream, slower=self.struck.slowness())

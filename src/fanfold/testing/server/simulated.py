@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self, Unpack, cast
 from multidict import CIMultiDict
 from yarl import URL
 
-from fanfold.errors import ConnectError, FanfoldError
+from fanfold.errors import ConnectError, FanfoldError, UsageError
 from fanfold.models.anthropic import Anthropic
 from fanfold.models.openai import OpenAI
 from fanfold.testing.server.delivery import send
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 ORIGIN = "http://127.0.0.1:1"
 """An address of this machine at which nothing listens: nothing is sent there."""
 
+_SPOKEN: dict[str, tuple[Dialect, type[OpenAI | Anthropic]]] = {
+    "openai": (OPENAI, OpenAI),
+    "anthropic": (ANTHROPIC, Anthropic),
+}
+
 
 class SimulatedModel:
     """A model behind the same limits, faults, times and bill as a `ModelServer`, but without a socket.
@@ -52,10 +57,12 @@ class SimulatedModel:
         service: Service | None = None,
         **conditions: Unpack[Conditions],
     ) -> None:
+        if dialect not in _SPOKEN:
+            raise UsageError(f"dialect={dialect!r}: take one of {', '.join(_SPOKEN)}")
         self.service = service or Service(answers, **conditions)
         self.name = name
         self.dialect: Literal["openai", "anthropic"] = dialect
-        spoken, vendor = (OPENAI, OpenAI) if dialect == "openai" else (ANTHROPIC, Anthropic)
+        spoken, vendor = _SPOKEN[dialect]
         spec = vendor(name=name, base_url=f"{ORIGIN}/v1", api_key=key, structured=True)
         self._wire = spec.open(cast("Transport", _Direct(self.service, spoken)))
         self.label = self._wire.label

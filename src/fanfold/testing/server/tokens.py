@@ -45,37 +45,42 @@ def given(messages: Iterable[Message]) -> int:
     return sum(PER_MESSAGE + _content(message.content) for message in messages) + PER_MESSAGE
 
 
-def stopped(reply: Reply, sequences: Iterable[str]) -> tuple[Reply, str | None]:
-    """The reply with each text up to the first of the `stop` sequences in it, and the one that ended the first text.
+def stopped(reply: Reply, sequences: Iterable[str]) -> tuple[Reply, tuple[str | None, ...]]:
+    """The reply with each text up to the first of the `stop` sequences in it, and which one ended each text.
 
     Usage that was measured is taken to be spread evenly over the texts.
     """
     cuts = [_cut(text, sequences) for text in reply.texts]
     texts = tuple(text[:at] for text, (at, _) in zip(reply.texts, cuts, strict=True))
+    ended = tuple(one for _, one in cuts)
     if texts == reply.texts:
-        return reply, None
+        return reply, ended
     usage = reply.usage
     if usage is not None:
         share = sum(map(len, texts)) / sum(map(len, reply.texts))
         usage = msgspec.structs.replace(usage, output_tokens=ceil(usage.output_tokens * share))
-    return msgspec.structs.replace(reply, texts=texts, usage=usage, finish="stop"), cuts[0][1]
+    return msgspec.structs.replace(reply, texts=texts, usage=usage), ended
 
 
-def settled(reply: Reply, request: Request, *, told: bool, reasoning: float, key: str) -> Reply:
-    """The reply as this server gives it: with its count of tokens, reasoning included, and within `max_tokens`.
+def settled(
+    reply: Reply, request: Request, *, told: bool, reasoning: float, key: str
+) -> tuple[Reply, tuple[bool, ...]]:
+    """The reply as this server gives it, and which of its texts `max_tokens` cut short.
 
+    It has this server's count of tokens, reasoning included, and is within `max_tokens`.
     `told` says that the reply's usage was measured, as that of recorded answers: then it stays, but for the ceiling.
     Reasoning is a share of each text's tokens, between half and one and a half times `reasoning`.
     """
     ceiling = request.max_tokens
-    texts, spoken, thought, short = [], 0, 0, False
+    texts, spoken, thought, cut = [], 0, 0, []
     for sample, text in enumerate(reply.texts):
         full = count(text)
         mused = round(full * reasoning * (0.5 + uniform("reasoning", key, sample))) if reasoning else 0
         over = ceiling is not None and full + mused > ceiling
         if ceiling is not None and over:
             mused = min(mused, ceiling)
-            full, short = ceiling - mused, True
+            full = ceiling - mused
+        cut.append(over)
         texts.append(start(text, full) if over else text)
         spoken += full
         thought += mused
@@ -85,7 +90,13 @@ def settled(reply: Reply, request: Request, *, told: bool, reasoning: float, key
         usage = msgspec.structs.replace(reply.usage, output_tokens=most, reasoning_tokens=thought)
     else:
         usage = Usage(given(request.messages), spoken + thought, 0, thought)
-    return msgspec.structs.replace(reply, texts=tuple(texts), usage=usage, finish="length" if short else reply.finish)
+    return msgspec.structs.replace(reply, texts=tuple(texts), usage=usage), tuple(cut)
+
+
+def finished(reply: Reply, ended: Iterable[str | None], short: Iterable[bool]) -> tuple[str, ...]:
+    """Why each text ends: out of tokens, before a sequence, or as the model says of all of them."""
+    pairs = zip(ended, short, strict=True)
+    return tuple("length" if cut else reply.finish if one is None else "stop" for one, cut in pairs)
 
 
 def _cut(text: str, sequences: Iterable[str]) -> tuple[int, str | None]:
