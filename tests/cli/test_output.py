@@ -43,6 +43,10 @@ def deep(text):
     for _ in range(3000):
         held = [held]
     return held
+@step
+def share(text): return {"share": float("nan"), "none": None, "most": [float("inf"), 1.5]}
+@step
+def lost(text): return float("-inf")
 """
 
 
@@ -52,6 +56,15 @@ def test_an_output_that_json_cannot_say(tmp_path: Path) -> None:
     assert fanfold("run", f"{steps}:half", "x", "--json").document["output"] == ["one \\ud800", {"two": 2}]
     assert fanfold("run", f"{steps}:deep", "x", "--json").document["output"] == "a list too deep to be shown"
     assert fanfold("run", f"{steps}:deep", "x", "-q").out == "a list too deep to be shown\n"
+
+
+def test_a_number_that_json_has_not(tmp_path: Path) -> None:
+    """The bug: NaN and infinities became null, which looks like no value; they are named, as in a table."""
+    steps = file(tmp_path, ODD)
+    said = {"share": "NaN", "none": None, "most": ["Infinity", 1.5]}
+    assert fanfold("run", f"{steps}:share", "x", "--json").document["output"] == said
+    assert json.loads(fanfold("run", f"{steps}:share", "x", "-q").out) == said
+    assert fanfold("run", f"{steps}:lost", "x", "--json").document["output"] == "-Infinity"
 
 
 def test_a_reader_that_has_gone(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from fanfold.errors import BranchError, FanfoldError, QuorumError, UsageError
 from fanfold.folds.ballots import FieldResult, Said, VoteResult
 from fanfold.runs.run import money
 from fanfold.steps.sections import Sections
-from fanfold.steps.templates import plain, spoken, told
+from fanfold.steps.templates import plain, spoken, told, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -196,9 +196,9 @@ def _above(place: str) -> list[str]:
 
 def _encoded(value: Any) -> bytes:
     with suppress(TypeError, ValueError, RecursionError):
-        return msgspec.json.encode(value, enc_hook=plain)
+        return written(value)
     with suppress(TypeError, ValueError, RecursionError):
-        return msgspec.json.encode(spelled(msgspec.to_builtins(value, enc_hook=plain)))
+        return written(spelled(msgspec.to_builtins(value, enc_hook=plain)))
     return msgspec.json.encode(spoken(value, repr))
 
 

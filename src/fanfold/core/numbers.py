@@ -1,14 +1,19 @@
-"""Whether what a user gave for a number is one, so that a mistake is told in the words of its setting."""
+"""Whether what a user gave for a number is one, so that a mistake is told in the words of its setting; and the numbers
+that JSON has not.
+"""
 
 from __future__ import annotations
 
 import math
 from decimal import Decimal
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typing import TypeGuard
+
+NAMES = frozenset({"NaN", "Infinity", "-Infinity"})
+"""What is written for the numbers that JSON has not."""
 
 
 def is_count(given: object, least: int = 1) -> TypeGuard[int]:
@@ -33,3 +38,12 @@ def is_amount(given: object) -> TypeGuard[float]:
     if isinstance(given, bool) or not isinstance(given, Real | Decimal):
         return False
     return 0 < float(given) < math.inf
+
+
+def named(value: Any) -> Any:
+    """Plain data with the numbers that JSON has not by their names."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {name: named(one) for name, one in value.items()}
+    return list(map(named, value)) if isinstance(value, list | tuple) else value
