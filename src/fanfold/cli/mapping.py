@@ -150,7 +150,7 @@ def _why(error: BaseException, table: Table) -> str:
     if isinstance(error, RowError):
         cause = error.__cause__
         at = raised_at(cause) if isinstance(cause, Exception) and not isinstance(cause, FanfoldError) else ""
-        told = f"{error} ({at})" if at else str(error)
+        told = "; ".join([f"{error} ({at})" if at else str(error), *reports.noted(error)])
         return f"{told} (--on-error skip would leave it out)" if "max_failures" not in told else told
     return reports.reason(error)
 
