@@ -1,5 +1,5 @@
-"""Whether what a user gave for a number is one, so that a mistake is told in the words of its setting; and the numbers
-that JSON has not.
+"""Whether what a user gave for a number is one, so that a mistake is told in the words of its setting; numbers in
+words, and those that JSON has not.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 NAMES = frozenset({"NaN", "Infinity", "-Infinity"})
 """What is written for the numbers that JSON has not."""
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """So many of a thing, in words: `counted(1, "row")` is "1 row"; `many` where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def is_count(given: object, least: int = 1) -> TypeGuard[int]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import msgspec
 
-from fanfold.core.numbers import is_count
+from fanfold.core.numbers import counted, is_count
 from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
 from fanfold.errors import BranchError, NotStarted, QuorumError, StepTimeout, UsageError, described
 
@@ -208,4 +208,4 @@ def check_policy(on_error: str, quorum: int | None) -> bool:
 def check_quorum(quorum: int | None, n: int) -> None:
     """Refuse a quorum that the number of branches cannot reach."""
     if quorum is not None and quorum > n:
-        raise UsageError(f"quorum={quorum} cannot be reached by {n} branches")
+        raise UsageError(f"quorum={quorum} cannot be reached by {counted(n, 'branch', 'branches')}")
