@@ -1,6 +1,7 @@
 """What is written where: any script, pipes that close early, secrets never."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,21 @@ def test_a_disk_that_is_full(tmp_path: Path, more: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         done = finish(process("run", file(tmp_path, SAME), "x", *more, stdout=full))
     assert (done.code, done.told) == (1, "fanfold: the output cannot be written: No space left on device")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("more", [["--json"], ["--quiet"]])
+def test_a_disk_that_has_room_for_a_part(tmp_path: Path, more: list[str], unbuffered: str) -> None:
+    """The bug: with PYTHONUNBUFFERED, the rest was lost without a word, and the exit code was 0."""
+    steps = file(tmp_path, '@step\ndef long(text): return "line\\n" * 100_000\n')
+    out = tmp_path / "out"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+    command = [sys.executable, "-c", f"{limit}; from fanfold.cli import main; main()", "run", steps, "x", *more]
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONDONTWRITEBYTECODE": "1"}
+    with out.open("wb") as part:
+        done = subprocess.run(command, stdout=part, stderr=subprocess.PIPE, env=env, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode() == "fanfold: the output cannot be written: File too large\n"
 
 
 def test_a_reader_that_has_gone_here(monkeypatch: pytest.MonkeyPatch) -> None:
