@@ -172,6 +172,7 @@ def test_a_journal_is_moved_checked_and_forgotten(tmp_path: Path) -> None:
     [
         (("runs", "--journal", "nowhere.db"), 2, "there is no journal nowhere.db"),
         (("journal", "verify", "nowhere.db"), 2, "there is no journal nowhere.db"),
+        (("runs", "--journal", "."), 2, ". is a directory: give the journal's file"),
         (("journal", "import", "j.db", "nowhere.jsonl"), 2, "nowhere.jsonl cannot be read"),
         (("journal", "import", "j.db", "README"), 1, "JournalCorrupt: line 1 is not an exported entry"),
         (("show", "7", "--journal", "j.db"), 2, "holds no run 7"),

@@ -3,6 +3,7 @@
 import errno
 import gc
 import json
+import os
 import re
 import signal
 import time
@@ -319,6 +320,10 @@ def test_an_output_that_cannot_be_made(table: Path) -> None:
         done = mapped(table, "shout", *options, out="folder.csv")
         assert done.told.endswith("folder.csv is a directory: give the name of a file for the output")
         assert done.code == 2
+    os.mkfifo(table.parent / "pipe.csv")
+    done = mapped(table, "shout", "--restart", out="pipe.csv")
+    assert (done.code, done.told.endswith("pipe.csv is no file: give the name of a file for the output")) == (2, True)
+    assert (table.parent / "pipe.csv").is_fifo()  # the bug: a file took its place, and who read it waited on
     (table.parent / "out.csv.partial").mkdir()
     done = mapped(table, "shout", out="out.csv")
     assert done.code == 2

@@ -43,7 +43,7 @@ def show_runs(path: str, *, last: int, key: str | None, as_json: bool) -> int:
         sys.stdout.buffer.write(reports.encoded({"runs": found.runs, "before": found.before}))
         return DONE
     if found.before:
-        sys.stderr.write(f"fanfold: {found.before:,} earlier runs are not shown; --last 0 shows all\n")
+        say(f"{counted(found.before, 'earlier run is', 'earlier runs are')} not shown; --last 0 shows all")
     for info in found.runs:
         sys.stdout.write(lines_of([_line(info)]))
     if key is not None and not found.runs:
@@ -133,6 +133,8 @@ def prune(path: str, days: float) -> int:
 def _there(path: str) -> Path:
     if not Path(path).exists():
         raise UsageError(f"there is no journal {path}")
+    if Path(path).is_dir():
+        raise UsageError(f"{path} is a directory: give the journal's file")
     return Path(path)
 
 

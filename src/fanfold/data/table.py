@@ -124,8 +124,9 @@ class Plan(msgspec.Struct, frozen=True):
         """Raise `UsageError` where the output cannot be where it is to be. It looks at the disk."""
         if not self.out.parent.is_dir():
             raise UsageError(f"there is no directory {self.out.parent}: make it, or give another output")
-        if self.out.is_dir():
-            raise UsageError(f"{self.out} is a directory: give the name of a file for the output")
+        if self.out.exists() and not self.out.is_file():
+            what = "a directory" if self.out.is_dir() else "no file"
+            raise UsageError(f"{self.out} is {what}: give the name of a file for the output")
         written = Places(self.out)
         if self.source.resolve() in {written.out.resolve(), written.failed.resolve()}:
             raise UsageError(f"{self.source} is the input and would be written over: give another output")
