@@ -95,6 +95,18 @@ def is_fatal(error: BaseException) -> bool:
     return isinstance(error, FatalError)
 
 
+def words_of(error: BaseException) -> str:
+    """What an error says; a group, as `asyncio.TaskGroup` raises it, says which errors are in it, each once."""
+    if not isinstance(error, BaseExceptionGroup):
+        return str(error)
+    return f"{error.message}: {'; '.join(dict.fromkeys(map(described, error.exceptions)))}"
+
+
+def described(error: BaseException) -> str:
+    """An error in one text: its kind, and what it says."""
+    return f"{type(error).__name__}: {words_of(error)}".removesuffix(": ")
+
+
 class UsageError(FanfoldError, ValueError):
     """The program asks for something that cannot be; the message names the cause and the fix."""
 
@@ -313,7 +325,7 @@ class BranchError(FanfoldError):
     def __init__(self, branch: str, error: BaseException, finished: Mapping[str, Any]) -> None:
         kept = ", ".join(finished) or "none"
         super().__init__(
-            f"branch {branch!r} failed: {type(error).__name__}: {error} "
+            f"branch {branch!r} failed: {described(error)} "
             f"(finished and kept in .finished: {kept}; to go on without it, use on_error='skip')"
         )
         self.branch = branch

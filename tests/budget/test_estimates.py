@@ -63,7 +63,7 @@ def test_a_prompt_is_one_call_of_known_size() -> None:
     """Its input a token a byte and some around it, its reply as long as it may be."""
     found = foretold(ASK)
     assert found == Estimate(Bounds(1, 1), Bounds(1, 117), Cost(1e-6, 0.000417))
-    assert str(found) == "1 calls, 1 to 117 tokens, cost $0.000001 to $0.000417"
+    assert str(found) == "1 call, 1 to 117 tokens, cost $0.000001 to $0.000417"
     with pytest.raises(TypeError, match="not a truth value"):
         bool(found)
 

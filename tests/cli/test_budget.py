@@ -67,7 +67,7 @@ def test_every_command_that_asks_models_can_foretell(tmp_path: Path) -> None:
     merged = fanfold(*sections, "--merge", "{a} {b}", "--dry-run", "--budget", "1")
     assert merged.out == "3 calls, at least 3 tokens, cost unknown\nthe budget of $1.000000 may not cover it\n"
     path = file(tmp_path, "ask = prompt('{input}', max_tokens=9, model='openai:gpt-4o-mini')\n")
-    assert fanfold("run", path, "text", "--dry-run").out.startswith("1 calls, 1 to ")
+    assert fanfold("run", path, "text", "--dry-run").out.startswith("1 call, 1 to ")
 
 
 def test_a_budget_that_does_not_cover_it_sends_nothing() -> None:

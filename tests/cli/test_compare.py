@@ -141,7 +141,7 @@ def test_as_text(gold: Path) -> None:
     assert 'row 2: { "n": 2, "input": "Question", "answer": "a." }' in lines
     assert "wrong one: B" in lines
     assert "right best: A" in lines
-    assert "1 more rows that some got right and others wrong." in lines
+    assert "1 more row that some got right and others wrong." in lines
     assert done.err == "one: 8 of 8 rows\nbest: 8 of 8 rows\n"
     assert compared(gold, "@one", options=("--quiet",)).err == ""
 

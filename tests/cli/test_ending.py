@@ -135,5 +135,5 @@ def test_a_step_that_cancels_itself_is_told(tmp_path: Path) -> None:
     assert (done.code, done.out) == (1, "")
     _, why, finished, spent = done.err.splitlines()
     assert finished == "finished prompt: answer"
-    assert why == "fanfold: CancelledError: (steps.py:13)"
+    assert why == "fanfold: CancelledError (steps.py:13)"
     assert spent.startswith("until then: 1 of 1 calls answered")

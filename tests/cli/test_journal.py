@@ -82,7 +82,7 @@ def test_a_run_that_was_killed(tmp_path: Path) -> None:
         store.execute("DELETE FROM entries WHERE kind = 'end'")  # as a kill leaves it
     listed = fanfold("runs", "--journal", str(path)).out
     assert "prompt: not ended, last heard of " in listed
-    assert re.search(r", 1 calls, cost \$0\.0+[1-9]\d* so far, beside what was under way\n$", listed)
+    assert re.search(r", 1 call, cost \$0\.0+[1-9]\d* so far, beside what was under way\n$", listed)
 
 
 def test_what_was_made_up_was_not_paid(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_journal_is_moved_checked_and_forgotten(tmp_path: Path) -> None:
     assert fanfold("journal", "export", path, "-o", lines).told == f"fanfold: wrote 4 lines to {lines}"
     assert fanfold("journal", "export", path).out == Path(lines).read_text()
     assert fanfold("journal", "import", other, lines).told == f"fanfold: brought 3 entries into {other}"
-    assert fanfold("journal", "verify", other).told == "fanfold: 3 entries of 1 runs are whole, 0 damaged"
+    assert fanfold("journal", "verify", other).told == "fanfold: 3 entries of 1 run are whole, 0 damaged"
     assert fanfold("runs", "--journal", other).out.count("key 'row 1'") == 1
     assert "forgot 3 entries" in fanfold("journal", "forget", other, "--key", "row 1").told
     assert b"xxxx" not in Path(other).read_bytes()
@@ -172,6 +172,7 @@ def test_a_journal_is_moved_checked_and_forgotten(tmp_path: Path) -> None:
     [
         (("runs", "--journal", "nowhere.db"), 2, "there is no journal nowhere.db"),
         (("journal", "verify", "nowhere.db"), 2, "there is no journal nowhere.db"),
+        (("runs", "--journal", "."), 2, ". is a directory: give the journal's file"),
         (("journal", "import", "j.db", "nowhere.jsonl"), 2, "nowhere.jsonl cannot be read"),
         (("journal", "import", "j.db", "README"), 1, "JournalCorrupt: line 1 is not an exported entry"),
         (("show", "7", "--journal", "j.db"), 2, "holds no run 7"),
@@ -209,7 +210,7 @@ def test_damage_is_an_exit_code(tmp_path: Path) -> None:
     path.write_bytes(data.replace(b"xxxxxxxx", b"xxxxyxxx"))  # a page may hold what was moved out of it, too
     done = fanfold("journal", "verify", str(path))
     assert done.code == 1
-    assert "2 entries of 1 runs are whole, 1 damaged" in done.err
+    assert "2 entries of 1 run are whole, 1 damaged" in done.err
 
 
 def test_a_recording_is_served(tmp_path: Path) -> None:

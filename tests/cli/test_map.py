@@ -3,6 +3,7 @@
 import errno
 import gc
 import json
+import os
 import re
 import signal
 import time
@@ -156,7 +157,7 @@ def test_a_failed_row_fails_it(table: Path) -> None:
     assert done.code == 1
     why, kept, spent = done.err.splitlines()
     assert why == "fanfold: row 1 failed: ValueError: not k1 (steps.py:18) (--on-error skip would leave it out)"
-    assert kept == f"1 rows are kept in {table.parent / 'out.jsonl.partial'}; the same command goes on from there"
+    assert kept == f"1 row is kept in {table.parent / 'out.jsonl.partial'}; the same command goes on from there"
     assert spent.startswith("0 calls, ")
     again = mapped(table, "picky", "--on-error", "skip")
     failed = table.parent / "out.jsonl.failed.jsonl"
@@ -188,7 +189,7 @@ def test_a_table_of_failures_is_a_failure(table: Path) -> None:
 def test_going_on_without_forgetting(table: Path) -> None:
     """A command that began anew is not to be given again as it was: that would forget what it did."""
     done = mapped(table, "picky", *ONE_BY_ONE, "--restart")
-    kept = f"1 rows are kept in {table.parent / 'out.jsonl.partial'}"
+    kept = f"1 row is kept in {table.parent / 'out.jsonl.partial'}"
     assert done.err.splitlines()[1] == (
         f"{kept}; the same command without --restart, which would forget them, goes on from there"
     )
@@ -319,6 +320,10 @@ def test_an_output_that_cannot_be_made(table: Path) -> None:
         done = mapped(table, "shout", *options, out="folder.csv")
         assert done.told.endswith("folder.csv is a directory: give the name of a file for the output")
         assert done.code == 2
+    os.mkfifo(table.parent / "pipe.csv")
+    done = mapped(table, "shout", "--restart", out="pipe.csv")
+    assert (done.code, done.told.endswith("pipe.csv is no file: give the name of a file for the output")) == (2, True)
+    assert (table.parent / "pipe.csv").is_fifo()  # the bug: a file took its place, and who read it waited on
     (table.parent / "out.csv.partial").mkdir()
     done = mapped(table, "shout", out="out.csv")
     assert done.code == 2

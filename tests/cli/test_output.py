@@ -1,6 +1,7 @@
 """What is written where: any script, pipes that close early, secrets never."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,10 @@ def deep(text):
     for _ in range(3000):
         held = [held]
     return held
+@step
+def share(text): return {"share": float("nan"), "none": None, "most": [float("inf"), 1.5]}
+@step
+def lost(text): return float("-inf")
 """
 
 
@@ -52,6 +57,15 @@ def test_an_output_that_json_cannot_say(tmp_path: Path) -> None:
     assert fanfold("run", f"{steps}:half", "x", "--json").document["output"] == ["one \\ud800", {"two": 2}]
     assert fanfold("run", f"{steps}:deep", "x", "--json").document["output"] == "a list too deep to be shown"
     assert fanfold("run", f"{steps}:deep", "x", "-q").out == "a list too deep to be shown\n"
+
+
+def test_a_number_that_json_has_not(tmp_path: Path) -> None:
+    """The bug: NaN and infinities became null, which looks like no value; they are named, as in a table."""
+    steps = file(tmp_path, ODD)
+    said = {"share": "NaN", "none": None, "most": ["Infinity", 1.5]}
+    assert fanfold("run", f"{steps}:share", "x", "--json").document["output"] == said
+    assert json.loads(fanfold("run", f"{steps}:share", "x", "-q").out) == said
+    assert fanfold("run", f"{steps}:lost", "x", "--json").document["output"] == "-Infinity"
 
 
 def test_a_reader_that_has_gone(tmp_path: Path) -> None:
@@ -85,6 +99,21 @@ def test_a_disk_that_is_full(tmp_path: Path, more: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         done = finish(process("run", file(tmp_path, SAME), "x", *more, stdout=full))
     assert (done.code, done.told) == (1, "fanfold: the output cannot be written: No space left on device")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("more", [["--json"], ["--quiet"]])
+def test_a_disk_that_has_room_for_a_part(tmp_path: Path, more: list[str], unbuffered: str) -> None:
+    """The bug: with PYTHONUNBUFFERED, the rest was lost without a word, and the exit code was 0."""
+    steps = file(tmp_path, '@step\ndef long(text): return "line\\n" * 100_000\n')
+    out = tmp_path / "out"
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))"
+    command = [sys.executable, "-c", f"{limit}; from fanfold.cli import main; main()", "run", steps, "x", *more]
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONDONTWRITEBYTECODE": "1"}
+    with out.open("wb") as part:
+        done = subprocess.run(command, stdout=part, stderr=subprocess.PIPE, env=env, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode() == "fanfold: the output cannot be written: File too large\n"
 
 
 def test_a_reader_that_has_gone_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,3 +163,57 @@ def test_an_empty_name_of_a_model_is_none(tmp_path: Path, monkeypatch: pytest.Mo
     done = fanfold("run", file(tmp_path, 'main = prompt("{input}")\n'), "x")
     assert done.code == 2
     assert done.told.startswith("fanfold: no model: give model='provider:model' to the prompt or the Session, --model")
+
+
+GROUP = """
+import asyncio
+from fanfold import sections, vote
+async def wrong(why):
+    raise ValueError(why)
+@step
+async def together(text):
+    async with asyncio.TaskGroup() as tasks:
+        for why in ("no file", "no room", "no file"):
+            tasks.create_task(wrong(why))
+both = sections({"a": together})
+votes = vote(together, n=1)
+"""
+WHY = "ExceptionGroup: unhandled errors in a TaskGroup: ValueError: no file; ValueError: no room"
+
+
+def test_the_errors_in_a_group_are_named(tmp_path: Path) -> None:
+    """The bug: "unhandled errors in a TaskGroup (3 sub-exceptions)" was all that one got to know of them."""
+    steps = file(tmp_path, GROUP)
+    assert fanfold("run", f"{steps}:together", "x").told == f"fanfold: {WHY} (steps.py:11)"
+    assert WHY in fanfold("run", f"{steps}:both", "x", "-q").told
+    assert WHY in fanfold("run", f"{steps}:votes", "x", "-q").told
+    document = fanfold("run", f"{steps}:together", "x", "--json").document
+    assert f"ExceptionGroup: {document['error']['message']}" == WHY
+    (tmp_path / "rows.csv").write_text("text\na\n")
+    out = tmp_path / "out.csv"
+    assert WHY in fanfold("map", f"{steps}:together", str(tmp_path / "rows.csv"), "-o", str(out), "-q").told
+    fanfold("map", f"{steps}:together", str(tmp_path / "rows.csv"), "-o", str(out), "-q", "--on-error", "skip")
+    failed = json.loads((tmp_path / "out.csv.failed.jsonl").read_text())
+    assert f"ExceptionGroup: {failed['error']['message']}" == WHY
+
+
+NOTED = """
+from fanfold import sections, vote
+@step
+async def broken(text):
+    error = ValueError("broken")
+    error.add_note("see line 3")
+    raise error
+both = sections({"a": broken})
+votes = vote([broken, broken])
+"""
+
+
+def test_the_notes_of_an_error_are_told(tmp_path: Path) -> None:
+    """The bug: why a call was not sent again, which its error notes, was in tracebacks only."""
+    steps = file(tmp_path, NOTED)
+    assert fanfold("run", f"{steps}:broken", "x").told == "fanfold: ValueError: broken (steps.py:10); see line 3"
+    (tmp_path / "rows.csv").write_text("text\na\n")
+    rows = [str(tmp_path / "rows.csv"), "-o", str(tmp_path / "out.csv")]
+    for more in (["run", f"{steps}:both", "x"], ["run", f"{steps}:votes", "x"], ["map", f"{steps}:broken", *rows]):
+        assert fanfold(*more, "-q").told.count("see line 3") == 1

@@ -2,11 +2,12 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from fanfold.testing import ModelServer
-from tests.cli.calling import fanfold
+from tests.cli.calling import fanfold, file
 
 SPAM = "Is this email spam? Answer spam or ham.\n\n{input}"
 
@@ -196,3 +197,13 @@ def test_a_rate_of_nothing_is_wrong_usage(option: str) -> None:
     done = fanfold("vote", SPAM, "--choices", "spam,ham", "--model", "fake:", option, "0", "x")
     assert done.code == 2
     assert "above 0" in done.told
+
+
+def test_a_tally_of_long_answers_is_short(tmp_path: Path) -> None:
+    """The bug: a vote on free text wrote every whole answer twice beside its output."""
+    said = "told = iter(range(3))\n@step\nasync def say(text): return f'{next(told)} ' + 'long ' * 999\n"
+    done = fanfold("run", file(tmp_path, f"from fanfold import vote\n{said}main = vote(say, n=3)\n"), "x")
+    (told,) = [line for line in done.err.splitlines() if " tied" in line]
+    assert "… 1, 1 long" in told
+    assert told.endswith("… tied, and voter order decides")
+    assert len(told) < 500

@@ -10,7 +10,7 @@ import pytest
 
 from fanfold import Anthropic, Budget, FanfoldError, Hedge, OpenAI, RateLimit, Session, prompt, sections
 from fanfold.calls.estimates import Bounds
-from fanfold.core.numbers import is_amount, is_count, is_seconds
+from fanfold.core.numbers import counted, is_amount, is_count, is_seconds
 from fanfold.errors import UsageError
 from fanfold.testing import FakeModel, run_virtual
 
@@ -103,3 +103,9 @@ def test_amounts() -> None:
     """Finite numbers above nothing."""
     tried = (0, 0.5, Decimal(3), True, "3", None, 7, -1, float("inf"), float("nan"))
     assert [given for given in tried if is_amount(given)] == [0.5, Decimal(3), 7]
+
+
+def test_one_of_a_thing_is_not_told_as_several() -> None:
+    """The bug: "1 rows", "1 calls" wherever there was one."""
+    assert [counted(count, "row") for count in (0, 1, 2, 1200)] == ["0 rows", "1 row", "2 rows", "1,200 rows"]
+    assert [counted(count, "row is", "rows are") for count in (1, 2)] == ["1 row is", "2 rows are"]

@@ -87,12 +87,15 @@ def test_rows_may_be_far_ahead(tmp_path: Path) -> None:
 
     allowed: list[int] = []
     seen: list[str] = []
+    all_seen = asyncio.Event()
 
     class Slow(FakeModel):
         async def send(self, request: Request, watch: Watch) -> Reply:
             seen.append(request.messages[-1].content)
-            while request.messages[-1].content == "row 0" and len(seen) < 9 and not allowed:
-                await asyncio.sleep(0.001)
+            if len(seen) == 9:
+                all_seen.set()
+            if request.messages[-1].content == "row 0" and not allowed:
+                await all_seen.wait()
             return await super().send(request, watch)
 
     step = prompt("{text}", model=Slow(late))

@@ -120,7 +120,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, content: bytes, message: str) ->
 @pytest.mark.parametrize(
     ("line", "shown", "message"),
     [
-        (b"3", "3", "line 3: the row has 1 values, the header 2"),
+        (b"3", "3", "line 3: the row has 1 value, the header 2"),
         (b'1,"2, ""x""",3', '1,"2, ""x""",3', "line 3: the row has 3 values"),
         (b'1,"2\n",3', '1,"2\n",3', "line 4: the row has 3 values"),
         (b"1,\xe4", r"1,\xe4", r"line 3: this is not UTF-8 text \(byte 2\)"),

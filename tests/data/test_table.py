@@ -408,7 +408,7 @@ def test_a_csv_row_with_too_few_values_is_among_the_failed(tmp_path: Path) -> No
     """Where failed rows are left out, a CSV row that cannot be read is one of them; else it ends the map."""
     source, out = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text("id,text\nk0,a\nk1\nk2,c\n")
-    with pytest.raises(UsageError, match=r"in.csv, line 3: the row has 1 values, the header 2"):
+    with pytest.raises(UsageError, match=r"in.csv, line 3: the row has 1 value, the header 2"):
         make(shout, source, out)
     make(shout, source, out, on_error="skip", restart=True)
     assert column(read(out), "id") == ["k0", "k2"]

@@ -17,6 +17,8 @@ import pytest
 from fanfold import Session, prompt
 from fanfold.errors import JournalError, JournalLocked
 from fanfold.journal import Journal
+from fanfold.journal.forgetting import prune
+from fanfold.journal.moving import verify
 from fanfold.journal.points import armed
 from fanfold.journal.store import Standing
 from fanfold.testing import FakeModel
@@ -106,6 +108,40 @@ def test_a_second_process_is_refused_with_the_owners_pid(tmp_path: Path) -> None
         began = time.monotonic()
         assert there(path, 2) == ["0", None]
         assert time.monotonic() - began < 1
+
+
+def test_a_second_process_is_refused_though_the_locks_file_is_gone(tmp_path: Path) -> None:
+    """The bug: it made a lock's file of its own, and two processes wrote one journal."""
+    path = tmp_path / "j.db"
+    with child(path, "wait", 1) as process:
+        assert [process.stdout.readline() for _ in range(2)] == ["open\n", "0\n"]
+        for _ in range(2):
+            (tmp_path / "j.db.lock").unlink()
+            with pytest.raises(JournalLocked, match="is open in another process"):
+                with_journal(path, begun)
+            with pytest.raises(JournalLocked):
+                prune(path, 0.0)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert there(path, 2) == ["0", None]
+
+
+def test_who_reads_a_journal_does_not_let_go_of_it(tmp_path: Path) -> None:
+    """The owner's process may open and close it to read, and holds it all the same."""
+    path = tmp_path / "j.db"
+
+    async def work(_: Journal) -> None:
+        journal = Journal(path, mode="replay")
+        await journal.open()
+        await journal.close()
+        assert not (await asyncio.to_thread(verify, path)).damaged
+        (tmp_path / "j.db.lock").unlink()
+        with child(path, "wait", 1) as process:
+            assert process.stdout.read() == ""
+        assert process.returncode == 1
+
+    recorded(path, "x")
+    with_journal(path, work)
 
 
 def test_replays_need_no_lock(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Templates: only {identifier} is a field, values go in once, and every kind of input fills its own names."""
 
 import json
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import date
@@ -261,6 +262,23 @@ def test_numbers_of_other_types_are_numbers() -> None:
     assert digest_of(Vector(1.0, 2.0, 3.0)) != digest_of(Vector(1.0, 2.5, 3.0))
     assert json.loads(render([Long()])) == ["1.5"]
     assert render([Vector]) == f'[\n  "{Vector}"\n]'
+
+
+def test_a_number_that_json_has_not_is_named_in_a_prompt() -> None:
+    """The bug: what a step had given as NaN or an infinity was null for the model, as if there were no value."""
+    assert json.loads(render({"a": math.nan, "b": [-math.inf, None], "c": Mail(title="T", body="null")})) == {
+        "a": "NaN",
+        "b": ["-Infinity", None],
+        "c": {"title": "T", "body": "null"},
+    }
+    assert json.loads(render([Vector(math.nan, 1.0)])) == [["NaN", 1.0]]
+
+
+def test_an_input_with_a_number_that_json_has_not_is_no_input_without_a_value() -> None:
+    """The bug: a journal took a run on NaN for that on nothing, and gave its answers."""
+    values = [None, math.nan, math.inf, -math.inf]
+    for shape in (lambda value: value, lambda value: {"a": value, "b": {1, 2}}, lambda value: [None, value]):
+        assert len({digest_of(shape(value)) for value in values}) == len(values)
 
 
 @pytest.mark.parametrize("given_", [3, None, ["a", "b"], (1, 2), Ticket])

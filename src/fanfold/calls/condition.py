@@ -20,6 +20,7 @@ from fanfold.calls.ramp import Ramp
 from fanfold.calls.retrying import LONGEST
 from fanfold.calls.window import Window
 from fanfold.core.clock import chance
+from fanfold.core.numbers import counted
 from fanfold.errors import CallError, ConnectError, StatusError
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class Condition:
         self.pulse.uncount(turn.at)
         went_down = self.health.failed(error, at, probe=turn.probe, luck=chance().random())
         if self.window.failed(turn.at, out, at):
-            self.why = f"{_kind(error)}: at most {self.window.room} calls at once"
+            self.why = f"{_kind(error)}: at most {counted(self.window.room, 'call')} at once"
         if went_down:
             self._missed = self.unsent
             self._usual = self.pulse.usual(self.health.failing_since or at)
@@ -320,7 +321,7 @@ class Condition:
         always = "" if self._known else " and has never answered well"
         words = (
             f"{last or 'refused'} ({self.label} has failed for {at - since:.0f} s{always}: "
-            f"{self.unsent - self._missed} calls were not sent)"
+            f"{counted(self.unsent - self._missed, 'call was', 'calls were')} not sent)"
         )
         self.why = f"given up ({_kind(last)}): it has failed for {at - since:.0f} s{always}; patience= says how long"
         if isinstance(last, StatusError):

@@ -59,7 +59,8 @@ class Estimate(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         unknown = self.usd.at_most is None and self.usd.at_least < LEAST_SHOWN
-        return f"{self.calls} calls, {self.tokens} tokens, cost {'unknown' if unknown else self.usd}"
+        cost = "unknown" if unknown else self.usd
+        return f"{self.calls} {'call' if str(self.calls) == '1' else 'calls'}, {self.tokens} tokens, cost {cost}"
 
     def __bool__(self) -> bool:
         raise TypeError("an Estimate is a record, not a truth value: look at .calls, .tokens or .usd")

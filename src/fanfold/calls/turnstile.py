@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from fanfold.core.numbers import is_count
+from fanfold.core.numbers import counted, is_count
 from fanfold.errors import LoopError, QueueFull, UsageError
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class Turnstile:
         self.check()
         if self.max_queued is not None and self.waiting >= self.max_queued:
             raise QueueFull(
-                f"{self.waiting} calls wait for their turn already, which is all that max_queued={self.max_queued} "
-                "allows: send fewer at once, or raise it",
+                f"{counted(self.waiting, 'call waits', 'calls wait')} for their turn already, which is all "
+                f"that max_queued={self.max_queued} allows: send fewer at once, or raise it",
                 model=label,
             )
         self.waiting += 1

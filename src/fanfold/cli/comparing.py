@@ -19,6 +19,7 @@ from fanfold.cli.running import limited
 from fanfold.cli.tables import Page, cell, print_gains, print_reading, table
 from fanfold.cli.visible import flat
 from fanfold.core.clock import now
+from fanfold.core.numbers import counted
 from fanfold.data.compare import Comparison, Gold, Way, compare
 from fanfold.errors import FanfoldError, UsageError
 from fanfold.session import Session
@@ -86,7 +87,9 @@ def _broken_off(error: BaseException, ways: Sequence[Way], *, json: bool, quiet:
     say(told)
     for way in () if json or quiet else ways:
         cost = _money(way, way.spent.cost.usd)
-        sys.stderr.write(f"{way.name} was done: {way.accuracy:.1%} right, {way.spent.calls:,} calls, cost {cost}\n")
+        sys.stderr.write(
+            f"{way.name} was done: {way.accuracy:.1%} right, {counted(way.spent.calls, 'call')}, cost {cost}\n"
+        )
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     return USAGE if isinstance(error, UsageError) else FAILED
@@ -107,7 +110,7 @@ class _Progress:
 
 
 def _print_ways(console: Console, found: Comparison) -> None:
-    made = table(f"On {len(found.items):,} rows", ("step",), FIGURES)
+    made = table(f"On {counted(len(found.items), 'row')}", ("step",), FIGURES)
     for way in found.ways:
         cost = way.spent.cost.usd
         made.add_row(
@@ -122,7 +125,9 @@ def _print_ways(console: Console, found: Comparison) -> None:
     console.print(made)
     for way in found.ways:
         if (why := _first_failure(found, way)) is not None:
-            console.print(Text(f"{way.failed:,} rows of {way.name} failed, and count as wrong; the first, {why}"))
+            count = "counts" if way.failed == 1 else "count"
+            failed = f"{counted(way.failed, 'row')} of {way.name} failed"
+            console.print(Text(f"{failed}, and {count} as wrong; the first, {why}"))
 
 
 def _first_failure(found: Comparison, way: Way) -> str | None:
@@ -151,9 +156,10 @@ def _price(more: int, cost: float | None, per_right: float | None, first: str) -
     else:
         price = f"for ${cost:.4f} more" if cost >= 0 else f"and saves ${-cost:.4f}"
     if more <= 0:
-        return f"{-more} right answers fewer than {first}, {price}" if more else f"as many right as {first}, {price}"
+        fewer = f"{counted(-more, 'right answer')} fewer than" if more else "as many right as"
+        return f"{fewer} {first}, {price}"
     each = "" if per_right is None else f": ${per_right:.6f} for each of them"
-    return f"{more} right answers more than {first}, {price}{each}"
+    return f"{counted(more, 'right answer')} more than {first}, {price}{each}"
 
 
 def _print_disagreements(console: Console, found: Comparison, show: int) -> None:
@@ -165,7 +171,7 @@ def _print_disagreements(console: Console, found: Comparison, show: int) -> None
             mark = "right" if way.right[at] else "wrong"
             console.print(cell(f"  {mark} {way.name}: {flat(way.said[at], SHOWN)}"))
     if show and len(rows) > show:
-        console.print(f"\n{len(rows) - show:,} more rows that some got right and others wrong.")
+        console.print(f"\n{counted(len(rows) - show, 'more row')} that some got right and others wrong.")
 
 
 def _print_reading(console: Console) -> None:

@@ -19,6 +19,7 @@ from fanfold.cli.findings import document, print_findings
 from fanfold.cli.measuring import Measured, Progress, Tell, measure
 from fanfold.cli.tables import Page
 from fanfold.core.clock import now
+from fanfold.core.numbers import counted
 from fanfold.errors import UsageError
 from fanfold.runs.run import Run
 from fanfold.session import Session
@@ -166,5 +167,5 @@ def _line(progress: Progress) -> str:
     share = progress.right / max(1, progress.done)
     return (
         f"{progress.title}: {progress.done} of {progress.total} {progress.things}, {share:.1%} right, "
-        f"{progress.sent} calls sent, {progress.saved} saved"
+        f"{counted(progress.sent, 'call')} sent, {progress.saved} saved"
     )

@@ -23,8 +23,8 @@ TERMINATED = 128 + signal.SIGTERM
 CLOSED = 128 + 13
 """By the number of SIGPIPE, which not every system has: whoever read the output has gone."""
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EIO}
-"""How a write fails that finds no room, or a broken disk: nobody's bug."""
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""How a write fails that finds no room, a file as large as one may be, or a broken disk: nobody's bug."""
 
 PATIENCE = 0.1
 """Seconds that a thread of a step gets to end; nothing can stop one that does not."""

@@ -57,11 +57,18 @@ def _check_text(arguments: Sequence[str]) -> None:
 
 
 def _open_streams() -> None:
-    """What is written to a stream that is closed, as a daemon's may be, goes nowhere, and fails no run that is paid."""
+    """What is written to a stream that is closed, as a daemon's may be, goes nowhere, and fails no run that is paid.
+
+    Python's own unbuffered ones (PYTHONUNBUFFERED) say nothing where a full disk takes but a part of what is written.
+    """
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             nowhere = io.BufferedWriter(io.FileIO(os.devnull, "w"))
             setattr(sys, name, io.TextIOWrapper(nowhere, encoding="utf-8"))
+        elif isinstance(getattr(stream, "buffer", None), io.RawIOBase):
+            whole = io.BufferedWriter(io.FileIO(stream.fileno(), "w", closefd=False))
+            setattr(sys, name, io.TextIOWrapper(whole, encoding=stream.encoding, line_buffering=True))
 
 
 def _write_any_text() -> None:

@@ -12,6 +12,7 @@ from fanfold.cli import reports
 from fanfold.cli.ending import DONE, FAILED, say
 from fanfold.cli.visible import flat, lines_of
 from fanfold.core.clock import wall
+from fanfold.core.numbers import counted
 from fanfold.errors import JournalError, UsageError
 from fanfold.journal import forgetting, looking, moving
 
@@ -42,7 +43,7 @@ def show_runs(path: str, *, last: int, key: str | None, as_json: bool) -> int:
         sys.stdout.buffer.write(reports.encoded({"runs": found.runs, "before": found.before}))
         return DONE
     if found.before:
-        sys.stderr.write(f"fanfold: {found.before:,} earlier runs are not shown; --last 0 shows all\n")
+        say(f"{counted(found.before, 'earlier run is', 'earlier runs are')} not shown; --last 0 shows all")
     for info in found.runs:
         sys.stdout.write(lines_of([_line(info)]))
     if key is not None and not found.runs:
@@ -88,7 +89,7 @@ def export(path: str, out: str | None) -> int:
     finally:
         with suppress(OSError):
             making.unlink(missing_ok=True)
-    say(f"wrote {count} lines to {out}")
+    say(f"wrote {counted(count, 'line')} to {out}")
     return DONE
 
 
@@ -99,7 +100,7 @@ def bring_in(path: str, given: str) -> int:
             count = moving.bring_in(path, lines)
     except OSError as error:
         raise UsageError(f"{given} cannot be read: {error.strerror}") from None
-    say(f"brought {count} entries into {path}")
+    say(f"brought {counted(count, 'entry', 'entries')} into {path}")
     return DONE
 
 
@@ -108,14 +109,15 @@ def verify(path: str) -> int:
     found = moving.verify(_there(path))
     for damage in found.damaged:
         say(damage)
-    say(f"{found.entries} entries of {found.runs} runs are whole, {len(found.damaged)} damaged")
+    whole = f"{counted(found.entries, 'entry', 'entries')} of {counted(found.runs, 'run')}"
+    say(f"{whole} {'is' if found.entries == 1 else 'are'} whole, {len(found.damaged)} damaged")
     return FAILED if found.damaged else DONE
 
 
 def forget(path: str, *, run: int | None, key: str | None) -> int:
     """Forget a run, or everything with a key."""
     gone = forgetting.forget(_there(path), run=run, key=key)
-    say(f"forgot {gone} entries; no byte of them is left in {path}")
+    say(f"forgot {counted(gone, 'entry', 'entries')}; no byte of that is left in {path}")
     return DONE
 
 
@@ -124,13 +126,15 @@ def prune(path: str, days: float) -> int:
     if not days >= 0:
         raise UsageError(f"--days {days:g}: it is a number of days, 0 or more")
     gone = forgetting.prune(_there(path), days * DAY)
-    say(f"forgot {gone} runs in which nothing happened for {days:g} days")
+    say(f"forgot {counted(gone, 'run')} in which nothing happened for {days:g} day{'s' * (days != 1)}")
     return DONE
 
 
 def _there(path: str) -> Path:
     if not Path(path).exists():
         raise UsageError(f"there is no journal {path}")
+    if Path(path).is_dir():
+        raise UsageError(f"{path} is a directory: give the journal's file")
     return Path(path)
 
 
@@ -138,7 +142,7 @@ def _line(info: RunInfo) -> str:
     began = datetime.fromtimestamp(info.began, UTC).strftime("%Y-%m-%d %H:%M:%S")
     how = info.ended or (f"not ended, last heard of {wall() - info.last:.0f} s ago")
     key = f" key {info.key!r}" if info.key else ""
-    calls = f"{info.calls} calls" + (f" ({info.shared} found in other runs)" if info.shared else "")
+    calls = counted(info.calls, "call") + (f" ({info.shared} found in other runs)" if info.shared else "")
     calls += f" and {info.failed} without an answer" if info.failed else ""
     sittings = f", {info.sittings} sittings" if info.sittings > 1 else ""
     cost = "made up, nothing was paid" if info.made_up else f"cost {info.cost}"

@@ -16,6 +16,7 @@ from fanfold.cli.places import raised_at
 from fanfold.cli.running import limited
 from fanfold.cli.visible import lines_of
 from fanfold.core.clock import sleep
+from fanfold.core.numbers import counted
 from fanfold.data.projecting import project
 from fanfold.data.table import Plan, Standing, Table
 from fanfold.errors import BudgetError, FanfoldError, RowError, UsageError
@@ -59,7 +60,7 @@ def _foretell(build: Callable[[], Plan], options: Mapping[str, Any], *, json: bo
         sys.stdout.buffer.write(reports.estimate_document(found.estimate, plan.budget, found.rows, found.sampled))
         return DONE
     of = "" if found.sampled == found.rows else f", by {found.sampled:,} of them"
-    lines = [f"{found.rows:,} rows{of}:", *reports.estimate_lines(found.estimate, plan.budget)]
+    lines = [f"{counted(found.rows, 'row')}{of}:", *reports.estimate_lines(found.estimate, plan.budget)]
     sys.stdout.write(lines_of(lines))
     return DONE
 
@@ -114,7 +115,7 @@ class _Job:
         say(told)
         rows = standing.done + standing.failed
         if not self.json and not self.quiet and (rows or standing.spent.calls):
-            kept = f"{rows:,} rows are kept in {table.places.log}"
+            kept = f"{counted(rows, 'row is', 'rows are')} kept in {table.places.log}"
             sys.stderr.write(f"{kept}; the same command{_but(table.plan, error, standing.failed)} goes on from there\n")
             sys.stderr.write(f"{_summary(standing)}\n")
         if isinstance(error, KeyboardInterrupt):
@@ -150,7 +151,7 @@ def _why(error: BaseException, table: Table) -> str:
     if isinstance(error, RowError):
         cause = error.__cause__
         at = raised_at(cause) if isinstance(cause, Exception) and not isinstance(cause, FanfoldError) else ""
-        told = f"{error} ({at})" if at else str(error)
+        told = "; ".join([f"{error} ({at})" if at else str(error), *reports.noted(error)])
         return f"{told} (--on-error skip would leave it out)" if "max_failures" not in told else told
     return reports.reason(error)
 
@@ -183,8 +184,8 @@ def _told(table: Table, standing: Standing) -> list[str]:
 
 
 def _rows(table: Table, standing: Standing) -> str:
-    failed = f", {standing.failed:,} failed rows in {table.places.failed}" if standing.failed else ""
-    return f"{standing.done:,} rows{failed}"
+    failed = f", {counted(standing.failed, 'failed row')} in {table.places.failed}" if standing.failed else ""
+    return f"{counted(standing.done, 'row')}{failed}"
 
 
 def _summary(standing: Standing) -> str:
@@ -192,7 +193,7 @@ def _summary(standing: Standing) -> str:
     found = f" and {spent.replayed:,} from the journal" if spent.replayed else ""
     tokens = f"{spent.usage.input_tokens:,} + {spent.usage.output_tokens:,} tokens"
     now = f" ({spent.paid} of it now)" if spent.replayed else ""
-    parts = [f"{spent.calls:,} calls{found}", tokens]
+    parts = [f"{counted(spent.calls, 'call')}{found}", tokens]
     parts.append("made up, nothing was paid" if spent.free else f"cost {spent.cost}{now}{' + made up' * spent.made_up}")
     if standing.spent_before.calls and not (spent.free or standing.spent_before.free):
         parts.append(f"{standing.spent_before.cost} before")

@@ -10,12 +10,14 @@ import msgspec
 
 from fanfold.calls.amounts import picos
 from fanfold.cli.places import raised_at
+from fanfold.cli.visible import flat
 from fanfold.core.halves import spelled
-from fanfold.errors import BranchError, FanfoldError, QuorumError, UsageError
+from fanfold.errors import BranchError, FanfoldError, QuorumError, RowError, UsageError, described, words_of
 from fanfold.folds.ballots import FieldResult, Said, VoteResult
 from fanfold.runs.run import money
+from fanfold.steps.running import MADE
 from fanfold.steps.sections import Sections
-from fanfold.steps.templates import plain, spoken, told
+from fanfold.steps.templates import plain, spoken, told, written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from fanfold.runs.run import Run
 
 
+SHOWN = 60
+"""Characters of an answer that are shown in a tally; --json has all."""
+
+
 def document(run: Run[Any]) -> bytes:
     """The whole run as one JSON document: the output, the detail's own fields, usage, cost, calls, times.
 
@@ -32,7 +38,7 @@ def document(run: Run[Any]) -> bytes:
     """
     body: dict[str, Any] = {"output": run.output, **detail_fields(run.detail)}
     if run.error is not None:
-        body["error"] = {"type": type(run.error).__name__, "message": str(run.error) or reason(run.error)}
+        body["error"] = {"type": type(run.error).__name__, "message": words_of(run.error) or reason(run.error)}
         body["finished"] = finished_parts(run)
     body |= {
         "usage": run.usage,
@@ -124,7 +130,7 @@ def notes(run: Run[Any]) -> list[str]:
     """How the output came about, line by line: a vote's tally, and what is missing."""
     detail = run.detail
     if isinstance(detail, VoteResult):
-        counts = ", ".join(f"{value} {count}" for value, count in _tally(detail.tally).items())
+        counts = ", ".join(f"{flat(value, SHOWN)} {count}" for value, count in _tally(detail.tally).items())
         if detail.fields:
             counts = ", ".join(f"{name} {_shared(one)}" for name, one in detail.fields.items())
         failed = [f"voter {one.voter} failed: {one.reason}" for one in detail.ballots if one.kind == "error"]
@@ -135,7 +141,19 @@ def notes(run: Run[Any]) -> list[str]:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in one line: the cause first, without the library's words for it."""
+    """What went wrong, in one line: the cause first, without the library's words for it, and what was noted of it."""
+    return "; ".join([_why(error), *noted(error)])
+
+
+def noted(error: BaseException) -> list[str]:
+    """The notes of an error, or of the branch's it tells of; not that of what the run had made, which is told apart."""
+    cause: BaseException | None = error
+    while isinstance(cause, BranchError | RowError) or (isinstance(cause, QuorumError) and _alike(cause.missing)):
+        cause = cause.__cause__
+    return [note for note in getattr(cause, "__notes__", []) if not note.startswith(MADE)]
+
+
+def _why(error: BaseException) -> str:
     cause = root(error)
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
@@ -143,12 +161,12 @@ def reason(error: BaseException) -> str:
         return str(cause)
     if isinstance(error, BranchError) and error.__cause__ is not None:
         skip = "" if isinstance(error.__cause__, BranchError) else " (on_error skip would go on without it)"
-        return f"branch {error.branch!r} failed: {reason(error.__cause__)}{skip}"
+        return f"branch {error.branch!r} failed: {_why(error.__cause__)}{skip}"
     if isinstance(error, QuorumError) and error.missing:
         return f"{type(error).__name__}: {_counted(error)}: {_grouped(error.missing)}"
     if isinstance(error, FanfoldError):
-        return f"{type(error).__name__}: {error}"
-    return f"{type(error).__name__}: {error} ({raised_at(error) or 'no place known'})"
+        return described(error)
+    return f"{described(error)} ({raised_at(error) or 'no place known'})"
 
 
 def root(error: BaseException) -> BaseException:
@@ -196,9 +214,9 @@ def _above(place: str) -> list[str]:
 
 def _encoded(value: Any) -> bytes:
     with suppress(TypeError, ValueError, RecursionError):
-        return msgspec.json.encode(value, enc_hook=plain)
+        return written(value)
     with suppress(TypeError, ValueError, RecursionError):
-        return msgspec.json.encode(spelled(msgspec.to_builtins(value, enc_hook=plain)))
+        return written(spelled(msgspec.to_builtins(value, enc_hook=plain)))
     return msgspec.json.encode(spoken(value, repr))
 
 
@@ -207,6 +225,11 @@ def _counted(error: QuorumError) -> str:
     told = str(error).partition(": ")[0]
     first = next((name for name in error.missing if told.endswith(f"; {name}")), None)
     return told if first is None else told.removesuffix(f"; {first}")
+
+
+def _alike(missing: Mapping[str, str]) -> bool:
+    """Whether all branches are missing for the same reason, so that what is noted of one is true of all."""
+    return len(set(missing.values())) == 1
 
 
 def _grouped(missing: Mapping[str, str]) -> str:

@@ -1,14 +1,24 @@
-"""Whether what a user gave for a number is one, so that a mistake is told in the words of its setting."""
+"""Whether what a user gave for a number is one, so that a mistake is told in the words of its setting; numbers in
+words, and those that JSON has not.
+"""
 
 from __future__ import annotations
 
 import math
 from decimal import Decimal
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typing import TypeGuard
+
+NAMES = frozenset({"NaN", "Infinity", "-Infinity"})
+"""What is written for the numbers that JSON has not."""
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """So many of a thing, in words: `counted(1, "row")` is "1 row"; `many` where that is not `one` with an s."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def is_count(given: object, least: int = 1) -> TypeGuard[int]:
@@ -36,3 +46,12 @@ def is_amount(given: object) -> TypeGuard[float]:
         return 0 < float(given) < math.inf
     except OverflowError:
         return False
+
+
+def named(value: Any) -> Any:
+    """Plain data with the numbers that JSON has not by their names."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {name: named(one) for name, one in value.items()}
+    return list(map(named, value)) if isinstance(value, list | tuple) else value

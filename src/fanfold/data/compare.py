@@ -19,7 +19,7 @@ from fanfold.data.columns import Columns, Item
 from fanfold.data.files import spent_on
 from fanfold.data.formats import open_rows
 from fanfold.data.state import Spent
-from fanfold.errors import UsageError
+from fanfold.errors import UsageError, described
 from fanfold.folds.canonical import ballot_key, clean
 from fanfold.folds.intervals import paired, share_interval
 from fanfold.steps.row import Row, Terms
@@ -158,7 +158,7 @@ async def _way(
     async with Rows(step, items, session, terms) as rows:
         async for row in rows:
             right.append(gold.right(row))
-            said.append(told(row.output) if row.error is None else f"{type(row.error).__name__}: {row.error}")
+            said.append(told(row.output) if row.error is None else described(row.error))
             spent += spent_on(row)
             failed += [] if row.error is None else [row.number]
             tell(name, len(right), len(items))

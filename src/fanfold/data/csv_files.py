@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanfold.core.numbers import counted
 from fanfold.data.reading import LineReader, Unreadable
 from fanfold.errors import UsageError
 
@@ -46,7 +47,9 @@ class CsvRows(LineReader):
         for row, spoilt in rows:
             why = spoilt
             if why is None and len(row) != len(header):
-                why = self.wrong(f"the row has {len(row)} values, the header {len(header)}; is a quote missing?")
+                why = self.wrong(
+                    f"the row has {counted(len(row), 'value')}, the header {len(header)}; is a quote missing?"
+                )
             yield dict(zip(header, row, strict=True)) if why is None else Unreadable(_line(row), why)
 
     def _rows(self) -> Iterator[tuple[list[str], UsageError | None]]:

@@ -16,7 +16,7 @@ from fanfold.data.formats import publish, replace
 from fanfold.data.jsonl import JsonLines, line_of
 from fanfold.data.logs import Log
 from fanfold.data.state import Phase, Spent, State, most_of, write_state
-from fanfold.errors import UsageError
+from fanfold.errors import UsageError, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -173,7 +173,7 @@ class Files:
                 if row.error is None:
                     well.append(line_of(self.columns.row(row.input, row.output)))
                 else:
-                    failed.append(line_of(_failure(row)))
+                    failed.append(line_of(_failure(row, row.error)))
             except UsageError as error:
                 return failed, well, error
             except (RecursionError, TypeError, ValueError) as error:
@@ -219,10 +219,10 @@ def spent_on(row: Row[Any]) -> Spent:
     )
 
 
-def _failure(row: Row[Any]) -> dict[str, Any]:
+def _failure(row: Row[Any], error: BaseException) -> dict[str, Any]:
     item: Item = row.input
-    error = {"type": type(row.error).__name__, "message": str(row.error)}
-    return {ROW: item.number, "key": row.key, "error": error, "input": item.row}
+    told = {"type": type(error).__name__, "message": words_of(error)}
+    return {ROW: item.number, "key": row.key, "error": told, "input": item.row}
 
 
 def _numbers(path: Path) -> Iterator[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +9,10 @@ import msgspec
 
 from fanfold.core.halves import spelled
 from fanfold.data.reading import LineReader, Unreadable
-from fanfold.steps.templates import plain
+from fanfold.steps.templates import plain, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-NUMBERS = frozenset({"NaN", "Infinity", "-Infinity"})
-"""What is written for the numbers that JSON has not."""
 
 
 class JsonLines(LineReader):
@@ -43,25 +39,6 @@ class JsonLines(LineReader):
 
 def line_of(row: Mapping[str, Any]) -> bytes:
     """A row as one line; what JSON cannot say is given by its text. Raises RecursionError for what has no end."""
-    line = None
     with suppress(UnicodeEncodeError):
-        line = msgspec.json.encode(row, enc_hook=plain) + b"\n"
-    if line is not None and b"null" not in line:  # which would stand for a number that is none, too
-        return line
-    try:
-        written = msgspec.to_builtins(dict(row), enc_hook=plain)
-        written = _counted(spelled(written) if line is None else written)
-        return msgspec.json.encode(written, enc_hook=plain) + b"\n"
-    except (RecursionError, TypeError):  # JSON goes deeper than this does, and has names of more kinds
-        if line is None:
-            raise
-        return line
-
-
-def _counted(value: Any) -> Any:
-    """Plain data with the numbers that JSON has not by their names."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {name: _counted(one) for name, one in value.items()}
-    return list(map(_counted, value)) if isinstance(value, list | tuple) else value
+        return written(row) + b"\n"
+    return written(spelled(msgspec.to_builtins(dict(row), enc_hook=plain))) + b"\n"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fanfold.data.jsonl import NUMBERS, line_of
+from fanfold.core.numbers import NAMES
+from fanfold.data.jsonl import line_of
 from fanfold.data.reading import Reader, Unreadable, opened
 from fanfold.errors import UsageError
 
@@ -182,7 +183,7 @@ def _array(group: Sequence[Mapping[str, Any]], name: str, kind: Any) -> Any:
 
 def _numbered(value: Any) -> Any:
     """A value, with the numbers that a log can only name as what they are."""
-    if isinstance(value, str) and value in NUMBERS:
+    if isinstance(value, str) and value in NAMES:
         return float(value)
     if isinstance(value, dict):
         return {name: _numbered(one) for name, one in value.items()}

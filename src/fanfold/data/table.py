@@ -14,6 +14,7 @@ import msgspec
 from fanfold.calls.amounts import Budget
 from fanfold.calls.tab import Tab
 from fanfold.core.clock import chance, now, sleep
+from fanfold.core.numbers import counted
 from fanfold.data.choosing import Choice, remaining
 from fanfold.data.columns import Columns, Item
 from fanfold.data.files import Files, Places, settle
@@ -104,7 +105,8 @@ class Plan(msgspec.Struct, frozen=True):
         most, failed = self.max_failures, state.failed
         if failed > most:
             again = "let --reuse-unchanged ask them again" if self.journal else "--restart"
-            raise UsageError(f"{failed} rows have failed, more than --max-failures {most}: allow more, or {again}")
+            have = counted(failed, "row has", "rows have")
+            raise UsageError(f"{have} failed, more than --max-failures {most}: allow more, or {again}")
         return msgspec.structs.replace(terms, max_failures=most - failed)
 
     def _left(self, state: State) -> Budget | None:
@@ -122,8 +124,9 @@ class Plan(msgspec.Struct, frozen=True):
         """Raise `UsageError` where the output cannot be where it is to be. It looks at the disk."""
         if not self.out.parent.is_dir():
             raise UsageError(f"there is no directory {self.out.parent}: make it, or give another output")
-        if self.out.is_dir():
-            raise UsageError(f"{self.out} is a directory: give the name of a file for the output")
+        if self.out.exists() and not self.out.is_file():
+            what = "a directory" if self.out.is_dir() else "no file"
+            raise UsageError(f"{self.out} is {what}: give the name of a file for the output")
         written = Places(self.out)
         if self.source.resolve() in {written.out.resolve(), written.failed.resolve()}:
             raise UsageError(f"{self.source} is the input and would be written over: give another output")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NoReturn, TypeVar
 
 import msgspec
 
-from fanfold.errors import ParseError
+from fanfold.errors import ParseError, described
 from fanfold.folds.tally import Tally
 
 if TYPE_CHECKING:
@@ -48,17 +48,13 @@ def ballot_of(arrival: Arrival[Any]) -> Ballot:
     """The ballot that an arrival is: its value a `Said` or, where no text belongs to it, the bare value."""
     voter, index, error = arrival.name, arrival.index, arrival.error
     if isinstance(error, ParseError):
-        return Ballot(voter, index, "abstained", text=error.text, reason=_described(error))
+        return Ballot(voter, index, "abstained", text=error.text, reason=described(error))
     if error is not None:
-        return Ballot(voter, index, "error", reason=_described(error))
+        return Ballot(voter, index, "error", reason=described(error))
     said = arrival.value if isinstance(arrival.value, Said) else Said(arrival.value)
     if said.value is None:
         return Ballot(voter, index, "abstained", text=said.text, reason="gave no answer")
     return Ballot(voter, index, "valid", said.value, said.text)
-
-
-def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 class FieldResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import msgspec
 
-from fanfold.core.numbers import is_count
+from fanfold.core.numbers import counted, is_count
 from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
-from fanfold.errors import BranchError, NotStarted, QuorumError, StepTimeout, UsageError
+from fanfold.errors import BranchError, NotStarted, QuorumError, StepTimeout, UsageError, described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -89,7 +89,7 @@ class Collect(Generic[T]):
         return Collected(values, missing)
 
     def _missing(self, why: Why) -> dict[str, str]:
-        reasons = {index: f"{type(error).__name__}: {error}" for index, error in self.errors.items()}
+        reasons = {index: described(error) for index, error in self.errors.items()}
         reasons |= {index: str(error) for index, error in self.unstarted.items()}
         pending = _pending(why)
         return {name: reasons.get(index, pending) for index, name in enumerate(self.names) if index not in self.values}
@@ -193,7 +193,7 @@ def _hashable(key: Hashable) -> Hashable:
 
 
 def _told(error: BaseException) -> str:
-    return str(error) if isinstance(error, NotStarted) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, NotStarted) else described(error)
 
 
 def check_policy(on_error: str, quorum: int | None) -> bool:
@@ -208,4 +208,4 @@ def check_policy(on_error: str, quorum: int | None) -> bool:
 def check_quorum(quorum: int | None, n: int) -> None:
     """Refuse a quorum that the number of branches cannot reach."""
     if quorum is not None and quorum > n:
-        raise UsageError(f"quorum={quorum} cannot be reached by {n} branches")
+        raise UsageError(f"quorum={quorum} cannot be reached by {counted(n, 'branch', 'branches')}")

@@ -21,6 +21,9 @@ Ties = Literal["declared", "error", "abstain", "step"]
 Reach = Literal["reached", "open", "closed"]
 """Whether an outcome that no quorum binds is reached, can still be, or cannot (any more)."""
 
+SHOWN = 60
+"""Characters of a value that are shown in the middle of a sentence."""
+
 
 class Terms(msgspec.Struct, frozen=True):
     """What is fixed before the first ballot: who votes, on what, and by which policies.
@@ -142,5 +145,11 @@ class MayElect(Rule[Any, Any]):
 
 def listed(values: Sequence[Any]) -> str:
     """Values as prose: ``'a', 'b' and 'c'``."""
-    shown = [repr(value) for value in values]
+    shown = [shortened(value) for value in values]
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def shortened(value: Any) -> str:
+    """A value in the middle of a sentence, where a whole answer would hide what is said of it."""
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN else f"{shown[: SHOWN - 1]}…"

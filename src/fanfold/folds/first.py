@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import msgspec
 
 from fanfold.core.records import Arrival, Go, Why
-from fanfold.errors import QuorumError, StepTimeout
+from fanfold.errors import QuorumError, StepTimeout, described
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class First(Generic[T]):
 
     def end(self, why: Why) -> Won[T]:
         """The winner, or what became of each."""
-        failed = {self.names[index]: f"{type(error).__name__}: {error}" for index, error in self.errors.items()}
+        failed = {self.names[index]: described(error) for index, error in self.errors.items()}
         if self.won is not None:
             index, value = self.won
             return Won(index, self.names[index], value, failed)

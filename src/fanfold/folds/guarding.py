@@ -16,6 +16,7 @@ from fanfold.errors import (
     StepTimeout,
     TemplateError,
     UsageError,
+    described,
 )
 from fanfold.folds.ballots import Said
 from fanfold.folds.canonical import ballot_key
@@ -141,7 +142,7 @@ class Guarding:
             error = _without_answer(error, terms)
             if terms.on_error == "fail":
                 self.failed = BranchError(arrival.name, error, {})
-        told = None if error is None else f"{type(error).__name__}: {error}"
+        told = None if error is None else described(error)
         seconds = arrival.ended - arrival.started
         self.checks[arrival.name] = Checked(said.value, said.text, tripped, told, seconds)
         if tripped:

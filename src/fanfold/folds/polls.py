@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fanfold.core.numbers import is_count
 from fanfold.errors import UsageError
-from fanfold.folds.counting import Rule, Terms, Ties, listed
+from fanfold.folds.counting import Rule, Terms, Ties, listed, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ class Poll(Generic[R]):
             return "that the quorum is missed"
         verdict = self.count.verdict()
         if verdict.winner is not None:
-            return repr(verdict.winner)
+            return shortened(verdict.winner)
         return f"the tie of {listed(verdict.tied)}" if verdict.tied else "that there is no winner"
 
 

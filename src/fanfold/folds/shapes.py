@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, NewType, NotRequired, Required, Union,
 
 import msgspec
 
-from fanfold.errors import RecordError, UsageError
+from fanfold.errors import RecordError, UsageError, described
 
 _WRAPPERS = {Annotated, Required, NotRequired, Final}
 
@@ -126,6 +126,6 @@ def _problems(error: Exception) -> str:
     """What a type has against a record, in one line."""
     errors = getattr(error, "errors", None)
     if not callable(errors):
-        return f"{type(error).__name__}: {error}".removesuffix(": ")
+        return described(error)
     found = errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(": ".join(filter(None, (".".join(map(str, each["loc"])), each["msg"]))) for each in found)

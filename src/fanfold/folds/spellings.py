@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from fanfold.folds.canonical import ballot_key
+from fanfold.folds.counting import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -56,8 +57,8 @@ class Whichever:
         if 2 * groups.weight[leaders[0]] <= groups.total + groups.pending:
             return None
         return (
-            f"decided after {poll.folded} of {poll.n}: {groups.spelled(leaders[0])!r} has more than half by itself, "
-            "so no judge was asked what means the same"
+            f"decided after {poll.folded} of {poll.n}: {shortened(groups.spelled(leaders[0]))} has more than half by "
+            "itself, so no judge was asked what means the same"
         )
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from fanfold.core.numbers import is_count
+from fanfold.core.numbers import counted, is_count
 from fanfold.errors import UsageError
 from fanfold.folds.counting import Count, Reach, Rule, Terms, Verdict, listed
 
@@ -57,7 +57,7 @@ class Threshold(Rule[T, bool]):
     def check(self, names: Sequence[str]) -> None:
         """There are as many voters as the threshold asks for."""
         if self.k is not None and self.k > len(names):
-            raise UsageError(f"{self!r} cannot be reached by {len(names)} voters: lower k or add voters")
+            raise UsageError(f"{self!r} cannot be reached by {counted(len(names), 'voter')}: lower k or add voters")
 
     def quorum(self, voters: int) -> int:
         """All of them: an errored voter must not pass for one that said no."""

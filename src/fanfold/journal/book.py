@@ -9,7 +9,7 @@ import msgspec
 from fanfold.core.clock import wall
 from fanfold.core.journaling import Folded, Found
 from fanfold.core.records import Cost
-from fanfold.errors import FatalError, JournalError, ReplayMiss, UsageError
+from fanfold.errors import FatalError, JournalError, ReplayMiss, UsageError, described
 from fanfold.journal.entries import NOTHING, Again, Begun, Bill, Draft, Ended, Entry, Kept, Value, digest_of
 from fanfold.journal.failures import error_of, failure_of
 
@@ -240,7 +240,7 @@ class RunBook:
         how = "ok" if error is None else "error" if isinstance(error, Exception) else "cancelled"
         said = None
         if isinstance(error, Exception):
-            said = f"{type(error).__name__}: {error}" if self.journal.content == "full" else type(error).__name__
+            said = described(error) if self.journal.content == "full" else type(error).__name__
         self._tell(self._of("end", self.key or "", 0, Ended(how, said)))
 
     def _of_call(self, kind: Kind, digest: bytes, call: Call, content: Any) -> Draft:

@@ -58,6 +58,7 @@ def owned(path: str | os.PathLike[str]) -> Iterator[sqlite3.Connection]:
     lock = OwnerLock(Path(path))
     try:
         with stores.reported(Path(path)), closing(stores.open_to_write(Path(path))) as store:
+            lock.hold()
             yield store
     finally:
         lock.release()

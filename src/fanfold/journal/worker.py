@@ -294,6 +294,11 @@ class Writer(Worker):
         self._lock = OwnerLock(self.path)
         try:
             store = stores.open_to_write(self.path, cache=self.cache)
+            try:
+                self._lock.hold()
+            except BaseException:
+                store.close()
+                raise
         except BaseException:
             self._lock.release()
             raise

@@ -16,7 +16,7 @@ import msgspec
 
 from fanfold.core.clock import now
 from fanfold.core.records import Call, Cost, Event, Usage
-from fanfold.errors import UsageError
+from fanfold.errors import UsageError, words_of
 from fanfold.runs.run import may_cost
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Progress:
             return None
         row.until = event.at
         row.end = _ending(event)
-        row.value = _short(event.error if event.error is not None else getattr(event.value, "value", event.value))
+        row.value = _short(getattr(event.value, "value", event.value) if event.error is None else words_of(event.error))
         if self._voting and event.kind == "branch.ended" and event.error is None:
             self.tally[row.value] += 1
         return row

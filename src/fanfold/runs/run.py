@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from fanfold.core.numbers import counted
 from fanfold.core.records import Call, Cost, Event, Usage
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Run(Generic[Out_co]):
     def summary(self) -> str:
         """One line for people: calls, tokens, cost, time."""
         made = sum(call.sent is not None for call in self.calls)
-        parts = [f"{made} call{'s' * (made != 1)}"]
+        parts = [counted(made, "call")]
         found = sum(call.replayed for call in self.calls)
         if found:
             parts.append(f"{found} from the journal")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from fanfold.core.numbers import counted
 from fanfold.core.records import Call, Cost, Usage
 from fanfold.runs.phases import FINAL, Phase, sends, stopped
 from fanfold.runs.places import Fanned, Node, Span, Tree, ending, grow
@@ -287,7 +288,7 @@ def _notes(run: Run[Any], calls: Sequence[Call]) -> Iterator[str]:
         yield f"{some} made up by a fake model: nothing was paid for them, and their times mean little."
     cut = sum(call.cost.usd is None and call.cost.at_most is not None for call in real)
     if cut:
-        have = "1 call has" if cut == 1 else f"{cut:,} calls have"
+        have = counted(cut, "call has", "calls have")
         yield f"The cost is a range: {have} a send that was cut off under way, and may be billed or not."
     unknown = sum(call.cost.at_most is None for call in real)
     if unknown:
@@ -301,4 +302,4 @@ def _notes(run: Run[Any], calls: Sequence[Call]) -> Iterator[str]:
 
 
 def _calls_were(count: int) -> str:
-    return f"{count:,} call was" if count == 1 else f"{count:,} calls were"
+    return counted(count, "call was", "calls were")

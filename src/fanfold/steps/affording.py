@@ -17,6 +17,7 @@ from fanfold.calls.budget import IfUnaffordable, refusal
 from fanfold.calls.estimates import Foreseeable, Outlook
 from fanfold.calls.spending import unpriced
 from fanfold.core.clock import now
+from fanfold.core.numbers import counted
 from fanfold.core.scope import current
 from fanfold.core.timeouts import within
 from fanfold.errors import BudgetError, ModelError, NotStarted, UsageError
@@ -71,7 +72,7 @@ class Unpaid:
     @property
     def left_out(self) -> str:
         """Why a branch beyond these is missing."""
-        return f"not started: the budget covers {self.count} branches"
+        return f"not started: the budget covers {counted(self.count, 'branch', 'branches')}"
 
     def paid(self, branches: Sequence[Branch[Any]]) -> Sequence[Branch[Any]]:
         """The branches that may be launched, each with its pocket."""

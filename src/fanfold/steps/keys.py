@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from fanfold.core.numbers import named
 from fanfold.errors import UsageError
 from fanfold.steps.fingerprints import fingerprint
 from fanfold.steps.templates import plain
@@ -65,6 +67,9 @@ def digest_of(given: Any) -> bytes | None:
         text = _encode(given)
     except (TypeError, ValueError, RecursionError):
         return None
+    if b"null" in text:  # which would stand for a number that JSON has not, too
+        with suppress(RecursionError, TypeError):  # JSON goes deeper than this does
+            text = _encode(named(msgspec.to_builtins(given, enc_hook=_shown, order="deterministic")))
     return blake2b(type(given).__name__.encode() + b"|" + text, digest_size=16).digest()
 
 

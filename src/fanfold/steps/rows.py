@@ -20,7 +20,7 @@ from fanfold.core.door import run_sync
 from fanfold.core.fan import gone
 from fanfold.core.journaling import RowKey
 from fanfold.core.scope import current
-from fanfold.errors import FanfoldError, RowError, UsageError, is_fatal
+from fanfold.errors import FanfoldError, RowError, UsageError, described, is_fatal
 from fanfold.session import Session, session_for
 from fanfold.steps.engines import runner_for
 from fanfold.steps.row import AHEAD, Row, RowsStatistics, Source, Terms, key_of
@@ -329,10 +329,10 @@ class _Work(Generic[Out]):
         if error is not None and (is_fatal(error) or not isinstance(error, Exception | asyncio.CancelledError)):
             return self._end(error)  # a wrong key, say; or what is meant for the interpreter, as SystemExit
         if error is not None and most is None and self.terms.on_error == "fail":
-            return self._end(self._failed(row, f"{type(error).__name__}: {error}"))
+            return self._end(self._failed(row, described(error)))
         self.done[row.number] = row
         if error is not None and most is not None and self.failed > most:
-            last = f"{type(error).__name__}: {error}"
+            last = described(error)
             self._end(self._failed(row, f"more than max_failures={most} rows failed; the last: {last}"))
         _set(self._changed)
         return True

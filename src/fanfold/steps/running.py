@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+MADE = "fanfold: before this, the run made"
+"""How the note begins that says what an error's run had made."""
+
 
 async def new_state(step: Step[Any, Any], session: Session | None, *, streaming: bool = False) -> RunState:
     """The state of a run that is about to begin: it takes the enclosing run's session where none is given."""
@@ -166,4 +169,4 @@ def _attach(error: BaseException, run: Run[Any]) -> None:
     if isinstance(error, FanfoldError):
         error.run = run
     elif isinstance(error, Exception) and run.calls:
-        error.add_note(f"fanfold: before this, the run made {run.summary()}")
+        error.add_note(f"{MADE} {run.summary()}")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from fanfold.calls.estimates import NO_CALLS, UNSEEN, Estimate, Outlook, unseen_call
+from fanfold.core.numbers import counted
 from fanfold.core.scope import current
 from fanfold.errors import FatalError, LoopError, UsageError
 from fanfold.folds.counting import Elects, MayElect, Rule
@@ -135,7 +136,8 @@ class SameMeaning(Same):
         except NO_VERDICT as error:
             why = f"{type(error).__name__}: {error}"
             return spellings.counted([], f"no verdict on what means the same ({why}), so every spelling is by itself")
-        return spellings.counted(groups, f"a judge found {len(groups)} meanings in {len(values)} spellings")
+        found = f"a judge found {counted(len(groups), 'meaning')} in {counted(len(values), 'spelling')}"
+        return spellings.counted(groups, found)
 
     async def _judged(self, scope: Scope, given: Any, values: Sequence[Any]) -> list[list[Any]]:
         """The values by meaning; what the judge leaves out is by itself."""

@@ -9,7 +9,7 @@ from fanfold.core.fan import fan
 from fanfold.core.numbers import is_count
 from fanfold.core.records import Branch
 from fanfold.core.timeouts import Total
-from fanfold.errors import UsageError
+from fanfold.errors import UsageError, described
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.collect import OnError, Samples, check_policy, check_quorum
 from fanfold.steps.affording import Limits, affording, limited
@@ -79,7 +79,7 @@ class SampleStep(Step[In, Any]):
             answers = await fan(money.paid(branches), fold, timeout=money.seconds)
         if self.merge is None:
             return answers
-        failed = {f"draw {index}": f"{type(error).__name__}: {error}" for index, error in fold.errors.items()}
+        failed = {f"draw {index}": described(error) for index, error in fold.errors.items()}
         kept = {str(at): answer for at, answer in enumerate(answers)}
         with total.remaining(kept):
             return await self.merge(given, kept, failed)

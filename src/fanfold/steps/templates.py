@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from fanfold.core.numbers import named
 from fanfold.errors import TemplateError
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -147,10 +148,20 @@ def render(value: Any) -> str:
         return "\n".join(f"- {item}" for item in value)
     if isinstance(value, bool | int | float) or value is None:
         return str(value)
-    written = msgspec.json.encode(ordered(value), enc_hook=plain)
-    if written.startswith(b'"'):  # a date, a decimal number: a text, too
-        return str(msgspec.json.decode(written))
-    return msgspec.json.format(written, indent=2).decode()
+    text = written(ordered(value))
+    if text.startswith(b'"'):  # a date, a decimal number: a text, too
+        return str(msgspec.json.decode(text))
+    return msgspec.json.format(text, indent=2).decode()
+
+
+def written(value: Any) -> bytes:
+    """A value as JSON; a number that JSON has not (NaN, an infinity) by its name, for it must not become nothing."""
+    text = msgspec.json.encode(value, enc_hook=plain)
+    if b"null" not in text:
+        return text
+    with suppress(RecursionError, TypeError):  # JSON goes deeper than this does, and has names of more kinds
+        text = msgspec.json.encode(named(msgspec.to_builtins(value, enc_hook=plain)))
+    return text
 
 
 def told(value: Any) -> str:

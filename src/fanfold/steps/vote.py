@@ -12,7 +12,7 @@ import msgspec
 from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, least_of
 from fanfold.core.clock import now
 from fanfold.core.fan import fan
-from fanfold.core.numbers import is_count
+from fanfold.core.numbers import counted, is_count
 from fanfold.core.records import Branch, Model
 from fanfold.core.scope import current
 from fanfold.core.timeouts import Total
@@ -164,7 +164,7 @@ def _valid(result: VoteResult[Any]) -> dict[str, Any]:
 
 
 def _shrunk(result: VoteResult[Any], voters: int) -> VoteResult[Any]:
-    why = f"{result.why}; shrunk from {voters} to {result.n} voters, for the budget covers no more"
+    why = f"{result.why}; shrunk from {voters} to {counted(result.n, 'voter')}, for the budget covers no more"
     return msgspec.structs.replace(result, why=why, shrunk_from=voters)
 
 
