@@ -121,6 +121,10 @@ class Condition:
         rated = self._rated(need, at)
         return (rated, True) if rated > wait else (wait, False)
 
+    def paused(self, at: float) -> bool:
+        """Whether its key is: asked of one that was let go and has not left yet, in the measure of who let it go."""
+        return self.account.until - at > AT_ONCE
+
     def _rated(self, need: Need, at: float) -> float:
         pause = self.account.wait(at)
         if pause > 0:
