@@ -125,6 +125,12 @@ class Condition:
         """Whether its key is: asked of one that was let go and has not left yet, in the measure of who let it go."""
         return self.account.until - at > AT_ONCE
 
+    def obstacle(self, at: float) -> BaseException | None:
+        """The failure for which nobody, or not everybody, leaves now."""
+        if self.health.down:
+            return self.health.error
+        return self.account.refusal if self.paused(at) or self.guess.active else None
+
     def _rated(self, need: Need, at: float) -> float:
         pause = self.account.wait(at)
         if pause > 0:
@@ -261,11 +267,11 @@ class Condition:
         self.pulse.uncount(turn.at)
         went_down = self.health.failed(error, at, probe=turn.probe, luck=chance().random())
         if self.window.failed(turn.at, out, at):
-            self.why = f"{_kind(error)}: at most {self.window.room} calls at once"
+            self.why = f"{kind_of(error)}: at most {self.window.room} calls at once"
         if went_down:
             self._missed = self.unsent
             self._usual = self.pulse.usual(self.health.failing_since or at)
-            self.why = f"the server is down ({_kind(error)}): one call at a time tries it"
+            self.why = f"the server is down ({kind_of(error)}): one call at a time tries it"
 
     # -- an outage -------------------------------------------------------------------------------------------------
 
@@ -326,7 +332,7 @@ class Condition:
             f"{last or 'refused'} ({self.label} has failed for {at - since:.0f} s{always}: "
             f"{self.unsent - self._missed} calls were not sent)"
         )
-        self.why = f"given up ({_kind(last)}): it has failed for {at - since:.0f} s{always}; patience= says how long"
+        self.why = f"given up ({kind_of(last)}): it has failed for {at - since:.0f} s{always}; patience= says how long"
         if isinstance(last, StatusError):
             error: CallError = StatusError(words, status=last.status, code=last.code, model=self.label)
         else:
@@ -354,6 +360,7 @@ def _spoke(sending: Sending) -> bool:
     return sending.alive_at is not None and sending.sent_at is not None and sending.alive_at > sending.sent_at
 
 
-def _kind(error: BaseException | None) -> str:
+def kind_of(error: BaseException | None) -> str:
+    """What it is, without its text."""
     status = getattr(error, "status", None)
     return f"status {status}" if status is not None else type(error).__name__

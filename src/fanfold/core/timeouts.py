@@ -140,6 +140,8 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
         if self._expired:
             return
         self._expired = True
+        if self._scope is not None:
+            self._scope.held_up = None
         self._task.cancel()
 
     # Cancellations are counted as by `asyncio.timeout`, which takes twice the time: one was asked for here, and only
@@ -154,8 +156,9 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
         if self._scope is not None:
             self._scope.deadline = self._outer
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            late = "" if self._scope is None else self._scope.why_late
             raise StepTimeout(
-                f"{self._what} took longer than its timeout of {self._seconds:g} s",
+                f"{self._what} took longer than its timeout of {self._seconds:g} s{late}",
                 seconds=self._seconds or 0.0,
                 finished=self._finished,
             ) from None
