@@ -91,7 +91,7 @@ async def run_within(
     failure: BaseException | None = None
     output: Any = None
     try:
-        with NO_END if timeout is None else within(timeout, f"the run of {step.name!r}"):
+        with NO_END if timeout is None else within(timeout, f"the run of {step.name!r}", scope=inner):
             output = await _in_scope(step, given, inner)
     except BaseException as error:
         failure = error
