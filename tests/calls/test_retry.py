@@ -1,15 +1,17 @@
 """The sends of one call: how many, how far apart, what they hold, and how they end."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanfold import Session, map_over, prompt, sample
+from fanfold import Session, map_over, prompt, sample, step
 from fanfold.calls.health import ROW
 from fanfold.calls.quota import CAPACITY, Quota
 from fanfold.core.clock import now, sleep
+from fanfold.core.records import Request
 from fanfold.core.scope import current
 from fanfold.errors import (
     AccessError,
@@ -575,3 +577,35 @@ def test_a_call_that_finds_the_queue_full_when_it_is_sent_again_says_how_it_had_
     assert error.attempts == 1
     assert str(error).endswith("; the send before it had failed: answered 503")
     assert isinstance(error.__cause__, StatusError)
+
+
+def test_the_time_of_a_part_is_known_to_its_calls() -> None:
+    """A run with a timeout inside a run: the wait that a server asks for is not begun where it would outlast that."""
+    model = in_turn([0.1, status(429, retry_after=30.0)], [0.1, "late"])
+
+    @step
+    async def part(text: str) -> str:
+        with pytest.raises(StatusError, match="would outlast the time given"):
+            await ASK.run(text, timeout=2.0)
+        return str(round(now(), 1))
+
+    assert ran(model, ask=part).output == "0.1"
+
+
+def test_the_time_of_a_part_is_no_other_parts() -> None:
+    """Beside a part that has little time another has all it needs; and once both have ended, no end is left over."""
+    refused: set[str] = set()
+
+    def script(_: int, request: Request) -> list[Any]:
+        text = str(request.messages[0].content)
+        if text != "quick" and text not in refused:
+            refused.add(text)
+            return [0.1, status(503, retry_after=3.0)]
+        return [0.1, text]
+
+    @step
+    async def parts(_: str) -> list[str]:
+        beside = [ASK.run("quick", timeout=1.0), ASK.run("patient"), ASK.run("slow", timeout=10.0)]
+        return [run.output for run in [*await asyncio.gather(*beside), await ASK.run("afterwards")]]
+
+    assert ran(Scripted(script), ask=parts).output == ["quick", "patient", "slow", "afterwards"]

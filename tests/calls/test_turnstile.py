@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanfold import RateLimit, Session, prompt
+from fanfold.calls.condition import AT_ONCE
 from fanfold.calls.lanes import Lane, Lanes
 from fanfold.calls.turnstile import Turnstile
 from fanfold.core.clock import now, sleep
@@ -261,6 +262,31 @@ def test_those_who_step_back_are_in_their_old_order() -> None:
 
     run_virtual(main())
     assert left == [0, 1, 2, 3]
+
+
+def test_who_is_let_go_a_rounding_before_the_end_of_a_pause_leaves() -> None:
+    """It was put back for that rounding and let go again, for ever where the clock stands still between two turns."""
+
+    async def main() -> None:
+        lane = Lanes(Turnstile(4)).of(plain(), None)
+
+        async def call() -> None:
+            await lane.enter(Sent())
+
+        refused = Sent()
+        await lane.enter(refused)
+        refused.sent_at = now()
+        refused.error = StatusError("x", status=429, retry_after=5.0)
+        lane.leave(refused)
+        calls = [asyncio.create_task(call())]
+        await sleep(5 - AT_ONCE / 2)
+        calls.append(asyncio.create_task(call()))
+        for _ in range(20):
+            await sleep(0)
+        assert calls[0].done()
+        await calls[1]
+
+    run_virtual(main(), tick=0.0)
 
 
 def test_what_was_taken_for_a_send_that_never_left_is_given_back() -> None:

@@ -192,6 +192,23 @@ def test_the_same_step_started_twice_has_two_places() -> None:
     assert len({(call.draw.place, call.draw.nth) for call in run.calls}) == 2
 
 
+def test_steps_started_again_and_again_have_places_of_their_own() -> None:
+    """Whatever they are called, and in whatever order they are started."""
+
+    @step(name="a~b")
+    async def odd(given: str) -> str:
+        return await ONE(given)
+
+    @step
+    async def several(given: str) -> Any:
+        handles = [each.start(given) for each in (odd, ONE, odd, ONE, odd)]
+        assert [handle.name for handle in handles] == ["a~b", "one", "a~b~1", "one~1", "a~b~2"]
+        return [await handle for handle in handles]
+
+    run = ran(several, model=model())
+    assert len({call.place for call in run.calls}) == 5
+
+
 def test_what_a_gathered_coroutine_starts_belongs_to_the_step_around() -> None:
     """A coroutine inside gather() is no step: what it starts outlives it, and not the step around both."""
 

@@ -1,6 +1,7 @@
 """Steps of one's own: functions as steps, runs inside runs, and what errors carry."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fanfold import Session, Step, chain, gather, prompt, sections, step, vote
+from fanfold import Session, Step, chain, gather, map_over, prompt, sections, step, vote
 from fanfold.core.clock import now, sleep
 from fanfold.core.records import Event
 from fanfold.errors import BranchError, ConnectError, FanfoldError, ParseError, StepTimeout, UsageError
@@ -361,3 +362,58 @@ def test_parts_that_run_at_the_same_time_have_records_of_their_own() -> None:
     assert [run.output for run in runs] == ["a", "b", "c"]
     assert [len(run.calls) for run in runs] == [1, 1, 1]
     assert {run.name for run in runs} == {"prompt"}
+
+
+def test_a_part_that_ends_gives_its_place_to_the_next() -> None:
+    """Of parts that run at once each has the lowest number that is free, as long as it runs."""
+
+    @step
+    async def several(_: str) -> list[str]:
+        first, second = asyncio.create_task(ASK.run("a")), asyncio.create_task(ASK.run("b"))
+        await first
+        await second
+        third = asyncio.create_task(ASK.run("c"))
+        runs = [await first, await second, await third, *await asyncio.gather(ASK.run("d"), ASK.run("e"))]
+        return [run.calls[0].place for run in runs]
+
+    places = ran(several, model=FakeModel(echo, latency=1.0)).output
+    assert [place.removeprefix("several/") for place in places] == [
+        "prompt",
+        "prompt~1",
+        "prompt",
+        "prompt",
+        "prompt~1",
+    ]
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["in one step", "in a branch each"])
+def test_a_part_costs_the_same_however_many_run_beside_it(*, apart: bool) -> None:
+    """A run inside a run takes its own events as they come; it searched those of all, and they stood still for it."""
+
+    @step
+    async def one(text: str) -> str:
+        return (await ASK.run(text)).output
+
+    @step
+    async def all_of_them(texts: list[str]) -> list[Any]:
+        return list(await gather(*(ASK.run(text) for text in texts)))
+
+    many: Step[list[str], Any] = map_over(one) if apart else all_of_them
+    made = 0
+
+    def count(_: Any, kind: str, __: Any) -> None:
+        nonlocal made
+        made += kind in {"call", "c_call"}
+
+    def calls(parts: int) -> float:
+        nonlocal made
+        made, before = 0, sys.getprofile()
+        sys.setprofile(count)
+        try:
+            ran(many, [str(number) for number in range(parts)], model=FakeModel(echo, latency=1.0))
+        finally:
+            sys.setprofile(before)
+        return made / parts
+
+    calls(10)
+    assert calls(400) < 1.5 * calls(50)

@@ -155,6 +155,14 @@ def last_failure(passage: Passage, but: BaseException | None = None) -> CallErro
     return failures[-1] if failures else None
 
 
+def held_up(passage: Passage) -> BaseException | None:
+    """The failure that a call under way waits out: its own, or one for which its lane lets it wait for its turn."""
+    if passage.answered or not passage.attempts:
+        return None
+    waits = not passage.attempts[-1].entered
+    return last_failure(passage) or (passage.lane.obstacle if waits else None)
+
+
 def _too_long(error: CallError, wait: float) -> str:
     most = "a day" if wait > LONGEST else "the time given"
     if error.retry_after:

@@ -122,6 +122,16 @@ class Condition:
         rated = self._rated(need, at)
         return (rated, True) if rated > wait else (wait, False)
 
+    def paused(self, at: float) -> bool:
+        """Whether its key is: asked of one that was let go and has not left yet, in the measure of who let it go."""
+        return self.account.until - at > AT_ONCE
+
+    def obstacle(self, at: float) -> BaseException | None:
+        """The failure for which nobody, or not everybody, leaves now."""
+        if self.health.down:
+            return self.health.error
+        return self.account.refusal if self.paused(at) or self.guess.active else None
+
     def _rated(self, need: Need, at: float) -> float:
         pause = self.account.wait(at)
         if pause > 0:
@@ -258,11 +268,11 @@ class Condition:
         self.pulse.uncount(turn.at)
         went_down = self.health.failed(error, at, probe=turn.probe, luck=chance().random())
         if self.window.failed(turn.at, out, at):
-            self.why = f"{_kind(error)}: at most {counted(self.window.room, 'call')} at once"
+            self.why = f"{kind_of(error)}: at most {counted(self.window.room, 'call')} at once"
         if went_down:
             self._missed = self.unsent
             self._usual = self.pulse.usual(self.health.failing_since or at)
-            self.why = f"the server is down ({_kind(error)}): one call at a time tries it"
+            self.why = f"the server is down ({kind_of(error)}): one call at a time tries it"
 
     # -- an outage -------------------------------------------------------------------------------------------------
 
@@ -323,7 +333,7 @@ class Condition:
             f"{last or 'refused'} ({self.label} has failed for {at - since:.0f} s{always}: "
             f"{counted(self.unsent - self._missed, 'call was', 'calls were')} not sent)"
         )
-        self.why = f"given up ({_kind(last)}): it has failed for {at - since:.0f} s{always}; patience= says how long"
+        self.why = f"given up ({kind_of(last)}): it has failed for {at - since:.0f} s{always}; patience= says how long"
         if isinstance(last, StatusError):
             error: CallError = StatusError(words, status=last.status, code=last.code, model=self.label)
         else:
@@ -351,6 +361,7 @@ def _spoke(sending: Sending) -> bool:
     return sending.alive_at is not None and sending.sent_at is not None and sending.alive_at > sending.sent_at
 
 
-def _kind(error: BaseException | None) -> str:
+def kind_of(error: BaseException | None) -> str:
+    """What it is, without its text."""
     status = getattr(error, "status", None)
     return f"status {status}" if status is not None else type(error).__name__

@@ -11,6 +11,7 @@ from fanfold.calls.pause import Account
 from fanfold.calls.quota import Quota
 from fanfold.calls.sharing import FarAllowance, SharedTraffic
 from fanfold.calls.traffic import Traffic
+from fanfold.core.clock import now
 from fanfold.core.numbers import is_seconds
 from fanfold.errors import UsageError
 
@@ -52,6 +53,11 @@ class Lane:
     def down(self) -> bool:
         """Whether its server fails again and again, so that one call at a time tries it and all others wait."""
         return self.traffic.condition.health.down
+
+    @property
+    def obstacle(self) -> BaseException | None:
+        """The failure for which those wait that wait for their turn, if it is one."""
+        return self.traffic.condition.obstacle(now())
 
 
 class Lanes:

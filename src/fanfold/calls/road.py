@@ -11,10 +11,12 @@ covers all that follows. Its record is written in the moment in which its reply 
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
-from fanfold.calls.attempts import attempts, last_failure
-from fanfold.calls.passage import Passage
+from fanfold.calls.attempts import attempts, held_up, last_failure
+from fanfold.calls.condition import kind_of
+from fanfold.calls.passage import Passage, told
 from fanfold.core.ends import Ends
 from fanfold.core.scope import current
 from fanfold.core.timeouts import within
@@ -63,6 +65,11 @@ class Road:
                 if keeping is not None and not keeping.book.new and (reply := await keeping.recall()) is not None:
                     return reply
                 return await attempts(passage, timer)
+        except asyncio.CancelledError:
+            failure = held_up(passage)
+            if failure is not None:
+                scope.hold_up(kind_of(failure) if scope.held else told(failure, held=False))
+            raise
         except Exception as error:
             if isinstance(error, StepTimeout) and (reply := passage.whole()) is not None:
                 return reply  # in time: only the end of its stream was not

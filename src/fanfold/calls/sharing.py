@@ -96,7 +96,7 @@ class SharedTraffic(Traffic):
                 self.leave(sending)
                 raise
             at = now()
-            if self.condition.account.until <= at:
+            if not self.condition.paused(at):
                 break
             self._end(sending, sent=False)  # a refusal came meanwhile
             super().leave(sending)

@@ -120,7 +120,7 @@ class Traffic:
                 # Give way for a tick: the reply that freed the slot may have decided that the call is not needed.
                 await sleep(0)
                 at = self.clock.time()
-                if self.condition.account.until <= at:
+                if not self.condition.paused(at):
                     return
                 self._step_back(waiter, at)  # a refusal came within that tick
         except BaseException:

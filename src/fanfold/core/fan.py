@@ -17,7 +17,7 @@ from fanfold.core import scope as scopes
 from fanfold.core.journaling import Folded
 from fanfold.core.records import Arrival, Branch, Fold, Go, Why
 from fanfold.core.timeouts import check_seconds
-from fanfold.errors import is_fatal
+from fanfold.errors import QuorumError, StepTimeout, is_fatal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,8 +106,10 @@ class Fan(Generic[T, R]):
         self._report(why)
         try:
             answer = self.fold.end(why)
-        except Exception:
+        except Exception as error:
             self._keep(why, failed=True)
+            if why == "timeout" and self.scope is not None and isinstance(error, StepTimeout | QuorumError):
+                error.args = (f"{error}{self.scope.why_late}",)
             raise
         self._keep(why, failed=False)
         return answer
@@ -181,6 +183,8 @@ class Fan(Generic[T, R]):
 
     def _expire(self) -> None:
         self.expired = True
+        if self.scope is not None:
+            self.scope.held_up = None
         self._rouse()
 
     # -- launching ------------------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ class Scope:
     it started and has to see the end of (None where it is nothing that starts). `purse` pays for the calls under it
     (None: no budget), and `deadline` (in the loop's time) is when the earliest timeout around it ends. `book` is what
     the journal holds of the run (None: there is none), and `settled` says that all that happens here happened before.
-    `counted` is what a branch has counted, until it is folded.
+    `counted` is what a branch has counted, until it is folded. `held_up` is the last failure, in words, that a call cut
+    off under it was waiting out; whose timeout cuts calls off forgets it first, and names it then.
     """
 
     __slots__ = (
@@ -98,6 +99,7 @@ class Scope:
         "deadline",
         "detail",
         "ended",
+        "held_up",
         "hold",
         "level",
         "ordinal",
@@ -131,6 +133,7 @@ class Scope:
         self.book: Book | None = None
         self.settled = False
         self.counted: list[tuple[str, bytes]] | None = None
+        self.held_up: str | None = None
 
     @property
     def branch(self) -> Scope:
@@ -173,6 +176,18 @@ class Scope:
         """Everything under it has to end by `moment`, if not before."""
         if moment is not None and (self.deadline is None or moment < self.deadline):
             self.deadline = moment
+
+    def hold_up(self, failure: str) -> None:
+        """A call is cut off here that was waiting out a failure: let all around it know which."""
+        scope: Scope | None = self
+        while scope is not None:
+            scope.held_up = failure
+            scope = scope.outer
+
+    @property
+    def why_late(self) -> str:
+        """What to add to the words of a timeout."""
+        return "" if self.held_up is None else f"; its calls were held up by {self.held_up}"
 
     def unsettle(self) -> None:
         """Something happens here that did not happen before: so it is with all around it."""

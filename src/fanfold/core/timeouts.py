@@ -64,7 +64,8 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
     """Cancel the block after `seconds` and raise `StepTimeout` naming `what`; None never ends it.
 
     With `later` the time begins with the first `start()`; with `until` (in the loop's time) it has begun before. What
-    runs inside finds its end as its scope's `deadline`. Blocks of equal `seconds` may share their timer, in `ends`.
+    runs inside finds its end as its scope's `deadline`: that of `scope`, or the current one, in which nothing else may
+    run at the same time. Blocks of equal `seconds` may share their timer, in `ends`.
     The `StepTimeout` carries `finished`.
     """
 
@@ -94,6 +95,7 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
         until: float | None = None,
         ends: Ends | None = None,
         finished: Mapping[str, Any] = {},
+        scope: Scope | None = None,
     ) -> None:
         check_seconds(seconds)
         self._seconds = seconds
@@ -104,7 +106,7 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
         self._finished = finished
         self._started = False
         self._timer: asyncio.TimerHandle | None = None
-        self._scope: Scope | None = None
+        self._scope = scope
         self._outer: float | None = None
         self._expired = False
 
@@ -116,7 +118,7 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
                 raise LoopError("a timeout needs a task around it")
             self._task = task
             self._cancelling = task.cancelling()
-            self._scope = current()
+            self._scope = self._scope or current()
             self._outer = None if self._scope is None else self._scope.deadline
             if not self._later:
                 self.start()
@@ -140,6 +142,8 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
         if self._expired:
             return
         self._expired = True
+        if self._scope is not None:
+            self._scope.held_up = None
         self._task.cancel()
 
     # Cancellations are counted as by `asyncio.timeout`, which takes twice the time: one was asked for here, and only
@@ -154,8 +158,9 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
         if self._scope is not None:
             self._scope.deadline = self._outer
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+            late = "" if self._scope is None else self._scope.why_late
             raise StepTimeout(
-                f"{self._what} took longer than its timeout of {self._seconds:g} s",
+                f"{self._what} took longer than its timeout of {self._seconds:g} s{late}",
                 seconds=self._seconds or 0.0,
                 finished=self._finished,
             ) from None

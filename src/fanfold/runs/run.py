@@ -150,19 +150,8 @@ def finished(state: RunState, wall: float, output: Any, detail: Any, error: Base
 
 
 def part(
-    state: RunState,
-    name: str,
-    place: str,
-    since: int,
-    *,
-    wall: float,
-    output: Any,
-    detail: Any,
-    error: BaseException | None,
+    name: str, events: Sequence[Event], *, wall: float, output: Any, detail: Any, error: BaseException | None
 ) -> Run[Any]:
     """The record of the step `name` that ran inside another run: its own calls and events only."""
-    events: Sequence[Event] = [
-        event for event in state.events[since:] if event.place == place or event.place.startswith(place + "/")
-    ]
     calls = [event.call for event in events if event.kind == "call.ended" and event.call is not None]
     return Run(name, output, detail, wall, tuple(calls), tuple(events), error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 from fanfold.core.clock import chance, clock, wall
@@ -38,13 +39,10 @@ class RunState:
         self.closed = False
         self.draws: dict[tuple[str, bytes] | int, int] = {}
         """How often each request (by its hash: they are long) was made in each place; see `Scope.count`."""
+        self._parts: dict[str, list[Event]] = {}
+        self._free: dict[str, list[int]] = {}
         self._numbers = 0
         self._readers: set[asyncio.Future[None]] | None = None
-
-    @functools.cached_property
-    def parts(self) -> set[str]:
-        """The places of steps under way that will have a record of their own; few runs have any."""
-        return set()
 
     @functools.cached_property
     def secret(self) -> bytes:
@@ -57,6 +55,8 @@ class RunState:
         """Append one event and wake the readers."""
         event = Event(len(self.events), at - self.began, kind, place, value, error, call)
         self.events.append(event)
+        if self._parts:
+            self._tell_parts(event)
         if self.on_event is not None:
             self._tell(event)
         if self._readers:
@@ -66,6 +66,37 @@ class RunState:
     def calls(self) -> list[Call]:
         """The calls that have ended."""
         return [event.call for event in self.events if event.kind == "call.ended" and event.call is not None]
+
+    def begin_part(self, place: str) -> tuple[str, list[Event]]:
+        """A step begins at `place` that will have a record of its own; gives its own place, and its events to be.
+
+        Of several at once in one place each has the lowest number that is free, the first none.
+        """
+        # Each part gets its events as they come: to look for them among all would cost n parts at once their square.
+        free = self._free.setdefault(place, [0])
+        own = place
+        while True:
+            number = heappop(free)
+            if not free:
+                free.append(number + 1)
+            own = f"{place}~{number}" if number else place
+            if own not in self._parts:
+                break
+        events = self._parts[own] = []
+        return own, events
+
+    def end_part(self, place: str, own: str) -> None:
+        """It has ended."""
+        del self._parts[own]
+        heappush(self._free[place], int(own[len(place) + 1 :] or 0))
+
+    def _tell_parts(self, event: Event) -> None:
+        place = event.place
+        while place:
+            events = self._parts.get(place)
+            if events is not None:
+                events.append(event)
+            place = place.rpartition("/")[0]
 
     def next_call(self) -> int:
         """The number of a new call."""

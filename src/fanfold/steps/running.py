@@ -86,34 +86,25 @@ async def run_within(
 ) -> Run[Out]:
     """Run `step` inside the run of `scope`, and give the record of its part."""
     state: RunState = scope.run
-    since, began = len(state.events), now()
-    inner = scope.inside(_untaken(state, scope.place, step.name), tail=False)
-    inner.purse = purse_of(budget, inner.purse)
-    state.parts.add(inner.place)
+    began, place, purse = now(), place_in(scope.place, step.name), purse_of(budget, scope.purse)
+    scope.check()
+    own, events = state.begin_part(place)
+    inner = scope.inside(step.name + own.removeprefix(place), tail=False)
+    inner.purse = purse
     failure: BaseException | None = None
     output: Any = None
     try:
-        with NO_END if timeout is None else within(timeout, f"the run of {step.name!r}"):
+        with NO_END if timeout is None else within(timeout, f"the run of {step.name!r}", scope=inner):
             output = await _in_scope(step, given, inner)
     except BaseException as error:
         failure = error
         raise
     finally:
-        state.parts.discard(inner.place)
-        wall = now() - began
-        run = part(state, step.name, inner.place, since, wall=wall, output=output, detail=inner.detail, error=failure)
+        state.end_part(place, own)
+        run = part(step.name, events, wall=now() - began, output=output, detail=inner.detail, error=failure)
         if failure is not None:
             _attach(failure, run)
     return run
-
-
-def _untaken(state: RunState, place: str, name: str) -> str:
-    """A name for a part whose place is its own, so that of two at once each has its own calls and events."""
-    found, taken = name, 0
-    while place_in(place, found) in state.parts:
-        taken += 1
-        found = f"{name}~{taken}"
-    return found
 
 
 def follow(step: Step[In, Out], given: In, *, name: str | None = None, tail: bool = False) -> Awaitable[Out]:

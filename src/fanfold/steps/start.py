@@ -28,8 +28,12 @@ class Handle(Generic[Out_co]):
     awaited is raised there; when it fails or is cancelled, so are they.
     """
 
-    def __init__(self, task: asyncio.Task[Out_co], name: str) -> None:
+    def __init__(self, task: asyncio.Task[Out_co], name: str, of: str, number: int) -> None:
         self.name = name
+        self.of = of
+        """The name of its step."""
+        self.number = number
+        """How many of that name were started before it."""
         self.task = task
         self.awaited = False
 
@@ -54,11 +58,12 @@ def start(step: Step[Any, Out_co], given: Any) -> Handle[Out_co]:
     if here is None or around is None or around.started is None:
         raise LoopError(f"{step.name}.start() belongs to a step: call it inside one (an async function with @step)")
     here.check()
-    taken = sum(handle.name.partition("~")[0] == step.name for handle in around.started)
-    name = f"{step.name}~{taken}" if taken else step.name
+    # From the newest on: to look at all for each would cost who starts thousands of one step their square.
+    number = next((handle.number + 1 for handle in reversed(around.started) if handle.of == step.name), 0)
+    name = f"{step.name}~{number}" if number else step.name
     arm = around.arm(Branch(name, lambda: step.timed(given)))
     arm.hold = here.hold
-    handle = Handle(_loop(step).create_task(_fly(step, given, arm)), name)
+    handle = Handle(_loop(step).create_task(_fly(step, given, arm)), name, step.name, number)
     around.started.append(handle)
     return handle
 

@@ -1,0 +1,90 @@
+"""Whose timeout cuts calls off says what these were waiting out: a slow server and one that refuses are told apart."""
+
+from typing import Any
+
+import pytest
+
+from fanfold import Session, best_of, chain, check, guard, map_over, prompt, race, sample, sections, vote
+from fanfold.core.records import Request
+from fanfold.errors import FanfoldError, QuorumError, StepTimeout
+from fanfold.testing import no_leaks, run_virtual
+from tests.calls.scripted import ASK, Scripted, failed, in_turn, lost, status
+
+REFUSED = "; its calls were held up by StatusError: answered 429"
+
+BRANCHES = {"a": ASK, "b": ASK}
+
+
+def refusing() -> Scripted:
+    """It refuses all, and does not say for how long."""
+    return in_turn([0.1, status(429)])
+
+
+def slow() -> Scripted:
+    """It answers, but not in time."""
+    return in_turn([60.0])
+
+
+def test_the_timeout_of_a_run_names_the_refusal_that_its_call_was_waiting_out() -> None:
+    """At the end of a run's time its error says that the server refused, not only that it took long."""
+    error = failed(refusing(), StepTimeout, within=5.0, patience=None)
+    assert str(error) == f"the run of 'prompt' took longer than its timeout of 5 s{REFUSED}"
+    assert "held up" not in str(failed(slow(), StepTimeout, within=5.0))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kind"),
+    [
+        (chain(ASK, ASK, timeout=5), StepTimeout),
+        (sections(BRANCHES, timeout=5), StepTimeout),
+        (sections(BRANCHES, timeout=5, on_error="skip", name="skips"), QuorumError),
+        (map_over(ASK, items=list, timeout=5), StepTimeout),
+        (vote(ASK, n=3, timeout=5), QuorumError),
+        (sample(ASK, n=3, timeout=5), QuorumError),
+        (best_of(ASK, n=3, timeout=5), QuorumError),
+    ],
+    ids=lambda given: getattr(given, "name", "error"),
+)
+def test_the_timeout_of_a_pattern_names_it_too(pattern: Any, kind: type[FanfoldError]) -> None:
+    """Whatever a pattern raises when its time is over, it says what its branches were waiting out."""
+    assert str(failed(refusing(), kind, ask=pattern, patience=None)).endswith(REFUSED)
+    assert "held up" not in str(failed(slow(), kind, ask=pattern))
+
+
+def test_what_is_held_back_stays_so() -> None:
+    """Of a branch whose text nobody may see yet only the kind of the failure is told, for its text may quote."""
+    judge = check(prompt("{input}", returns=bool), on="answer")
+    patterns: list[Any] = [race(ASK, ASK, timeout=5), guard(ASK, checks={"late": judge}, timeout=5)]
+    for pattern in patterns:
+        error = failed(refusing(), StepTimeout, ask=pattern, patience=None)
+        assert str(error).endswith("; its calls were held up by status 429")
+    quiet = failed(in_turn([lost()]), StepTimeout, ask=race(ASK, timeout=5), attempts=50, patience=None)
+    assert str(quiet).endswith("; its calls were held up by ConnectError")
+
+
+def test_a_call_that_was_never_sent_names_what_its_lane_waits_for() -> None:
+    """A key is paused, or a server down, for all of its calls: those that never left say so as well."""
+
+    async def late(model: Scripted, **options: Any) -> str:
+        async with Session(model, patience=None, **options) as session, no_leaks(session):
+            with pytest.raises(FanfoldError):
+                await vote(ASK, n=8, timeout=1).run("q", session=session)
+            sent = len(model.sends)
+            with pytest.raises(StepTimeout) as caught:
+                await ASK.run("q", session=session, timeout=0.2)
+            assert len(model.sends) == sent
+            return str(caught.value)
+
+    refused = run_virtual(late(in_turn([0.1, status(429, retry_after=30.0)]), attempts=1))
+    assert refused.endswith(REFUSED)
+
+
+def test_what_came_before_the_end_is_not_named() -> None:
+    """A failure that was mended, or that another call met, is not what the time ran out over."""
+
+    def script(number: int, request: Request) -> list[Any]:
+        del request
+        return [[0.1, status(503)], [0.1, "mended"]][number] if number < 2 else [60.0]
+
+    error = failed(Scripted(script), StepTimeout, ask=chain(ASK, ASK), within=20.0)
+    assert str(error) == "the run of 'chain' took longer than its timeout of 20 s"
