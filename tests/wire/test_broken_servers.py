@@ -493,12 +493,9 @@ def test_what_stands_behind_an_error_does_not_show_the_key_either(said, streamed
     async def main():
         async with raw.raw_server(said) as server:
             asked = OpenAI(name="m", base_url=server.url, api_key="test-key-1234", query={"key": "query-key-1234"})
-            async with Session(model=asked, attempts=1) as session:
+            async with Session(model=asked, attempts=1) as session, ASK.text("hi", session=session) as text:
                 with pytest.raises(CallError) as caught:
-                    if not streamed:
-                        await ASK.run("hi", session=session)
-                    async with ASK.text("hi", session=session) as text:
-                        await read(text, [])
+                    await (read(text, []) if streamed else ASK.run("hi", session=session))
         return caught.value
 
     behind = [asyncio.run(main())]
