@@ -344,6 +344,22 @@ def test_an_interrupt_ends_a_run_and_leaves_nothing(tmp_path: Path) -> None:
     assert says(python(path)) == "2 0 0 True\n4 0 0 True\n6 0 0 True\n"
 
 
+def test_an_interrupt_while_a_view_is_entered_leaves_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C that comes when the run has begun, and before the block has."""
+    view = prompt("{input}").text_sync("x", session=Session(FakeModel(latency=60)))
+
+    def pressed(work: Any, what: str) -> Any:
+        monkeypatch.undo()
+        door.run_sync(work, what)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fanfold.steps.listening.run_sync", pressed)
+    with pytest.raises(KeyboardInterrupt), view:
+        pass
+    with pytest.raises(UsageError, match="was cancelled"):
+        _ = view.run
+
+
 def test_an_interrupt_waits_for_a_deaf_step_only_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work that swallows its cancellation does not keep an interrupted script from going on."""
     monkeypatch.setattr(door, "PATIENCE", 0.05)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from fanfold import chain, check, guard, race, retry, route, rules, sections, step, vote
+from fanfold import chain, check, guard, prompt, race, retry, route, rules, sections, step, vote
 from fanfold.core.clock import sleep
 from fanfold.core.records import Usage
 from fanfold.errors import (
@@ -17,14 +17,16 @@ from fanfold.errors import (
     FanfoldError,
     ParseError,
     ReplyError,
+    StatusError,
     StepTimeout,
     StreamCut,
+    TemplateError,
     UsageError,
 )
 from fanfold.models.prices import FlatRate
 from fanfold.steps.buffer import Buffer
 from fanfold.steps.guard import REFUSAL
-from tests.patterns.hearing import MARK, ask, heard, saying
+from tests.patterns.hearing import MARK, ask, asked, heard, saying
 from tests.steps.running import Asked, failed, ran, taking
 
 LONG = " ".join(f"{MARK}{at}" for at in range(30))
@@ -499,6 +501,36 @@ def test_a_call_that_breaks_in_its_reply_tells_nothing_of_that(on: Any, way: str
     found = heard(pattern, way, model(answer=(1.0, error)))
     assert type(found.error) is FanfoldError
     assert type(error).__name__ in str(found.error)
+    assert MARK not in found.everything()
+
+
+def refusing(status: int) -> Any:
+    """A server that repeats a request in its refusal, as those do that check it against a schema."""
+    return lambda request: StatusError(f"refused: {asked(request)}", status=status, code="invalid", body=asked(request))
+
+
+@pytest.mark.parametrize("on", ["answer", "stream"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_refusal_that_repeats_an_earlier_link_keeps_its_status_only(on: Any, way: str) -> None:
+    """What a draft said stands in the request of the step behind it, and so in a refusal of that: not judged."""
+    bad = check(lambda text: MARK in text, on=on)
+    fake = saying({"answer": (1.0, LONG), "polish": (1.0, refusing(422))})
+    found = heard(guard(ANSWER | ask("polish"), {"bad": bad}), way, fake)
+    assert isinstance(found.error, StatusError)
+    assert (found.error.status, found.error.code) == (422, "invalid")
+    assert "422 invalid" in str(found.error)
+    assert MARK not in found.everything()
+
+
+@pytest.mark.parametrize("on", ["answer", "stream"])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_template_names_no_fields_that_an_earlier_link_made(on: Any, way: str) -> None:
+    """The fields of a record are the model's own words, too."""
+    bad = check(lambda text: MARK in text, on=on)
+    fake = saying({"answer": (1.0, f'{{"{MARK}": "x"}}')})
+    pattern = guard(ask("answer", returns=dict[str, str]) | prompt("{lacking}"), {"bad": bad})
+    found = heard(pattern, way, fake)
+    assert isinstance(found.error, TemplateError)
     assert MARK not in found.everything()
 
 

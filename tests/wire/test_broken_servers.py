@@ -522,3 +522,36 @@ def test_a_server_that_repeats_the_key_does_not_get_it_into_an_error():
         told = f"{error} {error!r} {run!r} {run.calls} {getattr(error, 'body', '')}"
         assert "[hidden]" in str(error)
         assert "test-key" not in told
+
+
+ECHO = "test-key-1234 query-key-1234"
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize(
+    "said",
+    [
+        raw.open_ended() + raw.event(raw.piece("Hi")) + raw.event({"error": {"message": f"no: {ECHO}"}}),
+        raw.whole(b'{"choices": "\xff %s"}' % ECHO.encode()),
+        f"HTTP/1.1 nonsense {ECHO}\r\n\r\n".encode(),
+        f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno {ECHO}\r\n".encode(),
+        raw.whole({"error": {"message": "no", "code": f"no {ECHO}"}}, "400 Bad Request"),
+    ],
+)
+def test_what_stands_behind_an_error_does_not_show_the_key_either(said, streamed):
+    """Whoever prints a traceback prints causes, too: an HTTP library's own error holds the URL and the headers."""
+
+    async def main():
+        async with raw.raw_server(said) as server:
+            asked = OpenAI(name="m", base_url=server.url, api_key="test-key-1234", query={"key": "query-key-1234"})
+            async with Session(model=asked, attempts=1) as session, ASK.text("hi", session=session) as text:
+                with pytest.raises(CallError) as caught:
+                    await (read(text, []) if streamed else ASK.run("hi", session=session))
+        return caught.value
+
+    behind = [asyncio.run(main())]
+    while behind[-1] is not None:
+        behind.append(behind[-1].__cause__ or behind[-1].__context__)
+    told = "".join(f"{one} {one!r} {one.args} {vars(one)}" for one in behind[:-1])
+    assert "test-key" not in told
+    assert "query-key" not in told

@@ -5,7 +5,7 @@ import io
 import logging
 from contextlib import AsyncExitStack, suppress
 from typing import Any
-from urllib.parse import quote_plus, urlsplit
+from urllib.parse import quote, quote_plus, urlsplit
 
 import pydantic
 import pytest
@@ -532,11 +532,11 @@ def test_what_a_query_holds_is_no_more_repeated_than_a_key(said):
     assert key in target.secrets()
 
 
-@pytest.mark.parametrize("told", [5, 6, 12, len(KEY) - 1])
+@pytest.mark.parametrize("told", [7, 8, 12, len(KEY) - 1])
 def test_a_key_that_is_cut_where_a_text_ends_stays_hidden(told):
     """Of a long refusal the start is told, and that may end within the key that the server repeats."""
     target = endpoint("openai", "m", base_url="https://host/v1", api_key=KEY)
-    assert target.hide(f"no: {KEY[:told]}") == ("no: [hidden]" if told >= 6 else f"no: {KEY[:told]}")
+    assert target.hide(f"no: {KEY[:told]}") == ("no: [hidden]" if told >= 8 else f"no: {KEY[:told]}")
     assert target.hide("Use Bearer") == "Use Bearer"
 
 
@@ -544,6 +544,26 @@ def test_a_key_with_a_space_at_its_end_stays_hidden():
     """On the way the space is lost, so a server repeats the key without it."""
     target = endpoint("openai", "m", base_url="https://host/v1", api_key=f"{KEY} ")
     assert target.hide(f"Incorrect API key provided: {KEY}.") == "Incorrect API key provided: [hidden]."
+
+
+def test_the_beginning_of_a_key_that_was_cut_off_stays_hidden():
+    """Of what a server says only the start is told, which may end in the middle of a key."""
+    target = endpoint("openai", "m", base_url="https://host/v1", api_key=KEY)
+    assert target.hide(f"Incorrect API key: {KEY[:-1]}") == "Incorrect API key: [hidden]"
+    assert target.hide("write Authorization: Bearer") == "write Authorization: Bearer"
+
+
+@pytest.mark.parametrize("said", [quote_plus("no/w +1="), quote("no/w +1="), quote("no/w +1=", safe=""), r"no\/w +1="])
+def test_a_key_that_a_server_writes_in_another_way_stays_hidden(said):
+    """A key in a header is no URL, and some servers repeat it as if it were; others escape it as JSON."""
+    target = endpoint("openai", "m", base_url="https://host/v1", headers={"X-Key": "no/w +1="})
+    assert target.hide(f"{said}!") == "[hidden]!"
+
+
+def test_a_secret_that_begins_with_another_is_hidden_whole():
+    """The longer one is looked for first."""
+    target = endpoint("openai", "m", base_url="https://host/v1", api_key=KEY, headers={"X-Short": KEY[:8]})
+    assert target.hide(f"{KEY} and {KEY[:8]}") == "[hidden] and [hidden]"
 
 
 # -- names -----------------------------------------------------------------------------------------------------------

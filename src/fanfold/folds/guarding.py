@@ -9,10 +9,11 @@ import msgspec
 from fanfold.core.records import ENOUGH, WAIT, Arrival, Go, Why
 from fanfold.errors import (
     BranchError,
-    CallError,
+    ConnectError,
     FanfoldError,
     LoopError,
-    ReplyError,
+    QueueFull,
+    StatusError,
     StepTimeout,
     TemplateError,
     UsageError,
@@ -31,12 +32,16 @@ On = Literal["input", "answer", "stream"]
 UNJUDGED: Said[Any] = Said(None)
 """What a check on the stream brings where the answer said nothing, so that nothing had to be judged."""
 
-TELLABLE = (CallError, TemplateError, LoopError)
-"""Errors that quote no answer; of calls, those do that were answered (`ReplyError`), as by the text that had come."""
-
 
 class Outgrown(FanfoldError):
     """The answer is longer than the guard's buffer; its text is told to nobody."""
+
+
+TELLABLE = (ConnectError, QueueFull, LoopError, Outgrown)
+"""Errors that quote no answer, unless they stand for another one; a server's own words may, and a template's fields.
+
+Where an answer is made in steps, what the first one said is in the request of the next, which servers repeat.
+"""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -120,11 +125,28 @@ class Guarding:
 
     def _untold(self, error: BaseException) -> BaseException:
         """The answer's own error; without what it may quote, where the checks on the answer cannot have judged that."""
-        tellable = isinstance(error, (*TELLABLE, Outgrown)) and not isinstance(error, ReplyError)
+        tellable = isinstance(error, TELLABLE) and error.__cause__ is None
         if tellable or all(one.on == "input" for one in self.terms):
             return error
-        told = f"the answer failed: {type(error).__name__} (its text is held back: no check on the answer has seen it)"
-        return StepTimeout(told, seconds=error.seconds) if isinstance(error, StepTimeout) else FanfoldError(told)
+        kind = type(error).__name__
+        if isinstance(error, StatusError):
+            kind = " ".join(filter(None, (kind, str(error.status), error.code)))
+        told = f"the answer failed: {kind} (its text is held back: no check on the answer has seen it)"
+        match error:
+            case StepTimeout():
+                return StepTimeout(told, seconds=error.seconds)
+            case StatusError():
+                return StatusError(
+                    told,
+                    status=error.status,
+                    code=error.code,
+                    model=error.model,
+                    retry_after=error.retry_after,
+                    should_retry=error.should_retry,
+                )
+            case TemplateError():
+                return TemplateError(told)
+        return FanfoldError(told)
 
     def _check(self, arrival: Arrival[Any], terms: Terms) -> None:
         said = arrival.value if isinstance(arrival.value, Said) else Said(arrival.value)

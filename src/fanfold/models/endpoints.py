@@ -10,6 +10,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from hashlib import blake2b
 from urllib.parse import SplitResult, parse_qsl, quote, quote_plus, unquote, urlencode, urlsplit
 
@@ -73,6 +74,9 @@ AZURE_VERSION = "2024-10-21"
 SECRET = 6
 """Characters from which on a header's value may be a secret; shorter ones would blot out words."""
 
+BEGUN = 8
+"""Characters from which on the beginning of a secret is one; all keys of a kind may begin alike, and with "Bearer "."""
+
 
 class Endpoint(msgspec.Struct, frozen=True):
     """A resolved address: the URL to post to, the headers to send, and whether it is this machine."""
@@ -97,13 +101,16 @@ class Endpoint(msgspec.Struct, frozen=True):
         return f"{parts.scheme}://{parts.netloc}#{blake2b(keys.encode(), digest_size=8).hexdigest()}"
 
     def hide(self, text: str) -> str:
-        """The text without the secrets that were sent: a server may repeat them in what it says."""
-        for secret in self.secrets():
+        """The text without the secrets that were sent: a server may repeat them in what it says.
+
+        Where the text was cut in the middle of one, its beginning goes, too.
+        """
+        secrets = sorted(self.secrets(), key=len, reverse=True)  # the longest first: one may begin with another
+        for secret in secrets:
             text = text.replace(secret, "[hidden]")
-            # What is told ends somewhere, and that may be within a secret.
-            parts = [] if " " in secret else [secret[:end] for end in range(len(secret) - 1, SECRET - 1, -1)]
-            begun = next(filter(text.endswith, parts), "")
-            text = f"{text.removesuffix(begun)}[hidden]" if begun else text
+        for secret in secrets:
+            begun = next((n for n in range(len(secret) - 1, BEGUN - 1, -1) if text.endswith(secret[:n])), 0)
+            text = f"{text[:-begun]}[hidden]" if begun else text
         return text
 
     def secrets(self) -> frozenset[str]:
@@ -111,8 +118,13 @@ class Endpoint(msgspec.Struct, frozen=True):
         values = [value.strip() for name, value in self.headers.items() if name.lower() not in PUBLIC]
         parts = [part for value in values for part in (value, value.rpartition(" ")[2])]
         asked = [value for name, value in parse_qsl(urlsplit(self.url).query) if name.lower() not in PUBLIC]
-        parts += [part for value in asked for part in (value, quote_plus(value))]
-        return frozenset(part for part in parts if len(part) >= SECRET)
+        ways = (str, quote, quote_plus, partial(quote, safe=""), _escaped)  # how a server may write it
+        return frozenset(way(part) for part in [*parts, *asked] if len(part) >= SECRET for way in ways)
+
+
+def _escaped(text: str) -> str:
+    """A text as some servers write it in JSON."""
+    return text.replace("/", "\\/")
 
 
 def known(provider: str) -> Provider:

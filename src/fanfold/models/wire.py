@@ -173,8 +173,19 @@ class Wire(ABC):
             raise refusal
         except CallError as error:
             error.model = self.label
-            error.args = tuple(self.target.hide(str(arg)) for arg in error.args)
+            self._hide_secrets(error)
             raise
+
+    def _hide_secrets(self, error: CallError) -> None:
+        """Let an error say nothing of what was sent along.
+
+        What stands behind it goes: a library's own error holds the whole URL, the headers and a proxy's password, and
+        that of a reply which broke off the server's words as they came.
+        """
+        error.args = tuple(self.target.hide(str(arg)) for arg in error.args)
+        if isinstance(error, StatusError | ReplyError):
+            error.code = self.target.hide(error.code)
+        error.__cause__ = error.__context__ = None
 
     async def _streamed(self, exchange: Exchange, request: Request, watch: Watch) -> Reply:
         incoming, chunks = self.incoming(request), exchange.chunks()
@@ -217,9 +228,8 @@ class Wire(ABC):
         message = f"{self.label} answered {refused.status}: {said}"
         elsewhere = exchange.headers.get("Location")
         if elsewhere and 300 <= refused.status < 400:
-            message += (
-                f" (it points to {shown(elsewhere)[:200]}; redirects are not followed, so give the base URL there)"
-            )
+            there = self.target.hide(shown(elsewhere)[:200])
+            message += f" (it points to {there}; redirects are not followed, so give the base URL there)"
         if refused.status == 402 or self.is_billing(refused):
             return BillingError(message, model=self.label)
         if refused.status in {401, 403}:

@@ -88,6 +88,11 @@ class Listening(Generic[Item, Out]):
         return self._ready.popleft()
 
     @property
+    def begun(self) -> bool:
+        """Whether it was entered."""
+        return self._task is not None
+
+    @property
     def run(self) -> Run[Out]:
         """The record of the run, once the iteration is over; raises the run's error if it failed.
 
@@ -186,7 +191,13 @@ class SyncListening(Generic[Item, Out]):
         self._what = what
 
     def __enter__(self) -> Self:
-        run_sync(self._listening.__aenter__(), self._what)
+        try:
+            run_sync(self._listening.__aenter__(), self._what)
+        except KeyboardInterrupt as interrupt:
+            # The run may have begun all the same, and nobody would leave it.
+            if self._listening.begun:
+                self.__exit__(type(interrupt), interrupt, None)
+            raise
         return self
 
     def __exit__(
