@@ -138,7 +138,11 @@ def test_any_draw_header_is_answered(client, draw):
 
 TIED = {"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}
 DOUBLING = {
-    f"d{at}": {"type": "object", "properties": {key: {"$ref": f"#/$defs/d{at + 1}"} for key in "xy"}}
+    f"d{at}": {
+        "type": "object",
+        "properties": {key: {"$ref": f"#/$defs/d{at + 1}"} for key in "xy"},
+        "required": ["x", "y"],
+    }
     for at in range(60)
 }
 
