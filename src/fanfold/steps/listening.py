@@ -12,6 +12,7 @@ from fanfold.core.fan import gone
 from fanfold.core.records import Event
 from fanfold.errors import UsageError
 from fanfold.folds.ballots import Said
+from fanfold.runs.run import ended
 from fanfold.steps.running import new_state, run_alone
 from fanfold.steps.templates import render
 
@@ -52,7 +53,7 @@ class Listening(Generic[Item, Out]):
         if self._task is not None:
             raise UsageError("this view has been entered before, and is of that one run: ask the step for another")
         self._state = await new_state(self._step, self._session, streaming=self.streaming)
-        self._task = asyncio.create_task(run_alone(self._state, self._step, self._given, None))
+        self._task = asyncio.create_task(self._run(self._state))
         return self
 
     async def __aexit__(
@@ -103,6 +104,9 @@ class Listening(Generic[Item, Out]):
     def sync(self, what: str) -> SyncListening[Item, Out]:
         """The same view for code that does not await."""
         return SyncListening(self, what)
+
+    async def _run(self, state: RunState) -> Run[Out]:
+        return ended(state, await run_alone(state, self._step, self._given, None))
 
     def _begun(self) -> tuple[asyncio.Task[Run[Out]], RunState]:
         if self._task is None or self._state is None:

@@ -45,8 +45,8 @@ async def run_alone(
     *,
     key: str | RowKey | None = None,
     purse: Till | None = None,
-) -> Run[Out]:
-    """Run `step` as the run of `state`; whatever escapes carries the run so far.
+) -> Out:
+    """Run `step` as the run of `state`, of which `ended` makes the record; whatever escapes carries the run so far.
 
     A journal finds it again by `key`. `purse` pays for it, in place of the session's.
     """
@@ -69,13 +69,11 @@ async def run_alone(
         enter(around)
         if root.book is not None:
             root.book.end(failure)
-        at = state.clock.time()
-        state.emit(at, "run.ended", root.place, output, failure, None)
-        run = finished(state, at - state.began, output, root.detail, failure)
-        state.close()
+        state.end(root.place, output, root.detail, failure)
         if failure is not None:
-            _attach(failure, run)
-    return run
+            _attach(failure, finished(state, state.wall, None, state.detail, failure))
+    result: Out = output
+    return result
 
 
 async def run_within(
