@@ -119,7 +119,7 @@ class Prompt(Step[Any, Out_co]):
         stream = self.answer.is_text and scope.tail and read
         try:
             request = self.request(fields, structured=line.model.structured, ceiling=ceiling(scope.purse))
-            draw = scope.draw(request.key())
+            draw = scope.draw(request.mark() if scope.book is None else request.key())
         except UnicodeEncodeError as error:
             raise UsageError(
                 f"the input holds what is no text ({error.reason}): read it with errors='replace', say"
