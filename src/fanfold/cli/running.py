@@ -144,7 +144,7 @@ class _Job:
         async with self.session:
             for model in self.models:
                 self.session.line(model)
-            self.state = await new_state(step, self.session)
+            self.state = new_state(step, self.session)
             with self.screen:
                 return ended(self.state, await run_alone(self.state, step, given, self.timeout))
 

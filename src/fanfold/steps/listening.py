@@ -13,6 +13,7 @@ from fanfold.core.records import Event
 from fanfold.errors import UsageError
 from fanfold.folds.ballots import Said
 from fanfold.runs.run import ended
+from fanfold.session import session_for
 from fanfold.steps.running import new_state, run_alone
 from fanfold.steps.templates import render
 
@@ -52,7 +53,7 @@ class Listening(Generic[Item, Out]):
     async def __aenter__(self) -> Self:
         if self._task is not None:
             raise UsageError("this view has been entered before, and is of that one run: ask the step for another")
-        self._state = await new_state(self._step, self._session, streaming=self.streaming)
+        self._state = new_state(self._step, await session_for(self._session), streaming=self.streaming)
         self._task = asyncio.create_task(self._run(self._state))
         return self
 

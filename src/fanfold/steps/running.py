@@ -12,7 +12,6 @@ from fanfold.core.timeouts import NO_END, within
 from fanfold.errors import FanfoldError
 from fanfold.runs.run import Run, finished, part
 from fanfold.runs.state import RunState
-from fanfold.session import Session, session_for
 from fanfold.steps.keys import open_book
 
 if TYPE_CHECKING:
@@ -21,19 +20,16 @@ if TYPE_CHECKING:
     from fanfold.calls.amounts import Budget
     from fanfold.calls.budget import Till
     from fanfold.core.journaling import RowKey
+    from fanfold.session import Session
     from fanfold.steps.step import Step
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-async def new_state(step: Step[Any, Any], session: Session | None, *, streaming: bool = False) -> RunState:
-    """The state of a run that is about to begin: it takes the enclosing run's session where none is given."""
-    around = current()
-    if session is None and around is not None:
-        session = around.run.session
-    chosen = await session_for(session)
-    return RunState(chosen, step.name, chosen.on_event, streaming=streaming)
+def new_state(step: Step[Any, Any], session: Session, *, streaming: bool = False) -> RunState:
+    """The state of a run under `session` that is about to begin."""
+    return RunState(session, step.name, session.on_event, streaming=streaming)
 
 
 async def run_alone(
@@ -53,7 +49,7 @@ async def run_alone(
     root = Scope(state, segment(step.name))
     root.purse = purse_of(budget, purse or state.session.purse)
     around = enter(root)
-    root.emit("run.started", step.kind)
+    root.emit("run.started", step.kind, at=state.began)
     output: Any = None
     failure: BaseException | None = None
     try:
