@@ -309,8 +309,13 @@ def session_now(given: Session | None) -> Session:
 
 
 async def session_for(given: Session | None) -> Session:
-    """The session of a new run: the one given, else the innermost entered, else the loop's own from the environment."""
-    session = given or _entered.get() or await _default()
+    """The session of a new run: the one given, or that of the run around it, or the innermost entered.
+
+    Where there is none, it is the loop's own, made from the environment.
+    """
+    around = current()
+    here = None if around is None else around.run.session
+    session = given or here or _entered.get() or await _default()
     if not isinstance(session, Session):
         raise UsageError(f"session={session!r} is not a Session")
     session.bind()

@@ -266,6 +266,7 @@ def test_a_requests_key_leaves_out_draw_and_delivery(request_: Request, stream: 
     """The same question has the same key, whichever sample it asks for and however it is delivered."""
     again = msgspec.structs.replace(request_, stream=stream, draw=Draw(place, nth, nth))
     assert again.key() == request_.key()
+    assert again.mark() == request_.mark()
 
 
 @given(requests)
@@ -281,6 +282,16 @@ def test_different_requests_have_different_keys(a: Request, b: Request) -> None:
     """Two requests have the same key only if they ask for the same thing."""
     plain = [json.dumps(msgspec.to_builtins(one), sort_keys=True) for one in (a, b)]
     assert (a.key() == b.key()) == (plain[0] == plain[1])
+    assert (a.mark() == b.mark()) == (a.key() == b.key())
+
+
+@pytest.mark.parametrize("content", ["\ud800", [{"type": "text", "text": "\ud800"}]])
+def test_half_a_surrogate_pair_has_neither_a_key_nor_a_mark(content: Any) -> None:
+    """What no UTF-8 can hold is refused before anything is sent, with a journal and without."""
+    asked = Request((Message("user", content),))
+    for name in (asked.key, asked.mark):
+        with pytest.raises(UnicodeEncodeError):
+            name()
 
 
 @pytest.mark.parametrize(
@@ -300,7 +311,9 @@ def test_different_requests_have_different_keys(a: Request, b: Request) -> None:
 def test_every_field_but_the_draw_and_the_stream_is_in_the_key(change: dict[str, Any]) -> None:
     """A change of any field that the model could see is another request."""
     base = Request((Message("user", "x"),))
-    assert msgspec.structs.replace(base, **change).key() != base.key()
+    other = msgspec.structs.replace(base, **change)
+    assert other.key() != base.key()
+    assert other.mark() != base.mark()
 
 
 def test_the_order_of_a_mapping_is_not_in_the_key() -> None:

@@ -83,7 +83,8 @@ async def once(passage: Passage, timer: within, *, hedge: bool = False) -> Reply
         raise
     finally:
         sending.end()
-        settle(lease, sending)
+        if lease is not None:
+            settle(lease, sending)
 
 
 def _told_late(sending: Sending, reply: object) -> None:

@@ -115,10 +115,10 @@ class Condition:
         """Seconds until a send may leave, but for a slot (endless: until one comes back); and whether for its rate."""
         if self.health.since is not None:
             wait = self.health.wait(at)
-        elif self.in_use >= self.window.room and not self.window.open:
+        elif not self.window.open and self.in_use >= self.window.room:
             wait = inf  # one that is open lets as many out as there are slots, of which the turnstile knows
         else:
-            wait = self.ramp.wait(at)
+            wait = self.ramp.wait(at) if self.ramp.active else 0.0
         rated = self._rated(need, at)
         return (rated, True) if rated > wait else (wait, False)
 
@@ -136,7 +136,7 @@ class Condition:
         pause = self.account.wait(at)
         if pause > 0:
             return pause
-        if self.guess.resume(at):
+        if self.guess.pending is not None and self.guess.resume(at):
             self.why = f"nobody told the limit: {self.guess.rate * 60:.3g} requests a minute, by what was refused"
         wait = self.guess.wait(at)
         if self._overdue:
@@ -290,7 +290,9 @@ class Condition:
             return at
         since, more = self.health.failing_since, 0.0
         if since is None or not self.health.down:
-            since, more = None if self._unasked(at) else self.account.refusing_since, A_WINDOW_MORE
+            since, more = self.account.refusing_since, A_WINDOW_MORE
+            if since is not None and self._unasked(at):
+                since = None
         elif self._anew is not None:
             since = self._anew
         elif self._untried(at):

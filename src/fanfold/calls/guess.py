@@ -131,7 +131,6 @@ class Guess:
         "_last",
         "_limit",
         "_next",
-        "_pending",
         "_shut",
         "_shut_at",
         "_since",
@@ -142,6 +141,7 @@ class Guess:
         "_tried",
         "_windowed",
         "patience",
+        "pending",
         "pulse",
     )
 
@@ -167,7 +167,8 @@ class Guess:
         not."""
         self._event_at = self._shut_at = -inf
         self._event_rate = inf
-        self._pending: float | None = None
+        self.pending: float | None = None
+        """While the pause after a refusal lasts: when the refusal before it came."""
         self._since = 0
         self._grown = 0.0
         self._next = self._last = self._counted_from = -inf
@@ -175,7 +176,7 @@ class Guess:
     @property
     def active(self) -> bool:
         """Whether there is a limit at all."""
-        return self._base < inf or self._pending is not None
+        return self._base < inf or self.pending is not None
 
     @property
     def rate(self) -> float:
@@ -192,10 +193,10 @@ class Guess:
         `told`: the server said how long to wait.
         """
         if left_at <= self._event_at:
-            if self._pending is not None:
+            if self.pending is not None:
                 self._since -= 1
             return False
-        first, self._pending = self._event_at == -inf, self._event_at
+        first, self.pending = self._event_at == -inf, self._event_at
         self._event_at, self._told = now, told
         self._event_rate = self.rate if self._base < inf else inf
         self._since -= 1
@@ -210,9 +211,9 @@ class Guess:
 
     def resume(self, now: float) -> bool:
         """The pause after a refusal is over: say how fast to go on. Gives whether that is another rate."""
-        if self._pending is None:
+        if self.pending is None:
             return False
-        before, self._pending = self._pending, None
+        before, self.pending = self.pending, None
         old = self._base
         closed = before > -inf and self._since <= 0
         if not closed:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fanfold.calls.lanes import Lane
     from fanfold.calls.policy import Policy
     from fanfold.core.clock import Clock
-    from fanfold.core.scope import Scope
+    from fanfold.core.scope import Scope, Stream
 
 
 NOTHING = Cost()
@@ -55,19 +55,19 @@ class Passage:
         "answered",
         "attempts",
         "began",
+        "begun",
         "chosen",
         "clock",
         "error",
-        "first_at",
         "heard",
         "keeping",
         "lane",
         "made_up",
-        "number",
         "policy",
         "queued_at",
         "race",
         "request",
+        "run",
         "scope",
         "sent_at",
         "tells",
@@ -83,9 +83,10 @@ class Passage:
         """Who listens where two of its sends are under way."""
         self.heard = False
         """Whether a piece of text has left the road: from then on no send can take the place of another."""
+        self.run: Stream = scope.run
+        """It hears how far the call has come, held branch or not: a call's record has no text."""
         self.clock: Clock = scope.run.clock
         self.began: float = scope.run.began
-        self.number: int = scope.run.next_call()
         self.attempts: list[Sending] = []
         self.answered = False
         """Whether one of its sends brought a reply."""
@@ -93,11 +94,27 @@ class Passage:
         self.chosen: Sending | None = None
         self.queued_at = self.clock.time()
         self.sent_at: float | None = None
-        self.first_at: float | None = None
         self.error: BaseException | None = None
+        queued = self.queued_at - self.began
+        self.begun = Call(
+            scope.run.next_call(),
+            scope.place,
+            lane.model.label,
+            request.draw,
+            "queued",
+            queued,
+            None,
+            None,
+            queued,
+            None,
+            NOTHING,
+            None,
+            self.made_up,
+        )
+        """How far it has come; its sends stand in the records that are made once one of them is over."""
         self.keeping = None if scope.book is None else Keeping(self, scope.book)
         """Its page in the journal, where its run has one."""
-        self._begin("call.queued", "queued", self.queued_at)
+        self.run.emit(self.queued_at, "call.queued", scope.place, None, None, self.begun)
 
     def begin(self, *, hedge: bool = False) -> Sending:
         """One more send of it."""
@@ -109,7 +126,9 @@ class Passage:
         """One of its sends goes out."""
         if self.sent_at is None:
             self.sent_at = at
-            self._begin("call.sent", "sent", at)
+            seconds = at - self.began
+            self.begun = replace(self.begun, state="sent", sent=seconds, ended=seconds)
+            self.run.emit(at, "call.sent", self.scope.place, None, None, self.begun)
 
     def text(self, sending: Sending, piece: str) -> None:
         """A piece of text came; a tail call's text is the pattern's text."""
@@ -117,9 +136,11 @@ class Passage:
             self.choose(sending)
         if sending is not self.chosen:
             return
-        if self.first_at is None:
-            self.first_at = self.clock.time()
-            self._begin("call.first", "answering", self.first_at)
+        if self.begun.first is None:
+            at = self.clock.time()
+            seconds = at - self.began
+            self.begun = replace(self.begun, state="answering", first=seconds, ended=seconds)
+            self.run.emit(at, "call.first", self.scope.place, None, None, self.begun)
         if self.tells:
             self.heard = True
             self.scope.emit("call.text", piece)
@@ -140,21 +161,19 @@ class Passage:
         """One of its sends is over, and that was not the end of it."""
         self.chosen = None
         at = self.clock.time()
-        self._say("call.attempt", self._record("queued", at), at)
+        self.run.emit(at, "call.attempt", self.scope.place, None, None, self._record("queued", at))
 
     def end(self) -> None:
         """Leave the final record."""
-        call = self._kept() or self.record(self._state())
-        if self.keeping is not None:
+        if self.keeping is None:
+            call = self._record(self._state(), self.clock.time())
+        else:
+            call = self._kept() or self.record(self._state())
             self.keeping.end(call)
-        self._say("call.ended", call, self.began + call.ended)
+        self.run.emit(self.began + call.ended, "call.ended", self.scope.place, None, None, call)
         # These know their call: without the circles all is freed at once, with no work for the garbage collector.
         self.attempts.clear()
         self.chosen = self.keeping = None
-
-    def _say(self, kind: str, call: Call, at: float) -> None:
-        """One event; a call's record has no text that a held branch would keep back."""
-        self.scope.run.emit(at, kind, self.scope.place, None, None, call)
 
     def record(self, state: CallState) -> Call:
         """What it looks like now."""
@@ -176,44 +195,17 @@ class Passage:
             return "error"
         return "unsent" if self.sent_at is None else "cancelled"
 
-    def _begin(self, kind: str, state: CallState, at: float) -> None:
-        """Say how far it has come; its sends stand in the record once one of them is over."""
-        began = self.began
-        call = Call(
-            self.number,
-            self.scope.place,
-            self.lane.model.label,
-            self.request.draw,
-            state,
-            self.queued_at - began,
-            None if self.sent_at is None else self.sent_at - began,
-            None if self.first_at is None else self.first_at - began,
-            at - began,
-            None,
-            NOTHING,
-            None,
-            self.lane.model.made_up,
-        )
-        self._say(kind, call, at)
-
     def _record(self, state: CallState, at: float) -> Call:
-        began = self.began
         attempts = tuple([sending.record(at) for sending in self.attempts])
-        return Call(
-            self.number,
-            self.scope.place,
-            self.lane.model.label,
-            self.request.draw,
-            state,
-            self.queued_at - began,
-            None if self.sent_at is None else self.sent_at - began,
-            None if self.first_at is None else self.first_at - began,
-            at - began,
-            _usage(attempts),
-            _cost(attempts),
-            None if self.error is None else told(self.error, held=self.scope.held),
-            self.made_up,
-            attempts,
+        return replace(
+            self.begun,
+            state=state,
+            ended=at - self.began,
+            usage=_usage(attempts),
+            cost=_cost(attempts),
+            error=None if self.error is None else told(self.error, held=self.scope.held),
+            made_up=self.made_up,
+            attempts=attempts,
         )
 
 

@@ -103,7 +103,7 @@ def price_of(
     Not sent, or refused by the server: nothing. Answered: by its usage. Cut off: from nothing to the whole
     request, or without an upper bound where `max_tokens` was not given.
     """
-    if state in {"queued", "sent", "answering", "unsent"} or was_refused(error):
+    if state in {"queued", "sent", "answering", "unsent"} or (error is not None and was_refused(error)):
         return Cost()
     if rate is None:
         return UNKNOWN_COST

@@ -36,10 +36,9 @@ async def leased(sending: Sending, till: Till) -> Lease:
     return lease
 
 
-def settle(lease: Lease | None, sending: Sending) -> None:
+def settle(lease: Lease, sending: Sending) -> None:
     """Charge what an ended send came to, and give back the rest of its lease."""
-    if lease is not None:
-        lease.settle(due(sending, lease))
+    lease.settle(due(sending, lease))
 
 
 def worst_case(passage: Passage, till: Till) -> Amount:

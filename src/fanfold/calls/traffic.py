@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fanfold.calls.condition import AT_ONCE, NOTHING, Condition
 from fanfold.calls.levels import LaneStatistics, levels
-from fanfold.core.clock import clock, sleep
+from fanfold.core.clock import TICK, clock
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator
@@ -74,11 +74,12 @@ class Traffic:
     def enter(self, sending: Sending) -> Awaitable[None]:
         """Wait for the turn of one send; who enters leaves. Raises `QueueFull`, or that the server is down."""
         at, condition, gate = self.clock.time(), self.condition, self.gate
-        need = condition.need(sending.passage.request)
-        if not self.queue and gate.in_use < gate.limit and condition.lack(need, at)[0] <= AT_ONCE:
-            gate.in_use += 1
-            sending.turn = condition.take(need, at)
-            return NO_WAIT
+        if not self.queue and gate.in_use < gate.limit:
+            need = condition.need(sending.passage.request)
+            if condition.lack(need, at)[0] <= AT_ONCE:
+                gate.in_use += 1
+                sending.turn = condition.take(need, at)
+                return NO_WAIT
         if condition.hopeless(at):
             condition.unsent += 1
             raise condition.gone(at)
@@ -118,7 +119,7 @@ class Traffic:
                 if gone is not None:
                     raise gone
                 # Give way for a tick: the reply that freed the slot may have decided that the call is not needed.
-                await sleep(0)
+                await TICK
                 at = self.clock.time()
                 if not self.condition.paused(at):
                     return

@@ -17,7 +17,7 @@ from fanfold.cli.visible import lines_of, visible
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import FanfoldError, UsageError
 from fanfold.runs.console import screen_for
-from fanfold.runs.run import Run, finished
+from fanfold.runs.run import Run, ended, finished
 from fanfold.session import Session
 from fanfold.steps.running import new_state, run_alone
 from fanfold.steps.templates import told
@@ -144,9 +144,9 @@ class _Job:
         async with self.session:
             for model in self.models:
                 self.session.line(model)
-            self.state = await new_state(step, self.session)
+            self.state = new_state(step, self.session)
             with self.screen:
-                return await run_alone(self.state, step, given, self.timeout)
+                return ended(self.state, await run_alone(self.state, step, given, self.timeout))
 
     def print(self, run: Run[Any]) -> None:
         """The answer to standard output; what else there is to say beside it."""

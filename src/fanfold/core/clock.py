@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine, Generator, Iterator
 
 _running_loop = asyncio.get_running_loop
 
@@ -78,6 +78,17 @@ def today() -> datetime:
 def wall() -> float:
     """Seconds since 1970, for people to read; never subtract two of them."""
     return time.time()
+
+
+class _Tick:
+    __slots__ = ()
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+TICK = _Tick()
+"""What to await to give way for one turn of the loop: as ``sleep(0)``, with nothing to make for it."""
 
 
 def sleep(seconds: float) -> Coroutine[Any, Any, None]:

@@ -136,13 +136,15 @@ class Fan(Generic[T, R]):
 
     def fold_one(self, arrival: Arrival[T], flying: int) -> Go:
         """Fold one arrival; a fatal error is raised, and no fold hears of it."""
-        self._say("branch.ended", arrival)
+        arm = self.arms.get(arrival.index)
+        if arm is not None:
+            arm.emit("branch.ended", arrival.value, arrival.error)
         if arrival.error is not None and _is_fatal(arrival.error):
             raise arrival.error
         self.folded.append(arrival.index)
         self.flying.append(flying)
-        if arrival.index in self.arms:
-            self.arms[arrival.index].counted = None
+        if arm is not None:
+            arm.counted = None
         return self.fold.add(arrival, flying)
 
     def heed(self, go: Go) -> bool:

@@ -227,12 +227,14 @@ class Scope:
         Every branch around remembers it: one that is cut off has counted all the same, and a run that leaves it out,
         because it was not folded, has to count on from there.
         """
+        draws = self.run.draws
         # Without a journal the name need not be known in another process: Python's own hash takes a tenth of the time.
         name = hash((place, what)) if self.book is None else (place, what)
-        nth: int = self.run.draws.get(name, 0)
-        self.run.draws[name] = nth + 1
-        for counted in self._remembering():
-            counted.append((place, what))
+        nth: int = draws.get(name, 0)
+        draws[name] = nth + 1
+        if self.book is not None:
+            for counted in self._remembering():
+                counted.append((place, what))
         return nth
 
     def uncount(self, place: str, what: bytes) -> None:

@@ -97,7 +97,8 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
         finished: Mapping[str, Any] = {},
         scope: Scope | None = None,
     ) -> None:
-        check_seconds(seconds)
+        if ends is None:  # those of a shared timer are the session's, which has checked them
+            check_seconds(seconds)
         self._seconds = seconds
         self._what = what
         self._later = later

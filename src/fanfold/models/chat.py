@@ -221,7 +221,6 @@ def _usage(usage: _Usage | None) -> Usage | None:
     if output is None or sent < 0 or output < 0 or sent == output == 0:
         return None
     given, made = usage.prompt_tokens_details, usage.completion_tokens_details
-    cached, written = (given.cached_tokens or 0, given.cache_write_tokens or 0) if given else (0, 0)
-    cached = max(0, min(cached, sent))
-    written = max(0, min(written, sent - cached))
+    cached = max(0, min(given.cached_tokens or 0, sent)) if given else 0
+    written = max(0, min(given.cache_write_tokens or 0, sent - cached)) if given else 0
     return Usage(sent, output, cached, (made.reasoning_tokens or 0) if made else 0, written)

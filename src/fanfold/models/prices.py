@@ -34,6 +34,8 @@ class FlatRate(msgspec.Struct, frozen=True):
 
     def price(self, usage: Usage) -> float:
         """USD for this usage."""
+        if not (usage.cached_tokens or usage.cache_write_tokens or usage.cache_write_1h_tokens):
+            return (usage.input_tokens * self.input + usage.output_tokens * self.output) / MILLION
         cached = 0 if self.cached is None else usage.cached_tokens
         hour = 0 if self.cache_write_1h is None else usage.cache_write_1h_tokens
         written = 0 if self.cache_write is None else usage.cache_write_tokens - hour

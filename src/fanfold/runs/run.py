@@ -149,6 +149,11 @@ def finished(state: RunState, wall: float, output: Any, detail: Any, error: Base
     return Run(state.name, output, detail, wall, tuple(state.calls), tuple(state.events), error)
 
 
+def ended(state: RunState, output: Any) -> Run[Any]:
+    """The record of the run of `state`, which ended well."""
+    return finished(state, state.wall, output, state.detail, None)
+
+
 def part(
     name: str, events: Sequence[Event], *, wall: float, output: Any, detail: Any, error: BaseException | None
 ) -> Run[Any]:

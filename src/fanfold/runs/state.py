@@ -36,6 +36,10 @@ class RunState:
         self.began = self.clock.time()
         self.began_wall = wall()
         self.events: list[Event] = []
+        self.wall = 0.0
+        """Seconds that it took, once it has ended."""
+        self.detail: Any = None
+        """How its output came about, once it has ended."""
         self.closed = False
         self.draws: dict[tuple[str, bytes] | int, int] = {}
         """How often each request (by its hash: they are long) was made in each place; see `Scope.count`."""
@@ -102,6 +106,13 @@ class RunState:
         """The number of a new call."""
         self._numbers += 1
         return self._numbers - 1
+
+    def end(self, place: str, output: Any, detail: Any, error: BaseException | None) -> None:
+        """The step has ended, in this way; no event follows."""
+        at = self.clock.time()
+        self.wall, self.detail = at - self.began, detail
+        self.emit(at, "run.ended", place, output, error, None)
+        self.close()
 
     def close(self) -> None:
         """Say that no event follows."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fanfold.core.clock import now
 from fanfold.core.scope import current
 from fanfold.errors import UsageError
-from fanfold.runs.run import Run, finished
+from fanfold.runs.run import Run, ended, finished
 from fanfold.runs.state import RunState
 from fanfold.steps.row import Row, record_of
 from fanfold.steps.running import run_alone
@@ -113,7 +113,7 @@ async def row_run(
     """One row as a run of its own, and the error that it ended with."""
     state = RunState(session, step.name, session.on_event)
     try:
-        return await run_alone(state, step, given, timeout, key=key, purse=purse), None
+        return ended(state, await run_alone(state, step, given, timeout, key=key, purse=purse)), None
     except BaseException as error:  # noqa: BLE001  # an outcome is any error, a cancellation too
         return finished(state, now() - state.began, None, None, error), error
 

@@ -51,9 +51,11 @@ async def gather(*awaitables: Awaitable[Any]) -> tuple[Any, ...]:
     try:
         return tuple((await fan(branches, Collect[Any]())).values.values())
     except BranchError as failed:
-        error = failed.__cause__ or failed
-    finally:
         _close(awaitables)
+        error = failed.__cause__ or failed
+    except BaseException:
+        _close(awaitables)
+        raise
     # Not where the other is handled: "from None" would take from it the cause and the context that it has.
     raise error
 

@@ -12,6 +12,8 @@ from fanfold.core.fan import gone
 from fanfold.core.records import Event
 from fanfold.errors import UsageError
 from fanfold.folds.ballots import Said
+from fanfold.runs.run import ended
+from fanfold.session import session_for
 from fanfold.steps.running import new_state, run_alone
 from fanfold.steps.templates import render
 
@@ -51,8 +53,8 @@ class Listening(Generic[Item, Out]):
     async def __aenter__(self) -> Self:
         if self._task is not None:
             raise UsageError("this view has been entered before, and is of that one run: ask the step for another")
-        self._state = await new_state(self._step, self._session, streaming=self.streaming)
-        self._task = asyncio.create_task(run_alone(self._state, self._step, self._given, None))
+        self._state = new_state(self._step, await session_for(self._session), streaming=self.streaming)
+        self._task = asyncio.create_task(self._run(self._state))
         return self
 
     async def __aexit__(
@@ -108,6 +110,9 @@ class Listening(Generic[Item, Out]):
     def sync(self, what: str) -> SyncListening[Item, Out]:
         """The same view for code that does not await."""
         return SyncListening(self, what)
+
+    async def _run(self, state: RunState) -> Run[Out]:
+        return ended(state, await run_alone(state, self._step, self._given, None))
 
     def _begun(self) -> tuple[asyncio.Task[Run[Out]], RunState]:
         if self._task is None or self._state is None:

@@ -96,9 +96,9 @@ class Prompt(Step[Any, Out_co]):
             reply: Reply = await scope.run.session.road.call(
                 line.model, line.rate, request, timeout=self.timeout, policy=policy
             )
-            scope.said = reply.text
+            scope.said = text = reply.text
             try:
-                return self.answer.read(reply.text)
+                return self.answer.read(text)
             except ParseError:
                 if not retries:
                     raise
@@ -119,7 +119,7 @@ class Prompt(Step[Any, Out_co]):
         stream = self.answer.is_text and scope.tail and read
         try:
             request = self.request(fields, structured=line.model.structured, ceiling=ceiling(scope.purse))
-            draw = scope.draw(request.key())
+            draw = scope.draw(request.mark() if scope.book is None else request.key())
         except UnicodeEncodeError as error:
             raise UsageError(
                 f"the input holds what is no text ({error.reason}): read it with errors='replace', say"
@@ -135,8 +135,9 @@ class Prompt(Step[Any, Out_co]):
         wished = structured if options.structured is None else options.structured
         by_schema = wished and self.answer.schema is not None
         ending = "" if by_schema or not self.answer.instruction else f"\n\n{self.answer.instruction}"
-        last = len(self.frames) - 1
-        messages = [frame.fill(fields, ending if at == last else "") for at, frame in enumerate(self.frames)]
+        messages = [frame.fill(fields) for frame in self.frames]
+        if ending:
+            messages[-1] = _ended(messages[-1], ending)
         return Request(
             tuple(messages),
             options.temperature,
@@ -156,14 +157,16 @@ class Frame:
         self.content = _compiled(content)
         self.needs = frozenset(_needs(self.content))
 
-    def fill(self, fields: Mapping[str, Any], ending: str = "") -> Message:
-        """The message, with `ending` after its text."""
-        filled = _filled(self.content, fields)
-        if not ending:
-            return Message(self.role, filled)
-        if isinstance(filled, str):
-            return Message(self.role, filled + ending)
-        return Message(self.role, [*filled, {"type": "text", "text": ending.lstrip()}])
+    def fill(self, fields: Mapping[str, Any]) -> Message:
+        """The message."""
+        return Message(self.role, _filled(self.content, fields))
+
+
+def _ended(message: Message, ending: str) -> Message:
+    """The message with `ending` after its text."""
+    if isinstance(message.content, str):
+        return Message(message.role, message.content + ending)
+    return Message(message.role, [*message.content, {"type": "text", "text": ending.lstrip()}])
 
 
 def _compiled(content: Any) -> Any:

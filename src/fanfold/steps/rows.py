@@ -187,7 +187,7 @@ class _Work(Generic[Out]):
     async def begin(self) -> None:
         around = current()
         inside = around is not None and self.session in {None, around.run.session}
-        self.session = session = await session_for(around.run.session if inside and around else self.session)
+        self.session = session = await session_for(self.session)
         purse = purse_of(self.terms.budget, around.purse if inside and around else session.purse)
         if self.terms.tab is not None:
             on_tab(purse, self.terms.tab)

@@ -12,7 +12,6 @@ from fanfold.core.timeouts import NO_END, within
 from fanfold.errors import FanfoldError
 from fanfold.runs.run import Run, finished, part
 from fanfold.runs.state import RunState
-from fanfold.session import Session, session_for
 from fanfold.steps.keys import open_book
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from fanfold.calls.amounts import Budget
     from fanfold.calls.budget import Till
     from fanfold.core.journaling import RowKey
+    from fanfold.session import Session
     from fanfold.steps.step import Step
 
 In = TypeVar("In")
@@ -30,13 +30,9 @@ MADE = "fanfold: before this, the run made"
 """How the note begins that says what an error's run had made."""
 
 
-async def new_state(step: Step[Any, Any], session: Session | None, *, streaming: bool = False) -> RunState:
-    """The state of a run that is about to begin: it takes the enclosing run's session where none is given."""
-    around = current()
-    if session is None and around is not None:
-        session = around.run.session
-    chosen = await session_for(session)
-    return RunState(chosen, step.name, chosen.on_event, streaming=streaming)
+def new_state(step: Step[Any, Any], session: Session, *, streaming: bool = False) -> RunState:
+    """The state of a run under `session` that is about to begin."""
+    return RunState(session, step.name, session.on_event, streaming=streaming)
 
 
 async def run_alone(
@@ -48,15 +44,15 @@ async def run_alone(
     *,
     key: str | RowKey | None = None,
     purse: Till | None = None,
-) -> Run[Out]:
-    """Run `step` as the run of `state`; whatever escapes carries the run so far.
+) -> Out:
+    """Run `step` as the run of `state`, of which `ended` makes the record; whatever escapes carries the run so far.
 
     A journal finds it again by `key`. `purse` pays for it, in place of the session's.
     """
     root = Scope(state, segment(step.name))
     root.purse = purse_of(budget, purse or state.session.purse)
     around = enter(root)
-    root.emit("run.started", step.kind)
+    root.emit("run.started", step.kind, at=state.began)
     output: Any = None
     failure: BaseException | None = None
     try:
@@ -72,13 +68,11 @@ async def run_alone(
         enter(around)
         if root.book is not None:
             root.book.end(failure)
-        at = state.clock.time()
-        state.emit(at, "run.ended", root.place, output, failure, None)
-        run = finished(state, at - state.began, output, root.detail, failure)
-        state.close()
+        state.end(root.place, output, root.detail, failure)
         if failure is not None:
-            _attach(failure, run)
-    return run
+            _attach(failure, finished(state, state.wall, None, state.detail, failure))
+    result: Out = output
+    return result
 
 
 async def run_within(

@@ -12,7 +12,8 @@ from fanfold.core.door import run_sync
 from fanfold.core.scope import current
 from fanfold.core.timeouts import check_seconds, within
 from fanfold.errors import UsageError
-from fanfold.session import session_now
+from fanfold.runs.run import ended
+from fanfold.session import session_for, session_now
 from fanfold.steps.functions import calls_nothing, check_gives_one, check_takes_one
 from fanfold.steps.listening import Events, Text, Updates
 from fanfold.steps.noting import given_back
@@ -114,8 +115,7 @@ class Step(Generic[In_contra, Out_co]):
         """Run the step and give its value; inside another step it becomes a part of that one's run."""
         if current() is not None:
             return await follow(self, given)
-        run = await run_alone(await new_state(self, None), self, given, None)
-        return run.output
+        return await run_alone(new_state(self, await session_for(None)), self, given, None)
 
     async def run(
         self,
@@ -137,7 +137,8 @@ class Step(Generic[In_contra, Out_co]):
             if key is not None:
                 raise UsageError(f"key={key!r}: {self.name!r} runs inside another run here, which has the key")
             return await run_within(self, given, timeout, around, budget)
-        return await run_alone(await new_state(self, session), self, given, timeout, budget, key=key)
+        state = new_state(self, await session_for(session))
+        return ended(state, await run_alone(state, self, given, timeout, budget, key=key))
 
     def run_sync(
         self,
