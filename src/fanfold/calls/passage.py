@@ -73,7 +73,7 @@ class Passage:
         "tells",
     )
 
-    def __init__(self, scope: Scope, lane: Lane, request: Request, policy: Policy) -> None:
+    def __init__(self, scope: Scope, lane: Lane, request: Request, policy: Policy, key: bytes | None = None) -> None:
         self.scope = scope
         self.lane = lane
         self.tells = request.stream and scope.tail
@@ -95,7 +95,7 @@ class Passage:
         self.sent_at: float | None = None
         self.first_at: float | None = None
         self.error: BaseException | None = None
-        self.keeping = None if scope.book is None else Keeping(self, scope.book)
+        self.keeping = None if scope.book is None else Keeping(self, scope.book, key)
         """Its page in the journal, where its run has one."""
         self._begin("call.queued", "queued", self.queued_at)
 
