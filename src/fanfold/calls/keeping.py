@@ -23,13 +23,13 @@ class Keeping:
 
     __slots__ = ("_broken", "_digest", "_key", "_shared", "_written", "book", "call", "found", "passage")
 
-    def __init__(self, passage: Passage, book: Book) -> None:
+    def __init__(self, passage: Passage, book: Book, key: bytes | None) -> None:
         self.passage = passage
         self.book = book
         self.found: Found | None = None
         self.call: Call | None = None
         """Its record in the moment in which its reply was whole, as it is kept."""
-        self._key = passage.request.key()
+        self._key = passage.request.key() if key is None else key
         self._digest = book.digest(passage.lane.model.label, self._key)
         self._shared = False
         """Whether it was found in another run than its own."""

@@ -73,7 +73,7 @@ class Passage:
         "tells",
     )
 
-    def __init__(self, scope: Scope, lane: Lane, request: Request, policy: Policy) -> None:
+    def __init__(self, scope: Scope, lane: Lane, request: Request, policy: Policy, key: bytes | None = None) -> None:
         self.scope = scope
         self.lane = lane
         self.tells = request.stream and scope.tail
@@ -112,7 +112,7 @@ class Passage:
             self.made_up,
         )
         """How far it has come; its sends stand in the records that are made once one of them is over."""
-        self.keeping = None if scope.book is None else Keeping(self, scope.book)
+        self.keeping = None if scope.book is None else Keeping(self, scope.book, key)
         """Its page in the journal, where its run has one."""
         self.run.emit(self.queued_at, "call.queued", scope.place, None, None, self.begun)
 

@@ -47,8 +47,11 @@ class Road:
         *,
         timeout: float | None = None,
         policy: Policy | None = None,
+        key: bytes | None = None,
     ) -> Reply:
         """Send `request` to `model` and give its reply; `timeout` (seconds) and `policy` replace the session's.
+
+        `key` is that of the request, where it is known.
 
         Raises `CallError`, `StepTimeout`, or `ScopeEnded` where the calling step is over.
         """
@@ -56,7 +59,7 @@ class Road:
         if scope is None:
             raise LoopError("a call needs a run around it: await the step, or its .run()")
         scope.check()
-        passage = Passage(scope, self.lanes.of(model, rate), request, policy or self.policy)
+        passage = Passage(scope, self.lanes.of(model, rate), request, policy or self.policy, key)
         self.calls += 1
         seconds, ends = (self.timeout, self.ends) if timeout is None else (timeout, None)
         keeping = passage.keeping

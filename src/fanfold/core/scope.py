@@ -217,24 +217,29 @@ class Scope:
 
         The run keeps the count, by place: a pattern that runs a second time in the same place draws new samples.
         """
-        place = self.branch.place
-        nth = self.count(place, key if self.book is None else blake2b(key, digest_size=16).digest())
+        branch = self.branch
+        place = branch.place
+        if self.book is None or branch.outer is None:
+            # No fan leaves it out, so no other process need know its name: Python's own hash takes a tenth of the time.
+            nth = self._next(hash((place, key)))
+        else:
+            nth = self.count(place, blake2b(key, digest_size=16).digest())
         return Draw(place, nth, self.ordinal + nth * self.stride)
 
     def count(self, place: str, what: bytes) -> int:
-        """How often this was counted at that place before.
+        """How often this was counted at that place before, in a journaled run.
 
         Every branch around remembers it: one that is cut off has counted all the same, and a run that leaves it out,
         because it was not folded, has to count on from there.
         """
+        for counted in self._remembering():
+            counted.append((place, what))
+        return self._next((place, what))
+
+    def _next(self, name: tuple[str, bytes] | int) -> int:
         draws = self.run.draws
-        # Without a journal the name need not be known in another process: Python's own hash takes a tenth of the time.
-        name = hash((place, what)) if self.book is None else (place, what)
         nth: int = draws.get(name, 0)
         draws[name] = nth + 1
-        if self.book is not None:
-            for counted in self._remembering():
-                counted.append((place, what))
         return nth
 
     def uncount(self, place: str, what: bytes) -> None:

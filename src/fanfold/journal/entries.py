@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from hashlib import blake2b
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +14,7 @@ from fanfold.errors import JournalCorrupt
 
 _json = msgspec.json.Encoder().encode
 _pack = msgspec.msgpack.Encoder().encode
+_length = struct.Struct(">Q").pack
 
 Kind = Literal["run", "again", "end", "call", "bill", "fan", "value", "row"]
 
@@ -162,13 +164,12 @@ PIECE = 2047
 
 def digest_of(*parts: bytes) -> bytes:
     """Sixteen bytes that name these parts for good; where one ends and the next begins matters."""
-    told = b"".join([piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)])
-    return blake2b(told, digest_size=16).digest()
+    return blake2b(b"".join([_length(len(part)) + part for part in parts]), digest_size=16).digest()
 
 
 def _checksum(covered: tuple[Any, ...]) -> bytes:
     packed = _pack(covered)
-    if len(packed) > 2 * PIECE:
+    if not PIECE < len(packed) <= 2 * PIECE:
         return blake2b(packed, digest_size=16).digest()
     found = blake2b(packed[:PIECE], digest_size=16)
     found.update(packed[PIECE:])

@@ -203,14 +203,15 @@ class Journal:
         writer = self._owned()
         secret = self._secret()
         begun = Begun(name, step, given.hex(), secret.hex(), self.mode, *_numbered(row))
-        asked = _Asked(digest, begun, key or "", None if key is not None else self._since, self.mode == "resume", row)
         self._claim(key, row)
         try:
             if not self._known.add(digest):
                 # It is surely new, and stands in the queue before all that follows: there is nothing to wait for.
                 run, history = next(self._numbers), None
-                self.tell(asked.draft(run, 0, begun))
+                self.tell(Draft("run", run, key or "", 0, 0, digest, wall(), begun))
             else:
+                since = None if key is not None else self._since
+                asked = _Asked(digest, begun, key or "", since, self.mode == "resume", row)
                 asking = writer.begin(partial(self._begin, asked))
                 run, secret, history = await self._begun(asking, key)
         except BaseException:

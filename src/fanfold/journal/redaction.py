@@ -111,11 +111,12 @@ class Redactor:
     def suspects(self, text: bytes) -> bool:
         """Whether something in a text (as UTF-8) may be secret: for most texts this says no, and costs little."""
         signed, mixed = _signed(text)
-        if signed or b"KEY-----" in text or (b"@" in text and b"://" in text):
+        found = text.find  # `in` raises an error and drops it before it looks for bytes, which costs more than to look
+        if signed or found(b"KEY-----") >= 0 or (found(b"@") >= 0 and found(b"://") >= 0):
             return True
-        if mixed and (_BEFORE[0] in text or _BEFORE[1] in text or _named(text.lower())):
+        if mixed and (found(_BEFORE[0]) >= 0 or found(_BEFORE[1]) >= 0 or _named(text.lower())):
             return True
-        return bool(self._plain) and any(secret in text for secret in self._plain)
+        return any(found(secret) >= 0 for secret in self._plain) if self._plain else False
 
     def clean(self, text: str) -> str:
         """The text without what is secret."""

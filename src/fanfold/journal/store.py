@@ -44,6 +44,11 @@ SQLite's own 1,000 would come every second or two at a thousand calls a second, 
 CHUNK = 128
 """Entries a statement: each statement gives the interpreter's lock away and has to get it back."""
 
+COLUMNS = len(Entry._fields)
+
+BLOBS = Entry._fields.index("digest"), Entry._fields.index("checksum")
+"""Columns that go to `sqlite3` as a `bytearray`: of `bytes` it asks each time whether somebody adapts them."""
+
 TROUBLE = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite raises; the second where its own words quote damaged bytes."""
 
@@ -205,7 +210,10 @@ def append(store: sqlite3.Connection, entries: Sequence[Entry]) -> None:
         store.execute("BEGIN IMMEDIATE")
     for at in range(0, len(entries), CHUNK):
         chunk = entries[at : at + CHUNK]
-        store.execute(_insert(len(chunk)), list(chain.from_iterable(chunk)))
+        given: list[Any] = list(chain.from_iterable(chunk))
+        for blob in BLOBS:
+            given[blob::COLUMNS] = map(bytearray, given[blob::COLUMNS])
+        store.execute(_insert(len(chunk)), given)
     if not alone:
         store.execute("COMMIT")
 

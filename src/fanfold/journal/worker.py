@@ -128,13 +128,10 @@ class Worker:
         return WorkerStatistics(self.written, self.commits, self.answered, waiting)
 
     def _ask(self, item: Any) -> asyncio.Future[Any]:
-        waiting: asyncio.Future[Any] = self.loop.create_future()
-        self._give(item, waiting)
-        return waiting
-
-    def _give(self, item: Any, waiting: asyncio.Future[Any] | None, *, soon: bool = True) -> None:
         self.check()
-        self._put(item, waiting, soon=soon)
+        waiting: asyncio.Future[Any] = self.loop.create_future()
+        self._put(item, waiting)
+        return waiting
 
     def _put(self, item: Any, waiting: asyncio.Future[Any] | None, *, soon: bool = True) -> None:
         if soon and not self._soon:
@@ -279,7 +276,8 @@ class Writer(Worker):
 
         It lies for `LATER` seconds at most, unless it is wanted `soon`; no entry that comes after it is written before.
         """
-        self._give(entry, None, soon=soon)
+        self.check()
+        self._put(entry, None, soon=soon)
 
     def begin(self, work: Callable[[list[Entry], sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Let the thread do `work`, which may add to the entries that are about to be written with it."""

@@ -53,7 +53,7 @@ def _answered(kept: Kept, redactor: Redactor) -> Kept:
         return kept  # its request is not kept either
     told = f"{reply.model}\n{reply.id}\n{reply.finish}"
     if redactor.clean(told) == told and not redactor.suspects(
-        b"\n".join((bytes(kept.request), *[text.encode() for text in reply.texts]))
+        b"\n".join((kept.request, *[text.encode() for text in reply.texts]))
     ):
         return kept
     request = _cleaned(bytes(kept.request).decode(), redactor)

@@ -91,10 +91,10 @@ class Prompt(Step[Any, Out_co]):
         fields = fields_of(given)
         retries = self.options.retries
         while True:
-            request, line = self._asked(fields, scope)
+            request, line, key = self._asked(fields, scope)
             policy = scope.run.session.road.policy.but(self.options.hedge, self.options.idle_timeout)
             reply: Reply = await scope.run.session.road.call(
-                line.model, line.rate, request, timeout=self.timeout, policy=policy
+                line.model, line.rate, request, timeout=self.timeout, policy=policy, key=key
             )
             scope.said = text = reply.text
             try:
@@ -112,19 +112,20 @@ class Prompt(Step[Any, Out_co]):
         made.frames = (*self.frames, *told)
         return made
 
-    def _asked(self, fields: Mapping[str, Any], scope: Scope) -> tuple[Request, Line]:
-        """What to send, as the next sample of it, and to which model."""
+    def _asked(self, fields: Mapping[str, Any], scope: Scope) -> tuple[Request, Line, bytes | None]:
+        """What to send, as the next sample of it, to which model; and the request's key for a journal."""
         line = scope.run.session.line(self.options.model)
         read = scope.run.streaming or (scope.hold is not None and scope.hold.watched)
         stream = self.answer.is_text and scope.tail and read
         try:
             request = self.request(fields, structured=line.model.structured, ceiling=ceiling(scope.purse))
-            draw = scope.draw(request.mark() if scope.book is None else request.key())
+            key = request.mark() if scope.book is None else request.key()
         except UnicodeEncodeError as error:
             raise UsageError(
                 f"the input holds what is no text ({error.reason}): read it with errors='replace', say"
             ) from None
-        return msgspec.structs.replace(request, draw=draw, stream=stream), line
+        asked = msgspec.structs.replace(request, draw=scope.draw(key), stream=stream)
+        return asked, line, None if scope.book is None else key  # as long as the prompt: kept by nobody else
 
     def request(self, fields: Mapping[str, Any], *, structured: bool, ceiling: int | None) -> Request:
         """The request; what the model cannot be told by a schema is said in words at the prompt's end.

@@ -48,9 +48,11 @@ class _JumpingSelector(selectors.BaseSelector):
             if not ready:
                 raise RuntimeError("virtual time: every task waits for something that no timer will bring")
             return ready
+        busy = timeout > 0 and self._busy()
         ready = self._real.select(0)
         looks = 0
-        while timeout > 0 and not ready and looks < PATIENCE / LOOK and self._busy():
+        while busy and not ready and looks < PATIENCE / LOOK:
+            busy = self._busy()  # asked before each look: one that has just ended has told the loop before
             ready = self._real.select(LOOK)
             looks += 1
         if looks >= PATIENCE / LOOK:
