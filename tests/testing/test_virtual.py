@@ -207,3 +207,25 @@ def test_time_stands_still_while_a_thread_works_for_the_loop() -> None:
 
     assert run_virtual(main()) == "written"
     threads[0].join()
+
+
+def test_what_a_thread_told_before_it_rested_comes_before_a_timer() -> None:
+    """A thread may end between two looks of the loop; what it brought is not overtaken by a jump in time."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+
+        class Ending:
+            def busy(self) -> bool:
+                if not done.done():
+                    loop.call_soon_threadsafe(done.set_result, None)
+                return False
+
+        worker = Ending()
+        outside.add(worker)
+        async with asyncio.timeout(600):
+            await done
+        return loop.time()
+
+    assert run_virtual(main()) < 1
