@@ -27,6 +27,12 @@ PATIENCE = 5.0
 """Real seconds without any event or timer after which a test hangs for good and is ended."""
 
 
+AGAIN = 0.05
+"""Real seconds for which time stands still for threads of executors, once some that it stood still for waited for it.
+
+So a test whose threads ask the loop for something, one after the other, takes `PATIENCE` but once.
+"""
+
 LOOK = 0.001
 """Real seconds between two looks at a thread that is busy."""
 
@@ -40,6 +46,8 @@ class _JumpingSelector(selectors.BaseSelector):
         self.time = 0.0
         self.jobs: set[asyncio.Future[Any]] = set()
         """What is under way in threads of executors."""
+        self._patience = PATIENCE
+        """Real seconds for which these are waited for."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.time += self._tick
@@ -50,17 +58,18 @@ class _JumpingSelector(selectors.BaseSelector):
             return ready
         ready = self._real.select(0)
         looks = 0
-        while timeout > 0 and not ready and looks < PATIENCE / LOOK and self._busy():
+        while timeout > 0 and not ready and self._busy(looks):
             ready = self._real.select(LOOK)
             looks += 1
-        if looks >= PATIENCE / LOOK:
-            self.jobs.clear()  # they may wait for a timer themselves: no further one has to wait for them
         if not ready:
             self.time += timeout
         return ready
 
-    def _busy(self) -> bool:
-        return bool(self.jobs) or any(one.busy() for one in outside)
+    def _busy(self, looks: int) -> bool:
+        if self.jobs and looks >= self._patience / LOOK:
+            self.jobs.clear()  # they may wait for a timer themselves: no further one has to wait for them
+            self._patience = AGAIN
+        return bool(self.jobs) or (looks < PATIENCE / LOOK and any(one.busy() for one in outside))
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._real.register(fileobj, events, data)
