@@ -350,8 +350,11 @@ class RowError(FanfoldError):
 class QuorumError(FanfoldError):
     """Too few branches succeeded, or too few ballots are valid.
 
-    `finished` maps the branches that did succeed to their values, `missing` the others to what went wrong.
+    `finished` maps the branches that did succeed to their values, `missing` the others to what went wrong. `late` is
+    how the message ends where time was over and calls were held up by a failure: it names that.
     """
+
+    late: str = ""
 
     def __init__(self, message: str, *, finished: Mapping[str, Any] = {}, missing: Mapping[str, str] = {}) -> None:
         super().__init__(message)

@@ -7,8 +7,9 @@ pytest finds it by itself once fanfold is installed. A test that asks for the fi
             assert label.run_sync("Win a prize!").output == "spam"
 
 ``pytest --fanfold-record`` asks the models and writes the recordings, one file of JSON lines a test, into the folder
-``recordings`` beside the test's file; commit them. A test that does not pass leaves its recording as it was. Without
-the option they are replayed: nothing is sent, and what was not recorded fails the test with `ReplayMiss`.
+``recordings`` beside the test's file; commit them. A test that does not pass leaves its recording as it was; only
+where there is none, one that skips itself writes it. Without the option they are replayed: nothing is sent, and what
+was not recorded fails the test with `ReplayMiss`.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ LONGEST = 150
 LOCAL = frozenset({"localhost", "ip6-localhost", "ip6-loopback"})
 """What systems call the machine itself, beside the names that end in ``.localhost`` (RFC 6761)."""
 
-_GOOD = pytest.StashKey[list[bool]]()
-"""Whether a test has ended as it should, and each of its subtests."""
+_GOOD = pytest.StashKey[list[bool | None]]()
+"""Whether each subtest of a test has ended as it should, and then the test itself; None of what was skipped."""
 
 LEFT = "the recording was left as it was: only a test that passes writes it"
 
@@ -59,7 +60,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         item.stash[_GOOD] = []
     elif report.when == "call":
         # A failure that is expected has to be replayed, too.
-        item.stash.setdefault(_GOOD, []).append(report.passed or hasattr(report, "wasxfail"))
+        good = report.passed or hasattr(report, "wasxfail")
+        item.stash.setdefault(_GOOD, []).append(None if report.skipped and not good else good)
     asked = "fanfold_replay" in getattr(item, "fixturenames", ())
     if report.failed and report.when != "teardown" and asked and item.config.getoption("--fanfold-record"):
         report.sections.append(("fanfold", LEFT))
@@ -81,7 +83,8 @@ def fanfold_replay(
             pass  # an empty journal: a test that asks nothing has a recording, too
         yield Journal(path, mode="record")
         ended = request.node.stash.get(_GOOD, [])
-        if ended and all(ended):
+        # Who skips itself has to be found when it is replayed, to be skipped there.
+        if ended and False not in ended and (ended[-1] or not recording.exists()):
             recording.parent.mkdir(parents=True, exist_ok=True)
             recording.write_bytes(b"".join(export(path)))
         return
@@ -97,8 +100,9 @@ def _recording(request: pytest.FixtureRequest) -> Path:
     """The file of a test's recording: by its module, and by its name with its parameters."""
     folder: Path = request.path.parent / "recordings" / request.path.stem
     # Not by its node id: where tests are sent to several processes by groups, that ends with the group's name.
-    named = [node.name for node in request.node.listchain() if isinstance(node, pytest.Class | pytest.Item)]
-    return folder / f"{_named('::'.join(named))}.jsonl"
+    chain = request.node.listchain()
+    inside = max((at for at, node in enumerate(chain, 1) if isinstance(node, pytest.File)), default=-1)
+    return folder / f"{_named('::'.join(node.name for node in chain[inside:]))}.jsonl"
 
 
 def _named(test: str) -> str:

@@ -135,6 +135,9 @@ def test_what_is_no_list_of_texts_is_refused(text: str) -> None:
         (list[Colour], '["red", "BLUE"]', [Colour.RED, Colour.BLUE]),
         (list[Colour], "red, blue", [Colour.RED, Colour.BLUE]),
         (list[int | None], '[1, "none"]', [1, None]),
+        (list[int | None], '{"answer": [1, null]}', [1, None]),
+        (list[str | None], '["x", null]', ["x", None]),
+        (list[Literal["a"] | None], "[null]", [None]),
     ],
 )
 def test_items_are_read_by_their_type(returns: Any, text: str, value: list[Any]) -> None:

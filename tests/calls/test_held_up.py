@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from fanfold import Session, best_of, chain, check, guard, map_over, prompt, race, sample, sections, vote
+from fanfold.cli.reports import reason
 from fanfold.core.records import Request
 from fanfold.errors import FanfoldError, QuorumError, StepTimeout
 from fanfold.testing import no_leaks, run_virtual
@@ -49,6 +50,15 @@ def test_the_timeout_of_a_pattern_names_it_too(pattern: Any, kind: type[FanfoldE
     """Whatever a pattern raises when its time is over, it says what its branches were waiting out."""
     assert str(failed(refusing(), kind, ask=pattern, patience=None)).endswith(REFUSED)
     assert "held up" not in str(failed(slow(), kind, ask=pattern))
+
+
+@pytest.mark.parametrize("pattern", [vote(ASK, n=3, timeout=5), sections(BRANCHES, timeout=5, on_error="skip")])
+def test_the_command_names_it_too(pattern: Any) -> None:
+    """Its line was cut within the failure's words, and went on with the branches as if these were it, or lacked it."""
+    told = reason(failed(refusing(), QuorumError, ask=pattern, patience=None))
+    assert told.endswith(REFUSED)
+    assert told.count("held up by") == 1
+    assert " × no" in told.removesuffix(REFUSED)
 
 
 def test_what_is_held_back_stays_so() -> None:

@@ -199,6 +199,18 @@ def test_is_expected_to_fail(fanfold_replay):
     assert TEXT != "good"
 """
 
+SKIPPED = """
+import os
+import pytest
+from fanfold import Session, prompt
+
+def test_skips_a_subtest(fanfold_replay, subtests):
+    with subtests.test("first"):
+        pytest.skip("not today")
+    with Session("fake:", journal=fanfold_replay):
+        assert prompt("Say {input}").run_sync(os.environ["TEXT"]).output
+"""
+
 
 def test_a_test_that_fails_leaves_its_recording_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A good recording is not replaced by what was asked before a test failed, and the report says so.
@@ -218,6 +230,48 @@ def test_a_test_that_fails_leaves_its_recording_as_it_was(tmp_path: Path, monkey
     monkeypatch.delenv("TEXT")
     again = pytest_on(tmp_path, forbidden=True)
     assert "5 passed, 1 xfailed" in again.stdout, again.stdout
+
+
+def test_a_test_that_skips_itself_has_its_first_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is skipped here, too, is skipped where it is replayed: there it failed, for want of a recording."""
+    (tmp_path / "test_failing.py").write_text(FAILING)
+    monkeypatch.setenv("TEXT", "bad")
+    for option in (["--fanfold-record"], []):
+        done = pytest_on(tmp_path, *option, "-k", "skipped", forbidden=not option)
+        assert "1 skipped" in done.stdout, done.stdout
+
+
+def test_a_test_that_skips_a_subtest_is_recorded_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It passes, and so writes its recording: it kept the one it had, which was that of another question."""
+    (tmp_path / "test_skipped.py").write_text(SKIPPED)
+    for text in ("one", "two"):
+        monkeypatch.setenv("TEXT", text)
+        for option in (["--fanfold-record"], []):
+            done = pytest_on(tmp_path, *option, forbidden=not option)
+            assert done.returncode == 0, done.stdout
+
+
+DESCRIBED = """
+import pytest
+
+class Described(pytest.Collector):
+    def collect(self):
+        yield pytest.Function.from_parent(self, name="test_text", callobj=lambda fanfold_replay: None)
+
+def pytest_pycollect_makeitem(collector, name, obj):
+    if name.startswith("describe_"):
+        return Described.from_parent(collector, name=name)
+"""
+
+
+def test_tests_in_groups_of_another_plugin_have_recordings_of_their_own(tmp_path: Path) -> None:
+    """Whatever stands between a file and a test is a part of its name: two tests in two groups had one recording."""
+    (tmp_path / "conftest.py").write_text(DESCRIBED)
+    (tmp_path / "test_described.py").write_text("def describe_a(): pass\n\ndef describe_b(): pass\n")
+    done = pytest_on(tmp_path, "--fanfold-record")
+    assert "2 passed" in done.stdout, done.stdout
+    names = {path.name for path in tmp_path.rglob("*.jsonl")}
+    assert names == {"describe_a-test_text.jsonl", "describe_b-test_text.jsonl"}
 
 
 GROUPED = """

@@ -341,6 +341,30 @@ def test_a_path_that_is_none_is_an_error_and_no_wait(
         asyncio.run(asyncio.wait_for(work(), 10))
 
 
+@pytest.mark.parametrize("kind", [Writer, Worker])
+def test_where_no_thread_may_begin_it_is_an_error_and_no_wait(
+    tmp_path: Path, kind: type[Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session whose process may have no more threads says so: it waited for the end of one that had not begun."""
+    start = threading.Thread.start
+
+    def refused(thread: threading.Thread) -> None:
+        if thread.name == kind.name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    async def work() -> None:
+        journal = Journal(tmp_path / "j.db")
+        with monkeypatch.context() as changed:
+            changed.setattr(threading.Thread, "start", refused)
+            with pytest.raises(JournalError, match="can't start new thread"):
+                await asyncio.wait_for(journal.open(), 10)
+        await asyncio.wait_for(journal.open(), 10)  # nobody holds it
+        await journal.close()
+
+    asyncio.run(work())
+
+
 def test_who_is_cancelled_while_a_file_fails_to_open_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

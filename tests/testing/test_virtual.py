@@ -146,6 +146,24 @@ def test_a_thread_that_waits_for_a_timer_gets_it(monkeypatch: pytest.MonkeyPatch
     assert time.monotonic() - began < 5
 
 
+def test_threads_that_ask_the_loop_for_something_one_by_one_hold_it_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cost seconds in the world, for time stood still while it waited for a timer: a test of a dozen hung."""
+    monkeypatch.setattr(virtual, "PATIENCE", 0.5)
+    monkeypatch.setattr(virtual, "AGAIN", 0.01)
+
+    async def main() -> list[str]:
+        loop = asyncio.get_running_loop()
+
+        def ask() -> str:
+            return asyncio.run_coroutine_threadsafe(asyncio.sleep(60, "slept"), loop).result(30)
+
+        return [await asyncio.to_thread(ask) for _ in range(20)]
+
+    began = time.monotonic()
+    assert run_virtual(main()) == ["slept"] * 20
+    assert time.monotonic() - began < 5
+
+
 def test_chance_is_seeded() -> None:
     """The same seed gives the same draws; another gives others; the block's end restores the system's."""
 

@@ -163,7 +163,7 @@ def _why(error: BaseException) -> str:
         skip = "" if isinstance(error.__cause__, BranchError) else " (on_error skip would go on without it)"
         return f"branch {error.branch!r} failed: {_why(error.__cause__)}{skip}"
     if isinstance(error, QuorumError) and error.missing:
-        return f"{type(error).__name__}: {_counted(error)}: {_grouped(error.missing)}"
+        return f"{type(error).__name__}: {_counted(error)}: {_grouped(error.missing)}{error.late}"
     if isinstance(error, FanfoldError):
         return described(error)
     return f"{described(error)} ({raised_at(error) or 'no place known'})"
@@ -222,7 +222,7 @@ def _encoded(value: Any) -> bytes:
 
 def _counted(error: QuorumError) -> str:
     """How many there were, without the first of those that are missing, by whose name it may end."""
-    told = str(error).partition(": ")[0]
+    told = str(error).removesuffix(error.late).partition(": ")[0]
     first = next((name for name in error.missing if told.endswith(f"; {name}")), None)
     return told if first is None else told.removesuffix(f"; {first}")
 

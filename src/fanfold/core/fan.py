@@ -109,7 +109,10 @@ class Fan(Generic[T, R]):
         except Exception as error:
             self._keep(why, failed=True)
             if why == "timeout" and self.scope is not None and isinstance(error, StepTimeout | QuorumError):
-                error.args = (f"{error}{self.scope.why_late}",)
+                late = self.scope.why_late
+                error.args = (f"{error}{late}",)
+                if isinstance(error, QuorumError):
+                    error.late = late
             raise
         self._keep(why, failed=False)
         return answer

@@ -48,6 +48,15 @@ def is_amount(given: object) -> TypeGuard[float]:
         return False
 
 
+def nameless(value: Any) -> bool:
+    """Whether there is a number in plain data that JSON has not."""
+    if isinstance(value, dict):
+        return any(map(nameless, value.values()))
+    if isinstance(value, list | tuple):
+        return any(map(nameless, value))
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 def named(value: Any) -> Any:
     """Plain data with the numbers that JSON has not by their names."""
     if isinstance(value, float) and not math.isfinite(value):

@@ -92,11 +92,16 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> asyncio.Future[None]:
-        """Open the file, on the thread; the future raises what comes of it."""
+        """Open the file, on the thread; the future raises what comes of it, and this where there can be no thread."""
         ready: asyncio.Future[None] = self.loop.create_future()
         self._handed += 1
         self._queue.put([(None, ready)])
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system allows no further one, and nothing has to end
+            self._over = self.loop.create_future()
+            self._over.set_result(None)
+            raise JournalError(f"the journal {self.path} cannot be opened: {error}") from error
         return ready
 
     def ask(self, work: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:

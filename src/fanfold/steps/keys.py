@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fanfold.core.numbers import named
+from fanfold.core.numbers import named, nameless
 from fanfold.errors import UsageError
 from fanfold.steps.fingerprints import fingerprint
 from fanfold.steps.templates import plain
@@ -69,7 +69,9 @@ def digest_of(given: Any) -> bytes | None:
         return None
     if b"null" in text:  # which would stand for a number that JSON has not, too
         with suppress(RecursionError, TypeError):  # JSON goes deeper than this does
-            text = _encode(named(msgspec.to_builtins(given, enc_hook=_shown, order="deterministic")))
+            data = msgspec.to_builtins(given, enc_hook=_shown, order="deterministic")
+            if nameless(data):  # else as it was, for not all of this is in that order: the fields of a record are not
+                text = _encode(named(data))
     return blake2b(type(given).__name__.encode() + b"|" + text, digest_size=16).digest()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from fanfold.core.numbers import named
+from fanfold.core.numbers import named, nameless
 from fanfold.errors import TemplateError
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -160,7 +160,9 @@ def written(value: Any) -> bytes:
     if b"null" not in text:
         return text
     with suppress(RecursionError, TypeError):  # JSON goes deeper than this does, and has names of more kinds
-        text = msgspec.json.encode(named(msgspec.to_builtins(value, enc_hook=plain)))
+        data = msgspec.to_builtins(value, enc_hook=plain)
+        if nameless(data):
+            text = msgspec.json.encode(named(data))
     return text
 
 

@@ -27,6 +27,12 @@ PATIENCE = 5.0
 """Real seconds without any event or timer after which a test hangs for good and is ended."""
 
 
+AGAIN = 0.05
+"""Real seconds for which time stands still for threads of executors, once some that it stood still for waited for it.
+
+So a test whose threads ask the loop for something, one after the other, takes `PATIENCE` but once.
+"""
+
 LOOK = 0.001
 """Real seconds between two looks at a thread that is busy."""
 
@@ -40,6 +46,8 @@ class _JumpingSelector(selectors.BaseSelector):
         self.time = 0.0
         self.jobs: set[asyncio.Future[Any]] = set()
         """What is under way in threads of executors."""
+        self._patience = PATIENCE
+        """Real seconds for which these are waited for."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         self.time += self._tick
@@ -48,21 +56,21 @@ class _JumpingSelector(selectors.BaseSelector):
             if not ready:
                 raise RuntimeError("virtual time: every task waits for something that no timer will bring")
             return ready
-        busy = timeout > 0 and self._busy()
+        looks, busy = 0, timeout > 0 and self._busy(0)
         ready = self._real.select(0)
-        looks = 0
-        while busy and not ready and looks < PATIENCE / LOOK:
-            busy = self._busy()  # asked before each look: one that has just ended has told the loop before
-            ready = self._real.select(LOOK)
+        while busy and not ready:
             looks += 1
-        if looks >= PATIENCE / LOOK:
-            self.jobs.clear()  # they may wait for a timer themselves: no further one has to wait for them
+            busy = self._busy(looks)  # asked before each look: one that has just ended has told the loop before
+            ready = self._real.select(LOOK)
         if not ready:
             self.time += timeout
         return ready
 
-    def _busy(self) -> bool:
-        return bool(self.jobs) or any(one.busy() for one in outside)
+    def _busy(self, looks: int) -> bool:
+        if self.jobs and looks >= self._patience / LOOK:
+            self.jobs.clear()  # they may wait for a timer themselves: no further one has to wait for them
+            self._patience = AGAIN
+        return bool(self.jobs) or (looks < PATIENCE / LOOK and any(one.busy() for one in outside))
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         return self._real.register(fileobj, events, data)

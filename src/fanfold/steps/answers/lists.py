@@ -59,6 +59,8 @@ def _arrays(text: str) -> Iterator[list[Any]]:
 
 def _worded(item: Answer[Any], value: Any) -> str:
     """A JSON item in words; "[1]" is a footnote and no list of texts."""
+    if value is None and {"type": "null"} in (item.item_schema or {}).get("anyOf", ()):
+        return "null"
     words = value if item.is_text and isinstance(value, str) else None if item.is_text else said(value)
     if words is None:
         raise Unreadable(f"an item of its list is not {item.wanted}")
