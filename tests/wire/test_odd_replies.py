@@ -188,6 +188,12 @@ def test_half_a_count_is_none():
     assert message({"input_tokens": 3.0, "output_tokens": 2.0}) == Reply(("hello",), Usage(3, 2))
 
 
+def test_a_count_beyond_any_float_raises_no_other_error():
+    """Beside an odd field, too, where the reply is read by the lenient reader."""
+    body = {"id": 7, "choices": [{"message": {"content": "hello"}}], "usage": {"prompt_tokens": 10**400}}
+    assert chat.reply_of(json.dumps(body).encode(), "openai:m") == Reply(("hello",), None)
+
+
 # -- streams -------------------------------------------------------------------------------------------------------
 
 
