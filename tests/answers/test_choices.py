@@ -565,6 +565,7 @@ def test_a_choice_that_is_only_measured_is_none(text: str) -> None:
         (Letter, "B: 0.25", "B"),
         (Letter, "Option B: 5%", "B"),
         (bool, "Yes: 5%", True),
+        (bool, "\\boxed{\\operatorname{Yes}}", True),
         (Mail, "spam\n0.3", "spam"),
         (Mail, "spam\n\nlow", "spam"),
         (Mail, "**spam**\n- low", "spam"),
