@@ -215,11 +215,14 @@ def test_a_byte_order_mark_hides_no_text(size):
 
 
 def test_the_usage_of_a_stream_may_stand_in_its_choice():
-    """So Moonshot sends it; that of the whole reply goes before it."""
+    """So Moonshot sends it; the last one is whole, and that of the whole reply goes before it."""
     last = raw.piece(finish="stop")
     last["choices"][0]["usage"] = {"prompt_tokens": 3, "completion_tokens": 2}
     told = [raw.event(raw.piece("hello")), raw.event(last)]
     assert streamed(*told).usage == Usage(3, 2)
+    first = raw.piece("hello")
+    first["choices"][0]["usage"] = {"prompt_tokens": 3, "completion_tokens": 0}
+    assert streamed(raw.event(first), *told).usage == Usage(3, 2)
     total = raw.event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}})
     assert streamed(*told, total).usage == Usage(7, 2)
 
