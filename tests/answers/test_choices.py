@@ -565,6 +565,17 @@ def test_a_choice_that_is_only_measured_is_none(text: str) -> None:
         (Letter, "B: 0.25", "B"),
         (Letter, "Option B: 5%", "B"),
         (bool, "Yes: 5%", True),
+        (bool, "\\boxed{\\operatorname{Yes}}", True),
+        (Mail, "spam\n0.3", "spam"),
+        (Mail, "spam\n\nlow", "spam"),
+        (Mail, "**spam**\n- low", "spam"),
+        (Literal["P1", "P3"], "P3 - low", "P3"),
+        (Literal["P1", "P3"], "P3: Low.", "P3"),
+        (Literal["sev 1", "sev 4"], "Sev 4: minimal", "sev 4"),
+        (Literal["P1", "P3"], "P3: 0.1", None),
+        (Literal["trivial", "urgent"], "Trivial - low", "trivial"),
+        (Literal["info", "warning"], "Info: low", "info"),
+        (Literal["info", "warning"], "Warning: low", None),
     ],
 )
 def test_a_choice_beside_a_number_is_still_one(returns: Any, text: str, value: Any) -> None:

@@ -362,6 +362,8 @@ def test_the_beginning_of_a_longer_number_is_none(text: str) -> None:
         ("\\boxed{\\frac{12}{4} = 3}", 3),
         ("\\boxed{5\\text{ apples}}", 5),
         ("\\boxed{x = 5}", 5),
+        ("\\boxed{\\displaystyle5}", 5),
+        ("\\boxed{\\operatorname{Total}=5}", 5),
         ("Answer: 42, since 6*7=42", 42),
         ("Answer: 12 (3 boxes)", 12),
         ("7.00", 7),

@@ -145,6 +145,13 @@ def test_a_call_cut_off_costs_at_most_the_whole_of_it(state: Any) -> None:
     assert cost.at_most == RATE.price(Usage(input_bound(ASKED), 50))
 
 
+@pytest.mark.parametrize("state", ["ok", "cancelled", "error"])
+def test_a_call_to_a_free_model_costs_nothing_whoever_counts(state: Any) -> None:
+    """Servers on one's own machine tell no usage, or zeros: at a price of nothing there is nothing to count."""
+    assert price_of(FlatRate(0.0, 0.0), OPEN, state, None, None) == Cost()
+    assert price_of(FlatRate(0.0, 0.1), OPEN, state, None, None) == UNKNOWN_COST
+
+
 def test_without_a_price_a_call_that_was_sent_costs_the_unknown() -> None:
     """No price list, no figure: also where the usage is known."""
     assert price_of(None, ASKED, "ok", Usage(1, 1), None) == UNKNOWN_COST

@@ -191,6 +191,28 @@ def test_weights_may_be_exact_numbers(weight: Decimal | Fraction | float) -> Non
     assert result(case).tied == ("a", "b")
 
 
+class Byte(int):
+    """A whole number of a library: what is calculated with it is one again, and no more than 255."""
+
+    @property
+    def numerator(self) -> "Byte":
+        return self
+
+    def __add__(self, other: int) -> "Byte":
+        return Byte((int(self) + other) % 256)
+
+    def __mul__(self, other: int) -> "Byte":
+        return Byte(int(self) * other % 256)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+
+def test_whole_weights_of_other_kinds_do_not_overflow() -> None:
+    """NumPy's numbers of eight bits weigh what they say, whatever the weights' common denominator is."""
+    case = Case("weighted", ("a", "b", "b"), ({"v0": Byte(200), "v1": Byte(90), "v2": 0.1},))
+    assert result(case).tally == {"a": 200, "b": 90.1}
+
+
 def test_a_weighted_vote_knows_who_is_still_out() -> None:
     """It ends once the weight out is less than the lead, which depends on who is out, not on how many."""
     weights = {"v0": 5, "v1": 1, "v2": 1, "v3": 1}

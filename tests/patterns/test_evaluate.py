@@ -1,6 +1,7 @@
 """Evaluation: scores by criterion, each judged by itself."""
 
 import json
+import numbers
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -122,7 +123,18 @@ def test_merges_that_cannot_be_are_refused(case: str) -> None:
         evaluate(list(SCORES), **WRONG[case])
 
 
-@pytest.mark.parametrize("weight", [1e308, Decimal("0.1"), Fraction(1, 3), 5e-324])
+@numbers.Real.register
+class Single:
+    """A number of a library, which is real and no float."""
+
+    def __float__(self) -> float:
+        return 0.25
+
+    def __str__(self) -> str:
+        return "0.25"
+
+
+@pytest.mark.parametrize("weight", [1e308, Decimal("0.1"), Fraction(1, 3), 5e-324, Single()])
 def test_weights_may_be_of_any_kind_and_size(weight: Any) -> None:
     """Weights whose sum no float holds, and decimals, merge exactly: equal ones are the mean."""
     merged = ran(evaluate(list(SCORES), merge=dict.fromkeys(SCORES, weight)), "x", Asked(judge)).output

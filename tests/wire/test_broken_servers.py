@@ -451,6 +451,31 @@ def test_a_whole_reply_is_read_under_the_label_of_a_stream():
     assert error.code == "own"
 
 
+@pytest.mark.parametrize("label", [raw.JSON, "text/plain", "text/html; charset=utf-8"])
+@pytest.mark.parametrize("said", ["upstream connect error", "null", '"busy"', "internal error", "error: id unknown"])
+def test_what_stands_in_place_of_a_stream_is_told(label, said):
+    """A status of success with a text that is no stream: its words say what is wrong."""
+    error = refusal(raw.whole(said, Content_Type=label), ReplyError, streamed=True)
+    assert str(error).endswith(said)
+
+
+@pytest.mark.parametrize("label", [raw.JSON, raw.EVENTS])
+@pytest.mark.parametrize("begun", [b"da", b"d", b"ev", b"i", b"retry: 5\n\n", b"id: 7\n"])
+def test_a_stream_is_known_by_a_part_of_its_first_line(label, begun):
+    """The first bytes may be any number of them."""
+    rests = {b"da": b"", b"d": b"", b"ev": b"ent: ping\n\n", b"i": b"d: 7\n"}
+    events = b"".join(raw.stream("hel", "lo"))
+    rest = events[len(begun) :] if begun in {b"da", b"d"} else rests.get(begun, b"") + events
+
+    async def say(writer, _heard):
+        writer.write(raw.open_ended(label) + begun)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+        writer.write(rest)
+
+    assert answer(say, streamed=True)[0] == "hello"
+
+
 def test_an_error_without_an_end_is_not_read_to_it(monkeypatch):
     """Its status is known: neither a flood nor a drip behind it keeps the call, or its connection."""
     monkeypatch.setattr(wire, "SPEECH", 0.1)

@@ -188,6 +188,12 @@ def test_half_a_count_is_none():
     assert message({"input_tokens": 3.0, "output_tokens": 2.0}) == Reply(("hello",), Usage(3, 2))
 
 
+def test_a_count_beyond_any_float_raises_no_other_error():
+    """Beside an odd field, too, where the reply is read by the lenient reader."""
+    body = {"id": 7, "choices": [{"message": {"content": "hello"}}], "usage": {"prompt_tokens": 10**400}}
+    assert chat.reply_of(json.dumps(body).encode(), "openai:m") == Reply(("hello",), None)
+
+
 # -- streams -------------------------------------------------------------------------------------------------------
 
 
@@ -209,11 +215,14 @@ def test_a_byte_order_mark_hides_no_text(size):
 
 
 def test_the_usage_of_a_stream_may_stand_in_its_choice():
-    """So Moonshot sends it; that of the whole reply goes before it."""
+    """So Moonshot sends it; the last one is whole, and that of the whole reply goes before it."""
     last = raw.piece(finish="stop")
     last["choices"][0]["usage"] = {"prompt_tokens": 3, "completion_tokens": 2}
     told = [raw.event(raw.piece("hello")), raw.event(last)]
     assert streamed(*told).usage == Usage(3, 2)
+    first = raw.piece("hello")
+    first["choices"][0]["usage"] = {"prompt_tokens": 3, "completion_tokens": 0}
+    assert streamed(raw.event(first), *told).usage == Usage(3, 2)
     total = raw.event({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 2}})
     assert streamed(*told, total).usage == Usage(7, 2)
 

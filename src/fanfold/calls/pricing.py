@@ -26,6 +26,9 @@ The dearest known is OpenAI's gpt-4o-mini: 2,833 tokens and 5,667 for each of at
 _HOUR = b'"ttl":"1h"'
 """What a `cache_control` says that keeps what it marks for an hour (Anthropic, "Prompt caching")."""
 
+MANY = Usage(10**9, 10**9)
+"""What costs nothing at this usage is free."""
+
 CEILINGS = ("max_tokens", "max_completion_tokens")
 """The fields of a request's `extra_body` that allow a longer reply than its `max_tokens`."""
 
@@ -100,8 +103,8 @@ def price_of(
 ) -> Cost:
     """The list price of a call in `state`.
 
-    Not sent, or refused by the server: nothing. Answered: by its usage. Cut off: from nothing to the whole
-    request, or without an upper bound where `max_tokens` was not given.
+    Not sent, or refused by the server: nothing. Answered: by its usage. Cut off, or answered without a usage: from
+    nothing to the whole request, or without an upper bound where `max_tokens` was not given and tokens cost anything.
     """
     if state in {"queued", "sent", "answering", "unsent"} or (error is not None and was_refused(error)):
         return Cost()
@@ -112,7 +115,7 @@ def price_of(
         return Cost(exact, exact)
     output = output_bound(request)
     if output is None:
-        return UNKNOWN_COST
+        return UNKNOWN_COST if dearest(rate, request, MANY) else Cost()
     return Cost(0.0, dearest(rate, request, Usage(input_bound(request), output)))
 
 

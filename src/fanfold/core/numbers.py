@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from numbers import Integral, Real
+from fractions import Fraction
+from numbers import Integral, Rational, Real
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ def nameless(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(map(nameless, value))
     return isinstance(value, float) and not math.isfinite(value)
+
+
+def as_written(given: float | Decimal | Fraction) -> Fraction:
+    """A finite number as it is written (0.1 and 0.2 make 0.3), in Python's own whole numbers: others overflow."""
+    if isinstance(given, Rational):
+        return Fraction(int(given.numerator), int(given.denominator))
+    return Fraction(str(given))
 
 
 def named(value: Any) -> Any:

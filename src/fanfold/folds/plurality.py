@@ -10,6 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from fanfold.core.numbers import as_written
 from fanfold.errors import UsageError
 from fanfold.folds.counting import Count, Elects, MayElect, Terms, Verdict, listed
 from fanfold.folds.tally import Groups
@@ -156,9 +157,9 @@ _MOST = Fraction(sys.float_info.max)
 
 
 def _exact(voter: str, weight: Weight) -> Fraction:
-    """The weight as it is written, so that 0.1 and 0.2 make 0.3."""
+    """The weight as it is written; raises `UsageError` for what is none."""
     whole = isinstance(weight, numbers.Rational)  # which is finite, and may be more than a float can be asked
     fit = isinstance(weight, numbers.Real | Decimal) and not isinstance(weight, bool)
     if not fit or not (whole or math.isfinite(weight)) or weight < 0:
         raise UsageError(f"the weight of {voter!r} is {weight!r}; a weight is a finite number, 0 or more")
-    return Fraction(weight) if whole else Fraction(str(weight))
+    return as_written(weight)

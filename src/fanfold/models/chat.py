@@ -119,6 +119,8 @@ class StreamedReply:
         self.texts: dict[int, list[str]] = {}
         self.finishes: dict[int, str] = {}
         self.usage: _Usage | None = None
+        self.counted: _Usage | None = None
+        """The last usage of the one choice, where Moonshot has it; some count again with every piece."""
         self.model = ""
         self.id = ""
         self.made_up = False
@@ -152,7 +154,8 @@ class StreamedReply:
                 model=self.label,
             )
         texts = tuple("".join(self.texts[index]) for index in sorted(self.texts))
-        return Reply(texts, _usage(self.usage), self.finishes.get(0, "stop"), self.model, self.id, self.made_up)
+        usage = _usage(self.usage or self.counted)
+        return Reply(texts, usage, self.finishes.get(0, "stop"), self.model, self.id, self.made_up)
 
     def text(self) -> str:
         """What came of the first sample so far."""
@@ -174,7 +177,7 @@ class StreamedReply:
         if choice.finish_reason:
             self.finishes[choice.index] = choice.finish_reason
         if self.samples == 1:
-            self.usage = self.usage or choice.usage  # where Moonshot has it
+            self.counted = choice.usage or self.counted
         if choice.index not in self.texts:
             self.texts[choice.index], self._pieces[choice.index] = [], Pieces()
         piece = self._pieces[choice.index].feed(_text(choice.delta))

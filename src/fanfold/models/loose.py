@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from math import isfinite
 from typing import Any, TypeVar
 
 import msgspec
@@ -53,5 +52,6 @@ def _counts(told: Any) -> Any:
         return {name: _counts(one) for name, one in told.items()}
     if isinstance(told, str):
         told = float(told) if told.isdecimal() else None
-    whole = isinstance(told, int | float) and isfinite(told) and told == int(told)
-    return int(told) if whole else None
+    if isinstance(told, float):  # NaN and the infinities are not whole
+        told = int(told) if told.is_integer() else None
+    return told if isinstance(told, int) else None

@@ -44,6 +44,9 @@ REPLIES = frozenset({200, 201, 203})
 BLANK, WHOLE = b" \t\r\n" + BOM_UTF8, (b"{", b"[", b"<")
 """What may stand before a body, and how one begins that is whole: some servers send one under the other's label."""
 
+FIELDS = (b":", b"data", b"event", b"id", b"retry")
+"""How the lines of a stream of events begin."""
+
 LINGER = 0.1
 """Seconds that a server may take to end a stream after its last event; then the connection is closed."""
 
@@ -163,7 +166,7 @@ class Wire(ABC):
                     watch.limits(told)
                 if exchange.status not in REPLIES:
                     refusal = await self._refusal(exchange)
-                elif request.stream or "event-stream" in exchange.headers.get("Content-Type", "").lower():
+                elif request.stream or _is_labelled(exchange):
                     return await self._streamed(exchange, request, watch)
                 else:
                     reply = self.reply_of(await exchange.read())
@@ -194,11 +197,11 @@ class Wire(ABC):
             if piece and request.stream:  # some servers stream whether asked to or not
                 watch.text(piece)
 
-        whole, parts = None, []
+        labelled, whole, parts = _is_labelled(exchange), None, []
         try:
             async for chunk in chunks:
                 watch.alive()
-                whole = _is_whole(chunk) if whole is None else whole
+                whole = _is_whole(chunk, labelled=labelled) if whole is None else whole
                 if whole:
                     parts.append(chunk)
                 else:
@@ -255,10 +258,20 @@ class Wire(ABC):
         return ""
 
 
-def _is_whole(chunk: bytes) -> bool | None:
-    """Whether a body that begins so is no stream of events, whatever its label says; None where only blanks came."""
+def _is_labelled(exchange: Exchange) -> bool:
+    """Whether a server calls its body a stream of events."""
+    return "event-stream" in exchange.headers.get("Content-Type", "").lower()
+
+
+def _is_whole(chunk: bytes, *, labelled: bool) -> bool | None:
+    """Whether a body that begins so is no stream of events, whatever its label says; None where only blanks came.
+
+    Without the label of one, what begins otherwise is none either: what it says must not be lost.
+    """
     begun = chunk.lstrip(BLANK)
-    return begun[:1] in WHOLE if begun else None
+    if not begun or labelled:
+        return begun[:1] in WHOLE if begun else None
+    return not any(begun.startswith(field) or field.startswith(begun) for field in FIELDS)
 
 
 async def _start(chunks: AsyncIterator[bytes]) -> bytes:

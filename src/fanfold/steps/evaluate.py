@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
@@ -12,7 +11,7 @@ import msgspec
 
 from fanfold.calls.estimates import UNSEEN, Estimate, Outlook, total
 from fanfold.core.fan import fan
-from fanfold.core.numbers import is_amount
+from fanfold.core.numbers import as_written, is_amount
 from fanfold.core.records import Branch
 from fanfold.core.scope import current
 from fanfold.errors import LoopError, QuorumError, UsageError
@@ -158,13 +157,11 @@ def merged_score(scores: Mapping[str, Score], merge: MergeScores) -> float:
     if merge == "min":
         return min(one.score for one in scores.values())
     if isinstance(merge, Mapping):
-        weights = {
-            name: Fraction(merge[name]) for name in scores
-        }  # exact: the sum of floats may be more than one holds
+        weights = {name: as_written(merge[name]) for name in scores}  # the sum of floats may be more than one holds
         total = sum(weights.values())
         if not total:
             raise QuorumError(f"none of {', '.join(name for name in merge if merge[name])} has a score to merge")
-        return float(sum(weights[name] * Fraction(one.score) for name, one in scores.items()) / total)
+        return float(sum(weights[name] * as_written(one.score) for name, one in scores.items()) / total)
     return fmean(one.score for one in scores.values())
 
 

@@ -216,8 +216,10 @@ def plain(value: Any) -> Any:
     """A value that JSON can write, for what it cannot: models by their fields, anything else by its text.
 
     A number of a type of its own is a number still; numpy's numbers and arrays, whose text leaves out the middle of
-    what is long, are what they hold.
+    what is long, are what they hold; so is JSON that is not read yet.
     """
+    if isinstance(value, msgspec.Raw):
+        return msgspec.json.decode(value)
     for kind in (int, float):
         if isinstance(value, kind):
             return kind(value)

@@ -119,7 +119,7 @@ def _called(value: str) -> str:
 
 
 _QUOTED = re.compile(r"(?P<mark>[\"'])(?P<inside>[^\"'\n]{0,200})(?P=mark)\s{0,3}(?:$|\))")
-_LATEX = re.compile(rf"(?!{FORMULA})\\[a-zA-Z]{{1,10}}|\\[ ,;%$]|[{{}}$~]")
+_LATEX = re.compile(rf"(?!{FORMULA})\\[a-zA-Z]{{1,20}}|\\[ ,;%$]|[{{}}$~]")
 _GROUPS = re.compile(r"\{,\}(?=\d)|,\\!(?=\d)")
 
 

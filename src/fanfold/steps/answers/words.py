@@ -101,8 +101,9 @@ _ACTS = re.compile(r"\s{0,3}(?:[^\w\s'\u2019-]|(?:\w+s|beat|can|could|over|to|ve
 _LITTLE = r"(?:improbable|low|minimal|negligible|nil|remote|slight|slim|small|tiny|unlikely|zero)"
 _UNDER_HALF = r"(?:0?[.,][0-4]\d{0,9}|0(?:[.,]0{1,9})?|[0-4]?\d(?:[.,]\d{1,9})?\s?%)(?![.,]?\d)"
 _SLIGHT = re.compile(
-    rf"{_CLOSING}\s{{0,3}}(?:[:=–\u2014-]{{1,2}}|at\b|is\b|was\b)?\s{{0,3}}(?:(?:about|around|extremely|just|only|pretty"
-    rf"|quite|rather|very)\s{{1,3}}){{0,3}}(?:{_LITTLE}\b|{_UNDER_HALF})\s{{0,3}}(?:$|[.,;!)\]}}\n])",
+    rf"{_CLOSING}[^\S\n]{{0,3}}(?:(?:[:=–\u2014-]{{1,2}}|at\b|is\b|was\b)\s{{0,3}})?"
+    r"(?:(?:about|around|extremely|just|only|pretty|quite|rather|very)\s{1,3}){0,3}"
+    rf"(?:(?P<little>{_LITTLE})\b|{_UNDER_HALF})\s{{0,3}}(?:$|[.,;!)\]}}\n])",
     re.IGNORECASE,
 )
 # "A low probability of spam", "5% spam", "few signs of spam".
@@ -125,9 +126,11 @@ _MEASURE = re.compile(_MEASURES, re.IGNORECASE)
 _LOW = re.compile(rf"\b{_LITTLE}\s{{1,3}}$", re.IGNORECASE)
 # "High risk (80 %)", "low: 0.1": these say how much there is of what is measured.
 _GRADE = re.compile(
-    r"(?<![^\W_])(?:average|critical|good|high|low|major|medium|minor|moderate|poor|severe|strong|weak)(?![^\W_])",
+    r"(?<![^\W_])(?:average|critical|good|high|info(?:rmational)?|low|major|medium|mild|minimal|minor|moderate|negligible"
+    r"|normal|poor|severe|strong|trivial|weak)(?![^\W_])",
     re.IGNORECASE,
 )
+_DIGIT = re.compile(r"\d")
 _CLAUSE = 200
 _DRESS = 400
 _MENTIONS = 200
@@ -314,9 +317,13 @@ def _denied(text: str, match: re.Match[str]) -> bool:
 
 
 def _is_slight(word: str, after: str) -> bool:
-    """Whether a word is given a share of less than half; "B: 0.25" is an option and its text, "Yes: 5%" an answer."""
+    """Whether a word is given a share of less than half; "B: 0.25" is an option and its text, "Yes: 5%" an answer.
+
+    "P3: low" is a grade and its meaning.
+    """
     plain_word = not _is_single(word) and word.casefold() not in _EVERYDAY and not _GRADE.search(word)
-    return plain_word and _SLIGHT.match(after) is not None
+    slight = _SLIGHT.match(after) if plain_word else None
+    return slight is not None and not (slight["little"] and _DIGIT.search(word))
 
 
 def _measured(text: str, match: re.Match[str]) -> bool:
