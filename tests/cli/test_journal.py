@@ -158,6 +158,7 @@ def test_a_journal_is_moved_checked_and_forgotten(tmp_path: Path) -> None:
     recorded(Path(path), "x" * 500, key="row 1")
     assert fanfold("journal", "export", path, "-o", lines).told == f"fanfold: wrote 4 lines to {lines}"
     assert fanfold("journal", "export", path).out == Path(lines).read_text()
+    assert fanfold("journal", "export", path, "-o", "-").out == Path(lines).read_text()
     assert fanfold("journal", "import", other, lines).told == f"fanfold: brought 3 entries into {other}"
     assert fanfold("journal", "verify", other).told == "fanfold: 3 entries of 1 run are whole, 0 damaged"
     assert fanfold("runs", "--journal", other).out.count("key 'row 1'") == 1

@@ -68,9 +68,9 @@ def show_run(path: str, run: int, *, as_json: bool) -> int:
 
 
 def export(path: str, out: str | None) -> int:
-    """Write a journal as lines of JSON, to a file or to standard output."""
+    """Write a journal as lines of JSON, to a file or to standard output (None, or "-")."""
     lines = moving.export(_there(path))
-    if out is None:
+    if out in {None, "-"}:
         for line in lines:
             sys.stdout.buffer.write(line)
         return DONE
