@@ -113,6 +113,7 @@ class Condition:
 
     def lack(self, need: Need, at: float) -> tuple[float, bool]:
         """Seconds until a send may leave, but for a slot (endless: until one comes back); and whether for its rate."""
+        # It is asked several times a call, so what is off, as all is on a calm lane, is seen without asking it.
         if self.health.since is not None:
             wait = self.health.wait(at)
         elif not self.window.open and self.in_use >= self.window.room:

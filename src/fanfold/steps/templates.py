@@ -22,7 +22,6 @@ from fanfold.errors import TemplateError
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
-
 _NAMES, _SHOWN = 30, 60
 """How many names an error shows, and how much of each."""
 
