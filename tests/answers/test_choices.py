@@ -586,6 +586,56 @@ def test_a_choice_beside_a_number_is_still_one(returns: Any, text: str, value: A
         assert read(returns, text) == value
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("spam (0.02), ham (0.98)", None),
+        ("Spam (2%), ham (98%)", None),
+        ("spam (probability: 0.02), ham (probability: 0.98)", None),
+        ("spam [0.02] ham [0.98]", None),
+        ("spam -> 0.02, ham -> 0.98", None),
+        ("spam (low), ham (high)", None),
+        ("spam (0.5), ham (0.5)", None),
+        ("spam: 3, ham: 8", None),
+        ("Answer: spam (0.3), ham (0.7)", None),
+        ("ham: 3/10, spam: 7/10", None),
+        ("spam: 1/10", None),
+        ("spam (the link), ham (the greeting)", None),
+        ("ham (0.98), spam (0.02)", "ham"),
+        ("ham: 0.98, spam: 0.02", "ham"),
+        ("spam (70%), ham (30%)", "spam"),
+        ("spam: 7/10, ham: 3/10", "spam"),
+        ("spam: yes, ham: no", "spam"),
+        ("spam (0.02)", "spam"),
+        ("spam (ham is less likely)", "spam"),
+        ("spam: it wants money", "spam"),
+    ],
+)
+def test_a_line_that_goes_through_the_choices_has_chosen_the_first_only_where_it_is_given_the_most(
+    text: str, value: str | None
+) -> None:
+    """A label with its share in front of the others is the first on a list, not the one that was chosen."""
+    if value is None:
+        refused(Mail, text)
+    else:
+        assert read(Mail, text) == value
+
+
+def test_three_choices_with_their_shares_are_held_against_each_other() -> None:
+    """The first of three is chosen if it has more than each of the others, half or not."""
+    mood = Literal["positive", "negative", "neutral"]
+    assert read(mood, "neutral (0.4), positive (0.35), negative (0.25)") == "neutral"
+    refused(mood, "negative (0.3), positive (0.1), neutral (0.6)")
+    assert read(Letter, "A: 3:4") == "A"
+    assert read(Letter, "B: the ratio of C to D") == "B"
+
+
+@pytest.mark.parametrize("text", ["B -> C", "Answer: B -> C", "B \u2192 C.", "B; C", "Answer: B (or C)", "B (or D)."])
+def test_a_letter_that_another_follows_is_no_choice(text: str) -> None:
+    """What is put after an arrow, or offered in parentheses, is a second choice."""
+    refused(Letter, text)
+
+
 def test_a_choice_is_the_same_however_its_accents_are_encoded() -> None:
     """An accent is one character or two, which nobody sees: both are the choice, and one ballot."""
     drinks = Literal["caf\u00e9", "th\u00e9"]

@@ -99,7 +99,10 @@ _NAMED = re.compile(
 _ACTS = re.compile(r"\s{0,3}(?:[^\w\s'\u2019-]|(?:\w+s|beat|can|could|over|to|versus|will|would)\b|[A-Z]\b)")
 # "Spam: 0.1", "spam is very low", {"spam": 5%}: how much of it there is, which is less than half.
 _LITTLE = r"(?:improbable|low|minimal|negligible|nil|remote|slight|slim|small|tiny|unlikely|zero)"
-_UNDER_HALF = r"(?:0?[.,][0-4]\d{0,9}|0(?:[.,]0{1,9})?|[0-4]?\d(?:[.,]\d{1,9})?\s?%)(?![.,]?\d)"
+_UNDER_HALF = (
+    r"(?:0?[.,][0-4]\d{0,9}|0(?:[.,]0{1,9})?|[0-4]?\d(?:[.,]\d{1,9})?\s?(?:%|/\s?100)|[0-4](?:[.,]\d{1,9})?\s?/\s?10"
+    r"|[0-2](?:[.,][0-4])?\s?/\s?5)(?![.,]?\d)"
+)
 _SLIGHT = re.compile(
     rf"{_CLOSING}[^\S\n]{{0,3}}(?:(?:[:=–\u2014-]{{1,2}}|at\b|is\b|was\b)\s{{0,3}})?"
     r"(?:(?:about|around|extremely|just|only|pretty|quite|rather|very)\s{1,3}){0,3}"
@@ -131,6 +134,18 @@ _GRADE = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
+# "A or B", "A -> B".
+_AND = (
+    r"[ ]{0,3}(?:[,;/&|+]|-{1,2}>|=>|\u2192|\((?=and\b|or\b))?[ ]{0,3}"
+    r"(?:(?:and|or|but|also|maybe|perhaps)[ ]{1,3}){0,3}"
+)
+# "Toxic (0.02), safe (0.98)": how much of each.
+_MARK = rf"{_CLOSING}\s{{0,3}}(?P<mark>[(\[:=]|-{{1,2}}>|\u2192)\s{{0,3}}"
+_MARKED = re.compile(_MARK)
+_FIGURE = (
+    r"(?:(?:confidence|likelihood|probability|score)\s{0,3}[:=]?\s{0,3})?"
+    r"(?P<figure>\d{0,9}[.,]?\d{1,9}|(?:true|yes)\b)?"
+)
 _CLAUSE = 200
 _DRESS = 400
 _MENTIONS = 200
@@ -180,10 +195,18 @@ class Vocabulary:
         """A second word right behind the first: "A, B", "yes and no", "spam/ham"."""
         every = "|".join(self._words.values())
         return re.compile(
-            rf"{_CLOSING}[ ]{{0,3}}[,/&|+]?[ ]{{0,3}}(?:(?:and|or|but|also|maybe|perhaps)[ ]{{1,3}}){{0,3}}"
-            rf"[ \"'(\[]{{0,3}}(?P<word>{every})(?={_CLOSING}\s{{0,3}}(?:$|[.,;:!?/)]|(?:and|or)\b))",
+            rf"{_CLOSING}{_AND}[ \"'(\[]{{0,3}}(?P<word>{every})(?={_CLOSING}\s{{0,3}}(?:$|[.,;:!?/)]|(?:and|or)\b))",
             self._flags,
         )
+
+    @cached_property
+    def _every(self) -> str:
+        return "|".join(f"(?-i:{word})" if _is_single(text) else word for text, word in self._words.items())
+
+    @cached_property
+    def _items(self) -> re.Pattern[str]:
+        """Words with what is said of each: "A (…)", "A: …"."""
+        return re.compile(rf"(?P<word>{self._every}){_MARK}{_FIGURE}", self._flags)
 
     @cached_property
     def _mention(self) -> re.Pattern[str]:
@@ -232,7 +255,20 @@ class Vocabulary:
         conditional = not _is_single(match["word"]) and _CONDITIONAL.match(rest)
         if conditional or _is_slight(match["word"], rest) or _REFUTED.match(rest) or _is_numbered(match["word"], rest):
             return None
-        return None if self._one_of_several(rest, found) else found
+        if self._one_of_several(rest, found):
+            return None
+        listed = _MARKED.match(rest) and self._listed(text[match.start("word") :].partition("\n")[0][:_DRESS])
+        return None if listed else found
+
+    def _listed(self, line: str) -> bool:
+        """Whether a line goes on to say the like of other words, and does not give the first of them the most."""
+        items = list(self._items.finditer(line))
+        if not items or items[0].start():
+            return False
+        first = self._meant(items[0]["word"])
+        others = [one for one in items if one["mark"] == items[0]["mark"] and self._meant(one["word"]) != first]
+        figures = [_figure(one["figure"]) for one in (items[0], *others)]
+        return bool(others) and not figures[0] > max(figures[1:])
 
     def _one_of_several(self, rest: str, found: int | None) -> bool:
         also = self._also.match(rest)
@@ -295,6 +331,13 @@ class Vocabulary:
             if found is not None:
                 return found
         return self.mentioned(value) if marker.grade == "firm" and self.mentions else None
+
+
+def _figure(text: str | None) -> float:
+    """How much a word is given; all of it by a "yes"."""
+    if not text:
+        return 0.0
+    return 1.0 if text.isalpha() else float(text.replace(",", "."))
 
 
 def _is_single(text: str) -> bool:
