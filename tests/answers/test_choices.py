@@ -636,6 +636,41 @@ def test_a_letter_that_another_follows_is_no_choice(text: str) -> None:
     refused(Letter, text)
 
 
+@pytest.mark.parametrize(
+    ("returns", "text", "value"),
+    [
+        (Mail, "Spam. No wait, ham.", None),
+        (Mail, "Spam. Actually, ham.", None),
+        (Mail, "Spam, or rather ham", None),
+        (Mail, "spam \u2026 no, ham", None),
+        (Mail, "Spam. It has a link. Ham.", None),
+        (Mail, "Answer: spam\n\nOn second thought, it is ham.", None),
+        (Letter, "B. Wait, C is right.", None),
+        (Letter, "Answer: B. Wait, actually C.", None),
+        (Letter, "The answer is B... no, C.", None),
+        (Letter, "Answer: B\n\nWait, that is wrong. It is C.", None),
+        (Letter, "Answer: B\n\nHold on. Let me reconsider.\n\nAnswer: C", "C"),
+        (Letter, "B. Wait, A could be meant, too. No: B is best.", "B"),
+        (Letter, "Is it A? Wait, no.\nAnswer: B", "B"),
+        (Letter, "(C) Wait, then leave.", "C"),
+        (Letter, "B. Wait until it rains", "B"),
+        (Letter, "A. C. Clarke", "A"),
+        (Letter, "D. Actually, A is wrong, too.", "D"),
+        (Mail, "Spam. Ham is rarer.", "spam"),
+        (Mail, "Spam, no ham in it.", "spam"),
+        (Mail, "Spam, actually.", "spam"),
+        (Mail, "Actually, spam.", "spam"),
+        (Mail, "Spam. Wait for the next one.", "spam"),
+    ],
+)
+def test_a_choice_that_is_taken_back_is_none(returns: Any, text: str, value: str | None) -> None:
+    """Who thinks again and speaks of another choice only has not made the first; who comes back to it has."""
+    if value is None:
+        refused(returns, text)
+    else:
+        assert read(returns, text) == value
+
+
 def test_a_choice_is_the_same_however_its_accents_are_encoded() -> None:
     """An accent is one character or two, which nobody sees: both are the choice, and one ballot."""
     drinks = Literal["caf\u00e9", "th\u00e9"]

@@ -470,3 +470,26 @@ def test_a_number_that_goes_on_is_not_its_beginning(text: str) -> None:
     """Of a mixed number, a compound of units, a date, a range and a change the first number is not the answer."""
     refused(int, text)
     refused(float, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Score: 8, no, 9", "Score: 8. Actually, 9.", "Score: 8. Wait, it should be 7.", "**12**. Hold on, 13 of them."],
+)
+def test_a_number_that_is_taken_back_is_none(text: str) -> None:
+    """Who thinks again and names another number only has not meant the first."""
+    refused(int, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Answer: 8\nWait, let me add that again: 3 + 4 = 7.\nAnswer: 7", 7),
+        ("Let me see. Wait, 3 * 4 = 12.\n#### 12", 12),
+        ("Score: 8.\n\nWait times of 3 days are long.", 8),
+        ("Score: 8. Wait, what a style!", 8),
+    ],
+)
+def test_a_number_behind_a_second_thought_stands(text: str, value: int) -> None:
+    """What is named last, or by itself, is meant."""
+    assert read(int, text) == value

@@ -9,7 +9,7 @@ from typing import Any
 from fanfold.folds.canonical import clean
 from fanfold.steps.answers.markers import FORMULA, Finder, Marker, settle
 from fanfold.steps.answers.reading import Answer, Unreadable, start_of, wrapped
-from fanfold.steps.answers.replies import NOTHING, json_answer, plain, said
+from fanfold.steps.answers.replies import NOTHING, json_answer, plain, said, second_thought
 
 _WORDS = ("amount", "count", "grade", "number", "rating", "result", "score", "sum", "total", "value")
 _FINDER = Finder(*_WORDS)
@@ -40,7 +40,7 @@ _UNITS = (
 _GOES_ON = re.compile(
     r"\s{0,3}!?\s{0,3}(?:[-+*/×·\u00f7=^–\u2014]{1,2}|-{1,2}>|=>|\u2192|~|\.{2,3}|…|&|\\times|x|to|or|and|plus|minus"
     r"|times|mod|vs\.?|(?:per\s?cent\s{1,3})?of)\s{0,3}[$(]?[-−]?[0-9]"
-    r"|\s{0,3}\(or\s"
+    r"|\s{0,3}\(or\s|\s{0,3}[.,;…–\u2014-]\s{0,3}(?:no|actually|rather)\b,?\s{1,3}[0-9][0-9.]{0,20}\s{0,3}(?:$|[.,;!/])"
     r"|[\s'\u2019]{1,3}[0-9]|\s{0,3}[,;]\s{0,3}[-−]?[0-9][0-9.]{0,20}\s{0,3}(?:$|[)\]},;])"
     r"|\s{1,3}[\u00bc-\u00be\u2150-\u215e]|\s{1,3}and\s{1,3}(?:a|one|two|three)[\s-](?:half|third|fourth|quarter)s?\b"
     rf"|\s{{1,3}}{_MONTHS}\.?,?\s{{1,3}}[0-9]"
@@ -123,7 +123,16 @@ def stated(text: str) -> str | None:
         return settle([Marker(said(value) or "null", "firm")], _named)
     bare = plain(text)
     found = settle([*_FINDER.markers(bare)], _named)
-    return _standing_out(text) if found is None else found
+    found = _standing_out(text) if found is None else found
+    if found is not None and _changed(found, second_thought(bare)):
+        raise Unreadable(f"it takes {found} back")
+    return found
+
+
+def _changed(found: str, tail: str) -> bool:
+    """Whether a second thought names other numbers only."""
+    named = {match["digits"].replace(",", "") for match in _NUMBER.finditer(tail)}
+    return bool(named) and found.lstrip("-") not in named
 
 
 def _named(marker: Marker) -> str | None:

@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 from fanfold.steps.answers.markers import Finder, Marker, settle
 from fanfold.steps.answers.reading import Unreadable
-from fanfold.steps.answers.replies import NOTHING, json_answer, last_line, plain, said
+from fanfold.steps.answers.replies import NOTHING, json_answer, last_line, plain, said, second_thought
 from fanfold.steps.answers.spelling import cares_for_case, level, word_pattern
 
 if TYPE_CHECKING:
@@ -134,10 +134,14 @@ _GRADE = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
-# "A or B", "A -> B".
+# "A or B", "A -> B"; "A. No wait, B": the second is what was meant.
 _AND = (
     r"[ ]{0,3}(?:[,;/&|+]|-{1,2}>|=>|\u2192|\((?=and\b|or\b))?[ ]{0,3}"
     r"(?:(?:and|or|but|also|maybe|perhaps)[ ]{1,3}){0,3}"
+)
+_RATHER = (
+    r"[ ]{0,3}[,;.!?…–\u2014-]{1,3}\s{1,3}(?:(?:actually|hmm+|i\s+mean|make\s+that|no(?=[,:…]|\s+wait)|or\s+rather"
+    r"|rather|sorry|wait)[,:.…!]{0,3}\s{1,3}){1,3}"
 )
 # "Toxic (0.02), safe (0.98)": how much of each.
 _MARK = rf"{_CLOSING}\s{{0,3}}(?P<mark>[(\[:=]|-{{1,2}}>|\u2192)\s{{0,3}}"
@@ -146,6 +150,7 @@ _FIGURE = (
     r"(?:(?:confidence|likelihood|probability|score)\s{0,3}[:=]?\s{0,3})?"
     r"(?P<figure>\d{0,9}[.,]?\d{1,9}|(?:true|yes)\b)?"
 )
+_SENTENCE = re.compile(r"[.!]\s{1,3}([^\s.!?][^.!?\n]{0,60}?)(?=[.!]|\s{0,3}$)")
 _CLAUSE = 200
 _DRESS = 400
 _MENTIONS = 200
@@ -195,7 +200,8 @@ class Vocabulary:
         """A second word right behind the first: "A, B", "yes and no", "spam/ham"."""
         every = "|".join(self._words.values())
         return re.compile(
-            rf"{_CLOSING}{_AND}[ \"'(\[]{{0,3}}(?P<word>{every})(?={_CLOSING}\s{{0,3}}(?:$|[.,;:!?/)]|(?:and|or)\b))",
+            rf"{_CLOSING}(?:{_AND}|{_RATHER})[ \"'(\[]{{0,3}}"
+            rf"(?P<word>{every})(?={_CLOSING}\s{{0,3}}(?:$|[.,;:!?/)]|(?:and|or)\b))",
             self._flags,
         )
 
@@ -207,6 +213,11 @@ class Vocabulary:
     def _items(self) -> re.Pattern[str]:
         """Words with what is said of each: "A (…)", "A: …"."""
         return re.compile(rf"(?P<word>{self._every}){_MARK}{_FIGURE}", self._flags)
+
+    @cached_property
+    def _set_off(self) -> re.Pattern[str]:
+        """Words in front of a delimiter or a verb."""
+        return re.compile(rf"(?:{self._every})(?={_DELIMITER}|\s{{1,3}}(?:instead|is|it\s+is|was)\b)", self._flags)
 
     @cached_property
     def _mention(self) -> re.Pattern[str]:
@@ -255,10 +266,15 @@ class Vocabulary:
         conditional = not _is_single(match["word"]) and _CONDITIONAL.match(rest)
         if conditional or _is_slight(match["word"], rest) or _REFUTED.match(rest) or _is_numbered(match["word"], rest):
             return None
-        if self._one_of_several(rest, found):
+        if self._one_of_several(rest, found) or self._contradicted(rest, found):
             return None
         listed = _MARKED.match(rest) and self._listed(text[match.start("word") :].partition("\n")[0][:_DRESS])
         return None if listed else found
+
+    def _contradicted(self, rest: str, found: int | None) -> bool:
+        """Whether another word is a sentence of its own: "Yes. No."."""
+        sentences = _SENTENCE.findall(rest)
+        return any(len(one) > 1 and self.exact(one) not in {None, found} for one in sentences)
 
     def _listed(self, line: str) -> bool:
         """Whether a line goes on to say the like of other words, and does not give the first of them the most."""
@@ -307,6 +323,16 @@ class Vocabulary:
             found = meant
             chosen = chosen or not _measured(text, match)
         return found if chosen else None
+
+    def takes_back(self, text: str, found: int) -> bool:
+        """Whether the second thoughts of a text are of another word only."""
+        tail = second_thought(text)
+        named = {
+            self._meant(match[0])
+            for match in (self._set_off.finditer(tail) if tail else ())
+            if not _denied(tail, match) or match[0].casefold() in _EVERYDAY
+        }
+        return bool(named) and found not in named
 
     def _compared(self, text: str, match: re.Match[str]) -> bool:
         """Whether a bare letter stands behind another one in its clause: "I prefer A over B", "A > B"."""
@@ -386,9 +412,13 @@ def decide(vocabulary: Vocabulary, text: str) -> int:
     """
     text = normalize("NFC", text)
     found = vocabulary.exact(text)
-    for find in (_by_json, _by_marker, _by_place) if found is None else ():
+    if found is None:
+        found = _by_json(vocabulary, text)
+    for find in (_by_marker, _by_place) if found is None else ():
         found = find(vocabulary, text)
         if found is not None:
+            if vocabulary.takes_back(plain(text), found):
+                raise Unreadable("it takes its answer back")
             break
     if found is None:
         raise Unreadable("the reply does not plainly say which")
