@@ -671,6 +671,27 @@ def test_a_choice_that_is_taken_back_is_none(returns: Any, text: str, value: str
         assert read(returns, text) == value
 
 
+@pytest.mark.parametrize(
+    ("returns", "text", "value"),
+    [
+        (Mail, "[x] spam\n[ ] ham", "spam"),
+        (Mail, "- [ ] spam\n- [x] ham", "ham"),
+        (Mail, "\u2610 spam\n\u2611 ham", "ham"),
+        (Letter, "- [ ] A\n- [x] B\n- [ ] C", "B"),
+        (Mail, "[ ] spam\n[ ] ham", None),
+        (Mail, "[ ] ham", None),
+        (bool, "[x] Yes\n[ ] No", None),
+        (Literal["X", "Y"], "[X]", "X"),
+    ],
+)
+def test_a_box_that_is_not_ticked_is_no_choice(returns: Any, text: str, value: Any) -> None:
+    """A reply that ticks one box of a list has not chosen the last of them."""
+    if value is None:
+        refused(returns, text)
+    else:
+        assert read(returns, text) == value
+
+
 def test_a_choice_is_the_same_however_its_accents_are_encoded() -> None:
     """An accent is one character or two, which nobody sees: both are the choice, and one ballot."""
     drinks = Literal["caf\u00e9", "th\u00e9"]

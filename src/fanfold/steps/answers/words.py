@@ -151,6 +151,8 @@ _FIGURE = (
     r"(?P<figure>\d{0,9}[.,]?\d{1,9}|(?:true|yes)\b)?"
 )
 _SENTENCE = re.compile(r"[.!]\s{1,3}([^\s.!?][^.!?\n]{0,60}?)(?=[.!]|\s{0,3}$)")
+# "- [ ] spam": what is not ticked.
+_UNTICKED = re.compile(r"^[\s>*+-]{0,20}(?:\[ ?\]|\u2610)[^\n]*$", re.MULTILINE)
 _CLAUSE = 200
 _DRESS = 400
 _MENTIONS = 200
@@ -410,7 +412,7 @@ def decide(vocabulary: Vocabulary, text: str) -> int:
     In this order: the whole reply, its JSON, the last place that names the answer, its first word if set off, its
     last line, the only word in brackets, and the only word mentioned, unless "the answer" is spoken of elsewhere.
     """
-    text = normalize("NFC", text)
+    text = _UNTICKED.sub("", normalize("NFC", text))
     found = vocabulary.exact(text)
     if found is None:
         found = _by_json(vocabulary, text)
