@@ -275,8 +275,7 @@ class Vocabulary:
 
     def _contradicted(self, rest: str, found: int | None) -> bool:
         """Whether another word is a sentence of its own: "Yes. No."."""
-        sentences = _SENTENCE.findall(rest)
-        return any(len(one) > 1 and self.exact(one) not in {None, found} for one in sentences)
+        return any(len(one) > 1 and self.exact(one) not in {None, found} for one in _SENTENCE.findall(rest))
 
     def _listed(self, line: str) -> bool:
         """Whether a line goes on to say the like of other words, and does not give the first of them the most."""
@@ -363,9 +362,7 @@ class Vocabulary:
 
 def _figure(text: str | None) -> float:
     """How much a word is given; all of it by a "yes"."""
-    if not text:
-        return 0.0
-    return 1.0 if text.isalpha() else float(text.replace(",", "."))
+    return 1.0 if text and text.isalpha() else float((text or "0").replace(",", "."))
 
 
 def _is_single(text: str) -> bool:
@@ -416,14 +413,14 @@ def decide(vocabulary: Vocabulary, text: str) -> int:
     found = vocabulary.exact(text)
     if found is None:
         found = _by_json(vocabulary, text)
-    for find in (_by_marker, _by_place) if found is None else ():
-        found = find(vocabulary, text)
-        if found is not None:
-            if vocabulary.takes_back(plain(text), found):
-                raise Unreadable("it takes its answer back")
-            break
     if found is None:
-        raise Unreadable("the reply does not plainly say which")
+        bare = plain(text)
+        found = _by_marker(vocabulary, bare)
+        found = _by_place(vocabulary, bare) if found is None else found
+        if found is None:
+            raise Unreadable("the reply does not plainly say which")
+        if vocabulary.takes_back(bare, found):
+            raise Unreadable("it takes its answer back")
     return found
 
 
@@ -434,17 +431,16 @@ def _by_json(vocabulary: Vocabulary, text: str) -> int | None:
     return settle([Marker(said(value) or "null", "firm")], vocabulary.named)
 
 
-def _by_marker(vocabulary: Vocabulary, text: str) -> int | None:
+def _by_marker(vocabulary: Vocabulary, bare: str) -> int | None:
     """What is named as the answer; failing that, as a verdict, a label and the like."""
-    found = list(FINDER.markers(plain(text)))
+    found = list(FINDER.markers(bare))
     named = settle([marker for marker in found if marker.grade != "weak"], vocabulary.named)
     if named is None:
         named = settle([marker for marker in found if marker.grade == "weak"], vocabulary.named)
     return named
 
 
-def _by_place(vocabulary: Vocabulary, text: str) -> int | None:
-    bare = plain(text)
+def _by_place(vocabulary: Vocabulary, bare: str) -> int | None:
     for find in (vocabulary.leading, vocabulary.alone, vocabulary.bracketed):
         found = find(bare)
         if found is not None:
