@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What can begin JSON, so that the braces of LaTeX and code cost nothing.
-_STARTS = re.compile(r'\{(?=\s*["}])|\[(?=\s*["\[{\]\-0-9tfn])')
+# What can begin JSON, so that the braces of LaTeX and code cost nothing; a box to tick ("[ ] milk") is no empty array.
+_STARTS = re.compile(r'\{(?=\s*["}])|(?!\[ \][ \t]+[^\s,\]}])\[(?=\s*["\[{\]\-0-9tfn])')
 _TRIES = 200
 
 _MARKS = re.compile(r"[*_`]+")
