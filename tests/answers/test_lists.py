@@ -67,6 +67,11 @@ def test_lists_of_texts_are_read_however_they_are_written(text: str) -> None:
         ("[]", []),
         ('{"answer": []}', []),
         ("```json\n[]\n```", []),
+        ("None.", []),
+        ("**none**", []),
+        ("N/A", []),
+        ('["none"]', ["none"]),
+        ("None of these, red", ["None of these", "red"]),
         ('["red"]', ["red"]),
         ("- red", ["red"]),
         ("red", ["red"]),
@@ -80,7 +85,7 @@ def test_lists_of_texts_are_read_however_they_are_written(text: str) -> None:
     ],
 )
 def test_items_stay_as_they_are(text: str, value: list[str]) -> None:
-    """Items of text are trimmed and otherwise kept; an empty array is an empty list."""
+    """Items of text are trimmed and otherwise kept; an empty array is an empty list, and so is "none" alone."""
     assert read(list[str], text) == value
 
 

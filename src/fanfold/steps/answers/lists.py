@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fanfold.folds.canonical import clean
+from fanfold.steps.answers.plain import NONE
 from fanfold.steps.answers.reading import Answer, Unreadable, wrapped
 from fanfold.steps.answers.replies import find_json, said
 
@@ -39,6 +40,8 @@ def list_of(item: Answer[T]) -> Answer[list[T]]:
 
 def _read(item: Answer[T], text: str) -> list[T]:
     wrong: Unreadable | None = None
+    if item.is_text and text.strip()[:1] not in {"[", "{"} and NONE.exact(text) is not None:
+        return []
     if item.is_text:  # of choices, which box is ticked is for their reader to see
         text = _BOX.sub(_unboxed, text)
     for values in _arrays(text):
