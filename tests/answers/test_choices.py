@@ -586,6 +586,112 @@ def test_a_choice_beside_a_number_is_still_one(returns: Any, text: str, value: A
         assert read(returns, text) == value
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("spam (0.02), ham (0.98)", None),
+        ("Spam (2%), ham (98%)", None),
+        ("spam (probability: 0.02), ham (probability: 0.98)", None),
+        ("spam [0.02] ham [0.98]", None),
+        ("spam -> 0.02, ham -> 0.98", None),
+        ("spam (low), ham (high)", None),
+        ("spam (0.5), ham (0.5)", None),
+        ("spam: 3, ham: 8", None),
+        ("Answer: spam (0.3), ham (0.7)", None),
+        ("ham: 3/10, spam: 7/10", None),
+        ("spam: 1/10", None),
+        ("spam (the link), ham (the greeting)", None),
+        ("ham (0.98), spam (0.02)", "ham"),
+        ("ham: 0.98, spam: 0.02", "ham"),
+        ("spam (70%), ham (30%)", "spam"),
+        ("spam: 7/10, ham: 3/10", "spam"),
+        ("spam: yes, ham: no", "spam"),
+        ("spam (0.02)", "spam"),
+        ("spam (ham is less likely)", "spam"),
+        ("spam: it wants money", "spam"),
+    ],
+)
+def test_a_line_that_goes_through_the_choices_has_chosen_the_first_only_where_it_is_given_the_most(
+    text: str, value: str | None
+) -> None:
+    """A label with its share in front of the others is the first on a list, not the one that was chosen."""
+    if value is None:
+        refused(Mail, text)
+    else:
+        assert read(Mail, text) == value
+
+
+def test_three_choices_with_their_shares_are_held_against_each_other() -> None:
+    """The first of three is chosen if it has more than each of the others, half or not."""
+    mood = Literal["positive", "negative", "neutral"]
+    assert read(mood, "neutral (0.4), positive (0.35), negative (0.25)") == "neutral"
+    refused(mood, "negative (0.3), positive (0.1), neutral (0.6)")
+    assert read(Letter, "A: 3:4") == "A"
+    assert read(Letter, "B: the ratio of C to D") == "B"
+
+
+@pytest.mark.parametrize("text", ["B -> C", "Answer: B -> C", "B \u2192 C.", "B; C", "Answer: B (or C)", "B (or D)."])
+def test_a_letter_that_another_follows_is_no_choice(text: str) -> None:
+    """What is put after an arrow, or offered in parentheses, is a second choice."""
+    refused(Letter, text)
+
+
+@pytest.mark.parametrize(
+    ("returns", "text", "value"),
+    [
+        (Mail, "Spam. No wait, ham.", None),
+        (Mail, "Spam. Actually, ham.", None),
+        (Mail, "Spam, or rather ham", None),
+        (Mail, "spam \u2026 no, ham", None),
+        (Mail, "Spam. It has a link. Ham.", None),
+        (Mail, "Answer: spam\n\nOn second thought, it is ham.", None),
+        (Letter, "B. Wait, C is right.", None),
+        (Letter, "Answer: B. Wait, actually C.", None),
+        (Letter, "The answer is B... no, C.", None),
+        (Letter, "Answer: B\n\nWait, that is wrong. It is C.", None),
+        (Letter, "Answer: B\n\nHold on. Let me reconsider.\n\nAnswer: C", "C"),
+        (Letter, "B. Wait, A could be meant, too. No: B is best.", "B"),
+        (Letter, "Is it A? Wait, no.\nAnswer: B", "B"),
+        (Letter, "(C) Wait, then leave.", "C"),
+        (Letter, "B. Wait until it rains", "B"),
+        (Letter, "A. C. Clarke", "A"),
+        (Letter, "D. Actually, A is wrong, too.", "D"),
+        (Mail, "Spam. Ham is rarer.", "spam"),
+        (Mail, "Spam, no ham in it.", "spam"),
+        (Mail, "Spam, actually.", "spam"),
+        (Mail, "Actually, spam.", "spam"),
+        (Mail, "Spam. Wait for the next one.", "spam"),
+    ],
+)
+def test_a_choice_that_is_taken_back_is_none(returns: Any, text: str, value: str | None) -> None:
+    """Who thinks again and speaks of another choice only has not made the first; who comes back to it has."""
+    if value is None:
+        refused(returns, text)
+    else:
+        assert read(returns, text) == value
+
+
+@pytest.mark.parametrize(
+    ("returns", "text", "value"),
+    [
+        (Mail, "[x] spam\n[ ] ham", "spam"),
+        (Mail, "- [ ] spam\n- [x] ham", "ham"),
+        (Mail, "\u2610 spam\n\u2611 ham", "ham"),
+        (Letter, "- [ ] A\n- [x] B\n- [ ] C", "B"),
+        (Mail, "[ ] spam\n[ ] ham", None),
+        (Mail, "[ ] ham", None),
+        (bool, "[x] Yes\n[ ] No", None),
+        (Literal["X", "Y"], "[X]", "X"),
+    ],
+)
+def test_a_box_that_is_not_ticked_is_no_choice(returns: Any, text: str, value: Any) -> None:
+    """A reply that ticks one box of a list has not chosen the last of them."""
+    if value is None:
+        refused(returns, text)
+    else:
+        assert read(returns, text) == value
+
+
 def test_a_choice_is_the_same_however_its_accents_are_encoded() -> None:
     """An accent is one character or two, which nobody sees: both are the choice, and one ballot."""
     drinks = Literal["caf\u00e9", "th\u00e9"]

@@ -55,16 +55,37 @@ def test_a_parse_error_does_not_chain_what_is_inside() -> None:
         ("<think>\nIs it spam? Answer: spam\n</think>\n\nham", "ham"),
         ("Answer: spam</think>ham", "ham"),
         ("<think>a</think><think>b</think>Answer: ham", "ham"),
+        ("<thinking>The answer is spam.</thinking>\nham", "ham"),
+        ("[THINK]Answer: spam[/THINK]ham", "ham"),
+        ("\u25c1think\u25b7Answer: spam\u25c1/think\u25b7ham", "ham"),
+        (
+            "<|channel|>analysis<|message|>The answer is spam.<|end|><|start|>assistant<|channel|>final<|message|>ham",
+            "ham",
+        ),
     ],
 )
 def test_thoughts_are_no_part_of_the_answer(text: str, value: str) -> None:
-    """What stands before the last ``</think>`` is not read."""
+    """What stands before the last ``</think>`` is not read, nor what other models put before the like of it."""
     assert read(Literal["spam", "ham"], text) == value
 
 
 def test_thoughts_alone_are_no_answer() -> None:
     """A reply that was cut short while thinking says nothing."""
     refused(Literal["spam", "ham"], "<think>It is spam, I think.</think>")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>\nFirst guess:\nAnswer: spam\nBut the sender",
+        "<thinking>Is the answer spam?\n\nspam",
+        "<|channel|>analysis<|message|>The answer is spam. Or",
+    ],
+)
+def test_thoughts_that_do_not_end_are_no_answer(text: str) -> None:
+    """What is weighed in thoughts that the limit of tokens cut off is not what the model came to."""
+    assert "its thinking does not end" in refused(Literal["spam", "ham"], text)
+    assert "its thinking does not end" in refused(bool, text)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,9 @@ class Colour(Enum):
         "  - red\n  - green\n  - blue  ",
         "- red\n\n- green\n\n- blue\n",
         "As [1] says:\n- red\n- green\n- blue",
+        "- [ ] red\n- [ ] green\n- [x] blue",
+        "To do:\n\n1. [ ] red\n2. [ ] green\n3. [X] blue",
+        "[ ] red\n[x] green\n[ ] blue",
         "red, green, blue",
         "red,green,blue",
         "red, green, and blue",
@@ -64,6 +67,11 @@ def test_lists_of_texts_are_read_however_they_are_written(text: str) -> None:
         ("[]", []),
         ('{"answer": []}', []),
         ("```json\n[]\n```", []),
+        ("None.", []),
+        ("**none**", []),
+        ("N/A", []),
+        ('["none"]', ["none"]),
+        ("None of these, red", ["None of these", "red"]),
         ('["red"]', ["red"]),
         ("- red", ["red"]),
         ("red", ["red"]),
@@ -77,8 +85,18 @@ def test_lists_of_texts_are_read_however_they_are_written(text: str) -> None:
     ],
 )
 def test_items_stay_as_they_are(text: str, value: list[str]) -> None:
-    """Items of text are trimmed and otherwise kept; an empty array is an empty list."""
+    """Items of text are trimmed and otherwise kept; an empty array is an empty list, and so is "none" alone."""
     assert read(list[str], text) == value
+
+
+def test_a_box_is_no_empty_array() -> None:
+    """A list of tasks in Markdown has its tasks; of choices, only what is ticked is one."""
+    assert read(list[str], "- [ ] Call [Bob](x)\n- [x] Buy milk") == ["Call [Bob](x)", "Buy milk"]
+    assert read(list[str], "* [ ] one\n  - [ ] a detail") == ["one\n- a detail"]
+    assert read(list[str], "None open: []") == []
+    assert read(list[Mail], "- [x] ham") == ["ham"]
+    refused(list[Mail], "- [ ] spam\n- [x] ham")
+    refused(list[dict[str, int]], "- [ ] spam\n- [x] ham")
 
 
 def test_what_is_indented_belongs_to_its_bullet() -> None:

@@ -372,3 +372,124 @@ def test_the_beginning_of_a_longer_number_is_none(text: str) -> None:
 def test_a_number_in_the_dress_of_latex_is_whole(text: str, value: int) -> None:
     """LaTeX groups digits by "{,}" and by a comma with a negative space."""
     assert read(int, text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("minus 5", -5),
+        ("Negative 5", -5),
+        ("The answer is negative 5 degrees.", -5),
+        ("Score: minus 5, for 2 reasons", -5),
+        ('{"answer": "minus 5"}', -5),
+        ("\\boxed{- 5}", -5),
+        ("\\boxed{-\\,5}", -5),
+        ("Answer: 12 minus 5 = 7", 7),
+        ("Answer:\n- 5", 5),
+    ],
+)
+def test_a_sign_may_be_a_word_or_stand_apart(text: str, value: int) -> None:
+    """A number that is said to be negative is no positive one."""
+    assert read(int, text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not 8",
+        "It is not 8.",
+        "It isn't 8",
+        "It cannot be an 8",
+        "The answer is not 8.",
+        "Score: not 8",
+        "The answer is not 8 but nine",
+        "less than 8",
+        "Score: fewer than 8",
+        "Answer: more than 8",
+        "Answer: < 8",
+        "Answer: \u2265 8",
+        "Answer: \u20138",
+    ],
+)
+def test_a_number_that_is_ruled_out_is_none(text: str) -> None:
+    """Whatever "It is not 8" means, it is not 8."""
+    refused(int, text)
+    refused(float, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("no more than 8", 8),
+        ("at least 8", 8),
+        ("It is not perfect, so 8.", 8),
+        ("Not bad: 8", 8),
+        ("I counted more than a few. Score: 8", 8),
+        ("Score: 8. It is not 9.", 8),
+        ("Answer: 5 days, 3 of them wet", 5),
+        ("Answer: 5! = 120", 120),
+        ("Answer: 3\u00b74 = 12", 12),
+        ("Answer: 3% of 900 = 27", 27),
+        ("Answer: 8 or more", 8),
+    ],
+)
+def test_a_number_beside_such_words_is_still_one(text: str, value: int) -> None:
+    """A word that excludes another number, or a sum with its result, leaves the number as it is."""
+    assert read(int, text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "7 and a half",
+        "Score: 7 and a half",
+        "Answer: 7 and three quarters",
+        '{"score": "7 and a half"}',
+        "Answer: 2 \u00bd",
+        "Answer: \u221a16",
+        "Answer: sqrt(16)",
+        "Answer: 3\u00b74",
+        "Answer: 3% of 900",
+        "Answer: 3 percent of 900",
+        "Answer: 17 mod 5",
+        "Score: 8 \u2192 9",
+        "Score: 8 -> 9",
+        "Score: 8 (or 9)",
+        "Answer: 30~40",
+        "Answer: 30..40",
+        "Answer: 30 & 40",
+        "Answer: 3 hours 30 minutes",
+        "Answer: 2 dollars and 50 cents",
+        "The answer is 1 year and 6 months.",
+        "Answer: 5 May 2024",
+        "\\boxed{3\\text{ hours }30\\text{ minutes}}",
+        "\\boxed{3 \\text{ or } 4}",
+    ],
+)
+def test_a_number_that_goes_on_is_not_its_beginning(text: str) -> None:
+    """Of a mixed number, a compound of units, a date, a range and a change the first number is not the answer."""
+    refused(int, text)
+    refused(float, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Score: 8, no, 9", "Score: 8. Actually, 9.", "Score: 8. Wait, it should be 7.", "**12**. Hold on, 13 of them."],
+)
+def test_a_number_that_is_taken_back_is_none(text: str) -> None:
+    """Who thinks again and names another number only has not meant the first."""
+    refused(int, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Answer: 8\nWait, let me add that again: 3 + 4 = 7.\nAnswer: 7", 7),
+        ("Let me see. Wait, 3 * 4 = 12.\n#### 12", 12),
+        ("Score: 8.\n\nWait times of 3 days are long.", 8),
+        ("Score: 8. Wait, what a style!", 8),
+    ],
+)
+def test_a_number_behind_a_second_thought_stands(text: str, value: int) -> None:
+    """What is named last, or by itself, is meant."""
+    assert read(int, text) == value

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fanfold.folds.canonical import clean
+from fanfold.steps.answers.plain import NONE
 from fanfold.steps.answers.reading import Answer, Unreadable, wrapped
 from fanfold.steps.answers.replies import find_json, said
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BULLET = re.compile(r"(?P<indent>[ \t]{0,20})(?:[-*+•–]|\(?\d{1,3}[.)])[ \t]+(?P<item>\S.*)")
+# "- [ ] milk": a box in front of an item.
+_BOX = re.compile(r"^([ \t]{0,20})((?:[-*+•–]|\(?\d{1,3}[.)])[ \t]+)?\[[ xX]\][ \t]+(?=[^\s,\]}])", re.MULTILINE)
 _QUOTED = re.compile(r"(?P<mark>[\"'`])(?P<inner>[^\"'`]*)(?P=mark)")
 _GROUPED = re.compile(r"-?\d{1,3}(?:,\d{3})+")
 _JSON_LIKE = ("[", "{", "```")
@@ -37,6 +40,10 @@ def list_of(item: Answer[T]) -> Answer[list[T]]:
 
 def _read(item: Answer[T], text: str) -> list[T]:
     wrong: Unreadable | None = None
+    if item.is_text and text.strip()[:1] not in {"[", "{"} and NONE.exact(text) is not None:
+        return []
+    if item.is_text:  # of choices, which box is ticked is for their reader to see
+        text = _BOX.sub(_unboxed, text)
     for values in _arrays(text):
         try:
             return [_item(item, place, _worded(item, value)) for place, value in enumerate(values, 1)]
@@ -45,6 +52,10 @@ def _read(item: Answer[T], text: str) -> list[T]:
     if text.lstrip().startswith(_JSON_LIKE):
         raise wrong or Unreadable("its JSON cannot be read")
     return [_item(item, place, said) for place, said in enumerate(_written(text), 1)]
+
+
+def _unboxed(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2] or '- '}"
 
 
 def _arrays(text: str) -> Iterator[list[Any]]:

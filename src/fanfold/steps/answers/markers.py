@@ -121,6 +121,7 @@ def _called(value: str) -> str:
 _QUOTED = re.compile(r"(?P<mark>[\"'])(?P<inside>[^\"'\n]{0,200})(?P=mark)\s{0,3}(?:$|\))")
 _LATEX = re.compile(rf"(?!{FORMULA})\\[a-zA-Z]{{1,20}}|\\[ ,;%$]|[{{}}$~]")
 _GROUPS = re.compile(r"\{,\}(?=\d)|,\\!(?=\d)")
+_APART = re.compile(r"^[-−]\s(?=[\d.])")
 
 
 def _boxed(text: str, start: int) -> str:
@@ -129,7 +130,7 @@ def _boxed(text: str, start: int) -> str:
     for at, sign in enumerate(text[start : start + 300], start):
         depth += {"{": 1, "}": -1}.get(sign, 0)
         if depth == 0:
-            return _LATEX.sub(" ", _GROUPS.sub(",", text[start:at])).strip()
+            return _APART.sub("-", " ".join(_LATEX.sub(" ", _GROUPS.sub(",", text[start:at])).split()))
     return ""
 
 

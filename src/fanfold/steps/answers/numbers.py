@@ -9,15 +9,15 @@ from typing import Any
 from fanfold.folds.canonical import clean
 from fanfold.steps.answers.markers import FORMULA, Finder, Marker, settle
 from fanfold.steps.answers.reading import Answer, Unreadable, start_of, wrapped
-from fanfold.steps.answers.replies import NOTHING, json_answer, plain, said
+from fanfold.steps.answers.replies import NOTHING, json_answer, plain, said, second_thought
 
 _WORDS = ("amount", "count", "grade", "number", "rating", "result", "score", "sum", "total", "value")
 _FINDER = Finder(*_WORDS)
 
 _NUMBER = re.compile(
     r"""
-    (?<![\w.,])(?<!\w[-−])(?<!\d[:/])
-    (?P<sign>[-+−]?)(?:[$\u20ac\u00a3\u00a5\u20b9]\s?)?(?P<inner>[-−]?)
+    (?<![\w.,\u2013])(?<!\w[-−])(?<!\d[:/])
+    (?P<sign>[-+−]?|(?:minus|negative)\s)(?:[$\u20ac\u00a3\u00a5\u20b9]\s?)?(?P<inner>[-−]?)
     (?P<digits>(?:[0-9]{1,3}(?:,[0-9]{3})++|[0-9]++)(?:\.[0-9]++)?|\.[0-9]++)
     (?P<exponent>[eE][-+]?[0-9]{1,4}+)?
     (?:\s?(?P<scale>hundred|thousand|million|billion|trillion|dozen|lakh|crore|mio|mrd|bn|k|m)\b)?
@@ -27,16 +27,38 @@ _NUMBER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# What makes the number before it part of something else: a sum, a range, one of two, "1 000", "1 1/2", "2\\pi".
-_GOES_ON = re.compile(
-    r"\s{0,3}(?:[-+*/×\u00f7=^–\u2014]{1,2}|\\times|x|to|or|and|plus|minus|times)\s{0,3}[$(]?[-−]?[0-9]"
-    r"|[\s'\u2019]{1,3}[0-9]|\s{0,3}[,;]\s{0,3}[-−]?[0-9][0-9.]{0,20}\s{0,3}(?:$|[)\]},;])"
-    rf"|\s{{0,3}}{FORMULA}"
+_MONTHS = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t|tember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)"
 )
-_FORMULA = re.compile(FORMULA)
+_UNITS = (
+    r"(?:years?|yrs?|months?|weeks?|days?|hours?|hrs?|min(?:ute)?s?|sec(?:ond)?s?|feet|foot|ft|inch(?:es)?|yards?"
+    r"|(?:centi|kilo)?met(?:er|re)s?|pounds?|lbs?|ounces?|oz|dollars?|euros?|cents?|pence|rupees?)"
+)
+# What makes the number before it part of something else: a sum, a range, one of two, "1 000", "1 1/2", "2\\pi",
+# "3 hours 30 minutes", "3% of 900", or one that is taken back ("8 -> 9").
+_GOES_ON = re.compile(
+    r"\s{0,3}!?\s{0,3}(?:[-+*/×·\u00f7=^–\u2014]{1,2}|-{1,2}>|=>|\u2192|~|\.{2,3}|…|&|\\times|x|to|or|and|plus|minus"
+    r"|times|mod|vs\.?|(?:per\s?cent\s{1,3})?of)\s{0,3}[$(]?[-−]?[0-9]"
+    r"|\s{0,3}\(or\s|\s{0,3}[.,;…–\u2014-]\s{0,3}(?:no|actually|rather)\b,?\s{1,3}[0-9][0-9.]{0,20}\s{0,3}(?:$|[.,;!/])"
+    r"|[\s'\u2019]{1,3}[0-9]|\s{0,3}[,;]\s{0,3}[-−]?[0-9][0-9.]{0,20}\s{0,3}(?:$|[)\]},;])"
+    r"|\s{1,3}[\u00bc-\u00be\u2150-\u215e]|\s{1,3}and\s{1,3}(?:a|one|two|three)[\s-](?:half|third|fourth|quarter)s?\b"
+    rf"|\s{{1,3}}{_MONTHS}\.?,?\s{{1,3}}[0-9]"
+    rf"|\s{{0,3}}{_UNITS},?\s{{1,3}}(?:and\s{{1,3}})?[0-9]{{1,9}}\s{{0,3}}{_UNITS}\b|\s{{0,3}}{FORMULA}",
+    re.IGNORECASE,
+)
+_FORMULA = re.compile(rf"{FORMULA}|\u221a|\bsqrt\b")
+# "It is not 8", "less than 8": whichever number is meant, this one is not.
+_EXCLUDED = re.compile(
+    r"(?:(?:\b(?:not|never|cannot)|n['\u2019]t)\s{1,3}(?:(?:a|an|be|even|exactly|quite|the)\s{1,3}){0,2}"
+    r"|(?<!no\s)(?<!not\s)\b(?:fewer|greater|higher|less|lower|more|other|rather)\s{1,3}than\s{1,3}"
+    r"|(?:[<\u2264\u2265]|>=)\s{0,3})[$(]?$",
+    re.IGNORECASE,
+)
 _HEDGES = "a|about|an|approximately|around|exactly|is|just|of|only|probably|roughly|the|therefore|thus"
 _FILLERS = re.compile(
-    rf"(?:[\s\"'(\[{{$~\u2248=\\]|(?:{_HEDGES})\s){{1,12}}(?=[\s$-]?[-+−.0-9\u20ac\u00a3\u00a5])", re.IGNORECASE
+    rf"(?:[\s\"'(\[{{$~\u2248=\\]|(?:{_HEDGES})\s){{1,12}}(?=[\s$-]?(?:minus\s|negative\s)?[-+−.0-9\u20ac\u00a3\u00a5])",
+    re.IGNORECASE,
 )
 # "4 of 5 requirements" is no scale.
 _OUT_OF = re.compile(r"/|out\s+of", re.IGNORECASE)
@@ -44,6 +66,7 @@ _BOLD = re.compile(r"\*\*\s{0,3}([^*\n]{1,40})\*\*")
 _HASHES = re.compile(r"^####\s{0,3}(\S[^\n]{0,60})$", re.MULTILINE)
 _DECLINED = re.compile(r"\W*(?:n/a|no|none|not|null|unclear|unknown)\b", re.IGNORECASE)
 _DIGIT = re.compile(r"[0-9]")
+_BEFORE = 40
 
 
 def whole_number() -> Answer[int]:
@@ -100,7 +123,16 @@ def stated(text: str) -> str | None:
         return settle([Marker(said(value) or "null", "firm")], _named)
     bare = plain(text)
     found = settle([*_FINDER.markers(bare)], _named)
-    return _standing_out(text) if found is None else found
+    found = _standing_out(text) if found is None else found
+    if found is not None and _changed(found, second_thought(bare)):
+        raise Unreadable(f"it takes {found} back")
+    return found
+
+
+def _changed(found: str, tail: str) -> bool:
+    """Whether a second thought names other numbers only."""
+    named = {match["digits"].replace(",", "") for match in _NUMBER.finditer(tail)}
+    return bool(named) and found.lstrip("-") not in named
 
 
 def _named(marker: Marker) -> str | None:
@@ -119,7 +151,8 @@ def _only(text: str) -> str | None:
     match = None if _FORMULA.search(text) else _NUMBER.search(text)
     if match is None or _DIGIT.search(text, match.end()) or _DIGIT.search(text[: match.start()]):
         return None
-    return _digits(match)
+    excluded = _EXCLUDED.search(text, max(0, match.start() - _BEFORE), match.start())
+    return None if excluded or _GOES_ON.match(text, match.end()) else _digits(match)
 
 
 def _standing_out(text: str) -> str | None:
@@ -141,7 +174,7 @@ def _digits(match: re.Match[str]) -> str:
     digits = match["digits"].replace(",", "")
     if match["top"]:
         _check_scale(match, float(digits), float(match["top"]))
-    minus = {match["sign"], match["inner"]} & {"-", "−"}
+    minus = {match["sign"].strip().casefold(), match["inner"]} & {"-", "−", "minus", "negative"}
     return f"{'-' if minus else ''}{digits}{match['exponent'] or ''}"
 
 

@@ -11,7 +11,8 @@ from fanfold.steps.answers.words import Vocabulary, decide
 
 T = TypeVar("T")
 
-_NONE = Vocabulary(("none", "null", "n/a"), mentions=False)
+NONE = Vocabulary(("none", "null", "n/a"), mentions=False)
+"""How a reply says that there is nothing."""
 
 
 def text() -> Answer[str]:
@@ -43,7 +44,7 @@ def unwrapped(reply: str) -> str:
 
 def is_none(reply: str) -> bool:
     """Whether the whole reply says that there is none."""
-    return json_answer(reply) is None or _NONE.exact(reply) is not None
+    return json_answer(reply) is None or NONE.exact(reply) is not None
 
 
 def _read(item: Answer[T], reply: str) -> T | None:
@@ -62,6 +63,6 @@ def _read(item: Answer[T], reply: str) -> T | None:
 
 def _says_none(reply: str) -> bool:
     try:
-        return is_none(reply) or decide(_NONE, reply) >= 0
+        return is_none(reply) or decide(NONE, reply) >= 0
     except Unreadable:
         return False

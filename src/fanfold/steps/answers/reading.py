@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from fanfold.errors import ParseError, UsageError
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 
 _SHOWN = 80
+
+# As Qwen and DeepSeek, prompts for Claude, Magistral, Kimi and gpt-oss write it, where a server leaves it in.
+_THINKS = re.compile(r"\s*(?:<think(?:ing)?>|\[THINK\]|◁think▷|<\|channel\|>analysis)")
+_THOUGHT = re.compile(r"</think(?:ing)?>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>")
 
 
 class Unreadable(Exception):
@@ -41,13 +46,21 @@ class Answer(Generic[T_co]):
     def read(self, text: str) -> T_co:
         """Read a reply; raises `ParseError`, which carries the whole of it, and nothing else.
 
-        What a reasoning model thinks aloud (up to ``</think>``) is no part of a typed answer.
+        What a reasoning model thinks aloud (up to ``</think>``, or how else it ends that) is no part of a typed answer.
         """
         try:
-            return self.reader(text if self.is_text else text.rpartition("</think>")[2])
+            return self.reader(text if self.is_text else _thought_through(text))
         except Unreadable as why:
             reason = str(why) if text.strip() else "the reply is empty"
             raise ParseError(f"wanted {self.wanted}, but {reason}: {start_of(text)}", text=text) from None
+
+
+def _thought_through(text: str) -> str:
+    """The reply behind its thoughts; raises `Unreadable` where they do not end, and what they weigh is no answer."""
+    *_, reply = _THOUGHT.split(text)
+    if len(reply) == len(text) and _THINKS.match(text):
+        raise Unreadable("its thinking does not end")
+    return reply
 
 
 def start_of(text: str) -> str:

@@ -10,11 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What can begin JSON, so that the braces of LaTeX and code cost nothing.
-_STARTS = re.compile(r'\{(?=\s*["}])|\[(?=\s*["\[{\]\-0-9tfn])')
+# What can begin JSON, so that the braces of LaTeX and code cost nothing; a box to tick ("[ ] milk") is no empty array.
+_STARTS = re.compile(r'\{(?=\s*["}])|(?!\[ \][ \t]+[^\s,\]}])\[(?=\s*["\[{\]\-0-9tfn])')
 _TRIES = 200
 
 _MARKS = re.compile(r"[*_`]+")
+
+# As in "B. Wait, no: C" and "Yes. On second thought, no".
+_SECOND_THOUGHT = re.compile(
+    r"[.,;:!?…)\]\"'–\u2014\n-]\s{0,3}(?:(?:ah|but|hmm+|no|oh|sorry|well)\b[,.!…\s]{0,4}){0,2}"
+    r"(?:(?:hold\s+on|wait)(?=\s{0,3}[,.:;!…–\u2014-]|\s{1,3}(?:a\s+(?:minute|second)|actually|i|it|let|no|that)\b)"
+    r"|my\s+mistake|(?:scratch|strike)\s+that|i\s+(?:take\s+(?:it|that)\s+back|was\s+wrong)"
+    r"|(?:on|upon)\s+(?:second|further|closer)\s+(?:consideration|inspection|look|reflection|thoughts?)"
+    r"|let\s+me\s+(?:reconsider|rethink))\b",
+    re.IGNORECASE,
+)
 
 NOTHING: Final = object()
 """What `json_answer` gives where the reply holds none; None is an answer (`null`)."""
@@ -106,6 +116,12 @@ def _unless_emphasis(match: re.Match[str]) -> str:
     opens = not before.isalnum() and not after.isspace() and after
     closes = not after.isalnum() and not before.isspace() and before
     return "" if opens or closes else match[0]
+
+
+def second_thought(text: str) -> str:
+    """What stands behind the last place where a text takes back what it said, if it does anywhere."""
+    _, *tails = _SECOND_THOUGHT.split(text)
+    return tails[-1] if tails else ""
 
 
 def last_line(text: str) -> str:

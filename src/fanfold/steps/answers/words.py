@@ -9,7 +9,7 @@ from unicodedata import normalize
 
 from fanfold.steps.answers.markers import Finder, Marker, settle
 from fanfold.steps.answers.reading import Unreadable
-from fanfold.steps.answers.replies import NOTHING, json_answer, last_line, plain, said
+from fanfold.steps.answers.replies import NOTHING, json_answer, last_line, plain, said, second_thought
 from fanfold.steps.answers.spelling import cares_for_case, level, word_pattern
 
 if TYPE_CHECKING:
@@ -99,7 +99,10 @@ _NAMED = re.compile(
 _ACTS = re.compile(r"\s{0,3}(?:[^\w\s'\u2019-]|(?:\w+s|beat|can|could|over|to|versus|will|would)\b|[A-Z]\b)")
 # "Spam: 0.1", "spam is very low", {"spam": 5%}: how much of it there is, which is less than half.
 _LITTLE = r"(?:improbable|low|minimal|negligible|nil|remote|slight|slim|small|tiny|unlikely|zero)"
-_UNDER_HALF = r"(?:0?[.,][0-4]\d{0,9}|0(?:[.,]0{1,9})?|[0-4]?\d(?:[.,]\d{1,9})?\s?%)(?![.,]?\d)"
+_UNDER_HALF = (
+    r"(?:0?[.,][0-4]\d{0,9}|0(?:[.,]0{1,9})?|[0-4]?\d(?:[.,]\d{1,9})?\s?(?:%|/\s?100)|[0-4](?:[.,]\d{1,9})?\s?/\s?10"
+    r"|[0-2](?:[.,][0-4])?\s?/\s?5)(?![.,]?\d)"
+)
 _SLIGHT = re.compile(
     rf"{_CLOSING}[^\S\n]{{0,3}}(?:(?:[:=–\u2014-]{{1,2}}|at\b|is\b|was\b)\s{{0,3}})?"
     r"(?:(?:about|around|extremely|just|only|pretty|quite|rather|very)\s{1,3}){0,3}"
@@ -131,6 +134,25 @@ _GRADE = re.compile(
     re.IGNORECASE,
 )
 _DIGIT = re.compile(r"\d")
+# "A or B", "A -> B"; "A. No wait, B": the second is what was meant.
+_AND = (
+    r"[ ]{0,3}(?:[,;/&|+]|-{1,2}>|=>|\u2192|\((?=and\b|or\b))?[ ]{0,3}"
+    r"(?:(?:and|or|but|also|maybe|perhaps)[ ]{1,3}){0,3}"
+)
+_RATHER = (
+    r"[ ]{0,3}[,;.!?…–\u2014-]{1,3}\s{1,3}(?:(?:actually|hmm+|i\s+mean|make\s+that|no(?=[,:…]|\s+wait)|or\s+rather"
+    r"|rather|sorry|wait)[,:.…!]{0,3}\s{1,3}){1,3}"
+)
+# "Toxic (0.02), safe (0.98)": how much of each.
+_MARK = rf"{_CLOSING}\s{{0,3}}(?P<mark>[(\[:=]|-{{1,2}}>|\u2192)\s{{0,3}}"
+_MARKED = re.compile(_MARK)
+_FIGURE = (
+    r"(?:(?:confidence|likelihood|probability|score)\s{0,3}[:=]?\s{0,3})?"
+    r"(?P<figure>\d{0,9}[.,]?\d{1,9}|(?:true|yes)\b)?"
+)
+_SENTENCE = re.compile(r"[.!]\s{1,3}([^\s.!?][^.!?\n]{0,60}?)(?=[.!]|\s{0,3}$)")
+# "- [ ] spam": what is not ticked.
+_UNTICKED = re.compile(r"^[\s>*+-]{0,20}(?:\[ ?\]|\u2610)[^\n]*$", re.MULTILINE)
 _CLAUSE = 200
 _DRESS = 400
 _MENTIONS = 200
@@ -180,10 +202,24 @@ class Vocabulary:
         """A second word right behind the first: "A, B", "yes and no", "spam/ham"."""
         every = "|".join(self._words.values())
         return re.compile(
-            rf"{_CLOSING}[ ]{{0,3}}[,/&|+]?[ ]{{0,3}}(?:(?:and|or|but|also|maybe|perhaps)[ ]{{1,3}}){{0,3}}"
-            rf"[ \"'(\[]{{0,3}}(?P<word>{every})(?={_CLOSING}\s{{0,3}}(?:$|[.,;:!?/)]|(?:and|or)\b))",
+            rf"{_CLOSING}(?:{_AND}|{_RATHER})[ \"'(\[]{{0,3}}"
+            rf"(?P<word>{every})(?={_CLOSING}\s{{0,3}}(?:$|[.,;:!?/)]|(?:and|or)\b))",
             self._flags,
         )
+
+    @cached_property
+    def _every(self) -> str:
+        return "|".join(f"(?-i:{word})" if _is_single(text) else word for text, word in self._words.items())
+
+    @cached_property
+    def _items(self) -> re.Pattern[str]:
+        """Words with what is said of each: "A (…)", "A: …"."""
+        return re.compile(rf"(?P<word>{self._every}){_MARK}{_FIGURE}", self._flags)
+
+    @cached_property
+    def _set_off(self) -> re.Pattern[str]:
+        """Words in front of a delimiter or a verb."""
+        return re.compile(rf"(?:{self._every})(?={_DELIMITER}|\s{{1,3}}(?:instead|is|it\s+is|was)\b)", self._flags)
 
     @cached_property
     def _mention(self) -> re.Pattern[str]:
@@ -232,7 +268,24 @@ class Vocabulary:
         conditional = not _is_single(match["word"]) and _CONDITIONAL.match(rest)
         if conditional or _is_slight(match["word"], rest) or _REFUTED.match(rest) or _is_numbered(match["word"], rest):
             return None
-        return None if self._one_of_several(rest, found) else found
+        if self._one_of_several(rest, found) or self._contradicted(rest, found):
+            return None
+        listed = _MARKED.match(rest) and self._listed(text[match.start("word") :].partition("\n")[0][:_DRESS])
+        return None if listed else found
+
+    def _contradicted(self, rest: str, found: int | None) -> bool:
+        """Whether another word is a sentence of its own: "Yes. No."."""
+        return any(len(one) > 1 and self.exact(one) not in {None, found} for one in _SENTENCE.findall(rest))
+
+    def _listed(self, line: str) -> bool:
+        """Whether a line goes on to say the like of other words, and does not give the first of them the most."""
+        items = list(self._items.finditer(line))
+        if not items or items[0].start():
+            return False
+        first = self._meant(items[0]["word"])
+        others = [one for one in items if one["mark"] == items[0]["mark"] and self._meant(one["word"]) != first]
+        figures = [_figure(one["figure"]) for one in (items[0], *others)]
+        return bool(others) and not figures[0] > max(figures[1:])
 
     def _one_of_several(self, rest: str, found: int | None) -> bool:
         also = self._also.match(rest)
@@ -272,6 +325,16 @@ class Vocabulary:
             chosen = chosen or not _measured(text, match)
         return found if chosen else None
 
+    def takes_back(self, text: str, found: int) -> bool:
+        """Whether the second thoughts of a text are of another word only."""
+        tail = second_thought(text)
+        named = {
+            self._meant(match[0])
+            for match in (self._set_off.finditer(tail) if tail else ())
+            if not _denied(tail, match) or match[0].casefold() in _EVERYDAY
+        }
+        return bool(named) and found not in named
+
     def _compared(self, text: str, match: re.Match[str]) -> bool:
         """Whether a bare letter stands behind another one in its clause: "I prefer A over B", "A > B"."""
         before = text[max(0, match.start() - _CLAUSE) : match.start()].replace("vs.", "vs")
@@ -295,6 +358,11 @@ class Vocabulary:
             if found is not None:
                 return found
         return self.mentioned(value) if marker.grade == "firm" and self.mentions else None
+
+
+def _figure(text: str | None) -> float:
+    """How much a word is given; all of it by a "yes"."""
+    return 1.0 if text and text.isalpha() else float((text or "0").replace(",", "."))
 
 
 def _is_single(text: str) -> bool:
@@ -341,14 +409,18 @@ def decide(vocabulary: Vocabulary, text: str) -> int:
     In this order: the whole reply, its JSON, the last place that names the answer, its first word if set off, its
     last line, the only word in brackets, and the only word mentioned, unless "the answer" is spoken of elsewhere.
     """
-    text = normalize("NFC", text)
+    text = _UNTICKED.sub("", normalize("NFC", text))
     found = vocabulary.exact(text)
-    for find in (_by_json, _by_marker, _by_place) if found is None else ():
-        found = find(vocabulary, text)
-        if found is not None:
-            break
     if found is None:
-        raise Unreadable("the reply does not plainly say which")
+        found = _by_json(vocabulary, text)
+    if found is None:
+        bare = plain(text)
+        found = _by_marker(vocabulary, bare)
+        found = _by_place(vocabulary, bare) if found is None else found
+        if found is None:
+            raise Unreadable("the reply does not plainly say which")
+        if vocabulary.takes_back(bare, found):
+            raise Unreadable("it takes its answer back")
     return found
 
 
@@ -359,17 +431,16 @@ def _by_json(vocabulary: Vocabulary, text: str) -> int | None:
     return settle([Marker(said(value) or "null", "firm")], vocabulary.named)
 
 
-def _by_marker(vocabulary: Vocabulary, text: str) -> int | None:
+def _by_marker(vocabulary: Vocabulary, bare: str) -> int | None:
     """What is named as the answer; failing that, as a verdict, a label and the like."""
-    found = list(FINDER.markers(plain(text)))
+    found = list(FINDER.markers(bare))
     named = settle([marker for marker in found if marker.grade != "weak"], vocabulary.named)
     if named is None:
         named = settle([marker for marker in found if marker.grade == "weak"], vocabulary.named)
     return named
 
 
-def _by_place(vocabulary: Vocabulary, text: str) -> int | None:
-    bare = plain(text)
+def _by_place(vocabulary: Vocabulary, bare: str) -> int | None:
     for find in (vocabulary.leading, vocabulary.alone, vocabulary.bracketed):
         found = find(bare)
         if found is not None:
