@@ -16,7 +16,7 @@ from fanfold.data.formats import publish, replace
 from fanfold.data.jsonl import JsonLines, line_of
 from fanfold.data.logs import Log
 from fanfold.data.state import Phase, Spent, State, most_of, write_state
-from fanfold.errors import UsageError, words_of
+from fanfold.errors import UsageError, noted_fields, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -221,7 +221,7 @@ def spent_on(row: Row[Any]) -> Spent:
 
 def _failure(row: Row[Any], error: BaseException) -> dict[str, Any]:
     item: Item = row.input
-    told = {"type": type(error).__name__, "message": words_of(error)}
+    told = {"type": type(error).__name__, "message": words_of(error)} | noted_fields(error)
     return {ROW: item.number, "key": row.key, "error": told, "input": item.row}
 
 
