@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from fanfold.data.reading import Unreadable
 from fanfold.errors import UsageError
+from fanfold.folds.shapes import record_in, shape
 from fanfold.steps.templates import ordered, own_names
 
 Keep = Literal["all", "none"] | tuple[str, ...]
@@ -68,6 +69,13 @@ class Columns(msgspec.Struct, frozen=True):
         else:
             kept.update((name, _column(item, name, "--keep")) for name in names)
         return kept
+
+    def names(self, there: Iterable[str], returns: Any) -> list[str]:
+        """The columns of an output without rows: the input has these, and the step declares this type."""
+        kept = there if self.keep == "all" else () if self.keep == "none" else self.keep
+        record = record_in(returns)
+        first = [ROW] * self.numbered + [self.key] * (self.key is not None)
+        return list(dict.fromkeys([*first, *kept, *([OUTPUT] if record is None else shape(record))]))
 
     def row(self, item: Item, output: Any) -> dict[str, Any]:
         """The row of the output; a record's or a mapping's own names are columns of it."""

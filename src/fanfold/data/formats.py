@@ -38,14 +38,17 @@ def open_rows(path: Path) -> Reader:
     return JsonLines(path) if suffix == ".jsonl" else CsvRows(path)
 
 
-def publish(log: Path, out: Path) -> None:
-    """Make `out` of the rows of `log`, a JSON Lines file, and let go of that: at no moment is `out` half a file."""
+def publish(log: Path, out: Path, *names: str) -> None:
+    """Make `out` of the rows of `log`, a JSON Lines file, and let go of that: at no moment is `out` half a file.
+
+    Its columns are those of its rows; where it has none, these.
+    """
     if format_of(out) == ".jsonl":
         replace(log, out)
         return
     making = out.with_name(f"{out.name}.making")
     rows = partial(_rows, log)
-    columns = list(dict.fromkeys(name for row in rows() for name in row))
+    columns = list(dict.fromkeys(name for row in rows() for name in row)) or names
     with making.open("wb") as file:
         if format_of(out) == ".csv":
             write_csv(columns, rows(), file)

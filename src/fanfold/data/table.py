@@ -223,7 +223,7 @@ class Table:
             if await self._blocking(self._open):
                 async with self.sessions(self.places.journal if self.plan.journal else None) as self.session:
                     await self._run(self.session)
-                await self._blocking(self._opened().finish)
+                await self._blocking(partial(self._opened().finish, self._names))
         finally:
             await asyncio.shield(self._blocking(self._close))
             self._thread.shutdown(wait=False)
@@ -336,7 +336,12 @@ class Table:
         """Put the files of a whole table into their places, unless the process that made it is about to."""
         with claimed(self.places.log):
             self._check_still(found, made)
-            return settle(self.places, found)
+            return settle(self.places, found, self._names)
+
+    def _names(self) -> list[str]:
+        """The columns of the output as far as they are known without a row."""
+        with open_rows(self.plan.source) as rows:
+            return self.plan.columns.names(rows.names(), self.plan.step.returns)
 
     def _check_still(self, found: State | None, made: Made) -> None:
         """Raise `UsageError` where the table was another one a moment ago."""
