@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fanfold.data.csv_files import CsvRows, write_csv
@@ -12,7 +13,6 @@ from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from fanfold.data.reading import Reader
 
@@ -27,6 +27,20 @@ def format_of(path: Path) -> str:
     if suffix == ".parquet":
         _parquet()
     return suffix
+
+
+def written_to(out: Path) -> Path:
+    """The file that an output is: the one that a link leads to, for what replaced the link would leave that as it was.
+
+    Raises `UsageError` where the name that was given tells no format, and for a link that leads to itself.
+    """
+    format_of(out)
+    if not out.is_symlink():
+        return out
+    real = Path(os.path.realpath(out))
+    if real.is_symlink():
+        raise UsageError(f"{out} is a link that leads to itself: give the name of a file for the output")
+    return real
 
 
 def open_rows(path: Path) -> Reader:

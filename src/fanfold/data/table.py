@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -128,7 +129,7 @@ class Plan(msgspec.Struct, frozen=True):
             what = "a directory" if self.out.is_dir() else "no file"
             raise UsageError(f"{self.out} is {what}: give the name of a file for the output")
         written = Places(self.out)
-        if self.source.resolve() in {written.out.resolve(), written.failed.resolve()}:
+        if realpath(self.source) in map(realpath, (written.out, written.failed)):
             raise UsageError(f"{self.source} is the input and would be written over: give another output")
 
     def made(self) -> Made:
