@@ -237,6 +237,12 @@ def test_a_name_that_is_taken() -> None:
         Columns(numbered=True).row(Item(0, {"row": 1}), "x")
 
 
+def test_two_names_of_one_spelling() -> None:
+    """The bug: of a number and its text in one output the error said that the input had the column."""
+    with pytest.raises(UsageError, match="row 0: the step's output has two columns '1'"):
+        Columns().row(Item(0, {"a": 1}), {1: "x", "1": "y"})
+
+
 def test_the_row_s_number_is_overwritten_by_nothing() -> None:
     """A key of that name would take its place, and with it the knowledge of which rows are done."""
     with pytest.raises(UsageError, match="the input has a column 'row', as has the output"):

@@ -83,6 +83,8 @@ class Columns(msgspec.Struct, frozen=True):
         for given, value in made.items():
             name = str(given)
             if name in row:
+                if name not in self.kept(item):
+                    raise UsageError(f"row {item.number}: the step's output has two columns {name!r}")
                 raise UsageError(
                     f"row {item.number}: the step's output has a column {name!r}, as has the input; choose with --keep "
                     "(none, or the names of columns) what the output takes over"
