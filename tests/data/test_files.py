@@ -382,6 +382,18 @@ def test_a_table_without_rows(tmp_path: Path) -> None:
     assert read(published(tmp_path, "a.parquet", [])) == []
 
 
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_row_that_cannot_be_read_again_is_told(tmp_path: Path, suffix: str) -> None:
+    """The bug: a value just less deep than can be written, and deeper than can be read, made a table of the line."""
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    log = tmp_path / "a.partial"
+    log.write_bytes(b'{"a":1}\n{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n")
+    with pytest.raises(UsageError, match=r"a\.partial, line 2: this is not JSON \(maximum recursion"):
+        publish(log, tmp_path / f"a.{suffix}")
+    assert names(tmp_path) == ["a.partial"]
+
+
 def test_as_parquet(tmp_path: Path) -> None:
     """Typed columns; numbers of both kinds are of the wider one."""
     pytest.importorskip("pyarrow")

@@ -12,8 +12,8 @@ from fanfold.calls.amounts import PICO
 from fanfold.core.clock import now
 from fanfold.data.choosing import Numbers
 from fanfold.data.columns import ROW, Columns, Item
-from fanfold.data.formats import publish, replace
-from fanfold.data.jsonl import JsonLines, line_of
+from fanfold.data.formats import logged, publish, replace
+from fanfold.data.jsonl import line_of
 from fanfold.data.logs import Log
 from fanfold.data.state import Phase, Spent, State, most_of, write_state
 from fanfold.errors import UsageError, noted_fields, words_of
@@ -229,6 +229,5 @@ def _failure(row: Row[Any], error: BaseException) -> dict[str, Any]:
 
 
 def _numbers(path: Path) -> Iterator[int]:
-    with JsonLines(path) as rows:
-        for row in rows:
-            yield row[ROW]
+    for row in logged(path):
+        yield row[ROW]

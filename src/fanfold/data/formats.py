@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fanfold.data.csv_files import CsvRows, write_csv
 from fanfold.data.jsonl import JsonLines
+from fanfold.data.reading import Unreadable
 from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def publish(log: Path, out: Path, *names: str) -> None:
         replace(log, out)
         return
     making = out.with_name(f"{out.name}.making")
-    rows = partial(_rows, log)
+    rows = partial(logged, log)
     columns = list(dict.fromkeys(name for row in rows() for name in row)) or names
     with making.open("wb") as file:
         if format_of(out) == ".csv":
@@ -84,9 +85,13 @@ def replace(source: Path, target: Path) -> None:
         os.close(directory)
 
 
-def _rows(log: Path) -> Iterator[Mapping[str, Any]]:
+def logged(log: Path) -> Iterator[Mapping[str, Any]]:
+    """The rows of a log; raises `UsageError` where a line of it cannot be read, as what is too deep cannot."""
     with JsonLines(log) as rows:
-        yield from rows
+        for row in rows:
+            if isinstance(row, Unreadable):
+                raise row.why
+            yield row
 
 
 def _parquet() -> Any:
