@@ -59,6 +59,9 @@ BILLING = frozenset(
 Codes only: some servers say "you exceeded your current quota, check your billing" of a limit a minute.
 """
 
+MADE = "fanfold: before this, the run made"
+"""How the note begins that says what an error's run had made."""
+
 
 class FanfoldError(Exception):
     """The root of the tree.
@@ -105,6 +108,25 @@ def words_of(error: BaseException) -> str:
 def described(error: BaseException) -> str:
     """An error in one text: its kind, and what it says."""
     return f"{type(error).__name__}: {words_of(error)}".removesuffix(": ")
+
+
+def noted(error: BaseException) -> list[str]:
+    """The notes of an error, or of the branch's it tells of; not that of what the run had made, which is told apart."""
+    cause: BaseException | None = error
+    while isinstance(cause, BranchError | RowError) or (isinstance(cause, QuorumError) and _alike(cause.missing)):
+        cause = cause.__cause__
+    return [note for note in getattr(cause, "__notes__", []) if not note.startswith(MADE)]
+
+
+def _alike(missing: Mapping[str, str]) -> bool:
+    """Whether all branches are missing for the same reason, so that what is noted of one is true of all."""
+    return len(set(missing.values())) == 1
+
+
+def noted_fields(error: BaseException) -> dict[str, list[str]]:
+    """The notes of an error as a field of a document; none where it has none."""
+    notes = noted(error)
+    return {"notes": notes} if notes else {}
 
 
 class UsageError(FanfoldError, ValueError):

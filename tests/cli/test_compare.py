@@ -213,6 +213,22 @@ def test_wrong_options(gold: Path, steps: list[str], options: list[str], message
     assert message in done.told
 
 
+def test_a_narrow_terminal_cuts_names_and_no_figures(gold: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bug: under fifty characters the figures were cut, too, to "6…" and "+3…"; lines may be longer than that."""
+    said = []
+    for width in ("10", "30", "49", "200"):
+        monkeypatch.setenv("COLUMNS", width)
+        done = compared(gold, "a-name-of-many-characters=@one", "@three", options=("--quiet",))
+        assert done.code == 0
+        said.append(
+            re.findall(r" ([\d.]+%) +(\d+) +([\d,]+) .* made up  made up |([+-][\d.]+ to [+-][\d.]+)", done.out)
+        )
+        cut = re.search(r"^ a-name-of-many-characters ", done.out, re.MULTILINE) is None
+        assert cut == (width != "200")
+    assert len(said[0]) == 3
+    assert said == [said[0]] * 4
+
+
 def test_a_table_without_rows(gold: Path) -> None:
     """There is nothing to compare."""
     gold.write_text("")

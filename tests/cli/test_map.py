@@ -288,6 +288,9 @@ def test_files_that_cannot_be(table: Path) -> None:
     """An input that is not there, a format that is none, an output that is somebody else's."""
     steps = file(table.parent.parent, STEPS) + ":shout"
     assert "no.csv cannot be read" in fanfold("map", steps, "no.csv", "-o", str(table.parent / "a.csv")).told
+    loop = table.parent.parent / "loop.csv"
+    loop.symlink_to(loop)
+    assert "loop.csv cannot be read" in fanfold("map", steps, str(loop), "-o", str(table.parent / "a.csv")).told
     assert "ends in .jsonl" in mapped(table, "shout", out="out.xlsx").told
     (table.parent / "mine.csv").write_text("precious")
     done = mapped(table, "shout", out="mine.csv")
@@ -308,6 +311,25 @@ def test_the_input_is_never_written_over(table: Path, options: tuple[str, ...]) 
     failed = table.rename(table.with_name("out.jsonl.failed.jsonl"))
     assert "would be written over" in mapped(failed, "shout", *options).told
     assert failed.read_bytes() == before
+
+
+def test_an_output_that_is_a_link(table: Path) -> None:
+    """The bug: the link was replaced, and who read what it leads to read the old rows. It may lead to another disk."""
+    (table.parent / "disk").mkdir()
+    for name in ("there.csv", "new.csv"):
+        link, target = table.parent / f"link-{name}", table.parent / "disk" / name
+        link.symlink_to(Path("disk", name))
+        if name == "there.csv":
+            target.write_text("old")
+            assert "not known as this command's" in mapped(table, "shout", out=link.name).told
+        for _ in range(2):
+            assert mapped(table, "shout", "--restart", out=link.name).code == 0
+        assert link.is_symlink()
+        assert len(read(target)) == 6
+    assert names(table.parent) == ["disk", "in.jsonl", "link-new.csv", "link-there.csv"]
+    (table.parent / "loop.csv").symlink_to("loop.csv")
+    done = mapped(table, "shout", out="loop.csv")
+    assert (done.code, "loop.csv is a link that leads to itself" in done.told) == (2, True)
 
 
 def test_an_output_that_cannot_be_made(table: Path) -> None:

@@ -217,3 +217,14 @@ def test_the_notes_of_an_error_are_told(tmp_path: Path) -> None:
     rows = [str(tmp_path / "rows.csv"), "-o", str(tmp_path / "out.csv")]
     for more in (["run", f"{steps}:both", "x"], ["run", f"{steps}:votes", "x"], ["map", f"{steps}:broken", *rows]):
         assert fanfold(*more, "-q").told.count("see line 3") == 1
+
+
+def test_the_notes_of_an_error_are_in_documents(tmp_path: Path) -> None:
+    """The bug: they were on the terminal only, and neither in the JSON document nor in the file of failed rows."""
+    steps = file(tmp_path, NOTED)
+    for name in ("broken", "both", "votes"):
+        assert fanfold("run", f"{steps}:{name}", "x", "--json").document["error"]["notes"] == ["see line 3"]
+    (tmp_path / "rows.csv").write_text("text\na\n")
+    out = tmp_path / "out.csv"
+    fanfold("map", f"{steps}:both", str(tmp_path / "rows.csv"), "-o", str(out), "--on-error", "skip")
+    assert json.loads(Path(f"{out}.failed.jsonl").read_text())["error"]["notes"] == ["see line 3"]

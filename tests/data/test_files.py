@@ -237,6 +237,12 @@ def test_a_name_that_is_taken() -> None:
         Columns(numbered=True).row(Item(0, {"row": 1}), "x")
 
 
+def test_two_names_of_one_spelling() -> None:
+    """The bug: of a number and its text in one output the error said that the input had the column."""
+    with pytest.raises(UsageError, match="row 0: the step's output has two columns '1'"):
+        Columns().row(Item(0, {"a": 1}), {1: "x", "1": "y"})
+
+
 def test_the_row_s_number_is_overwritten_by_nothing() -> None:
     """A key of that name would take its place, and with it the knowledge of which rows are done."""
     with pytest.raises(UsageError, match="the input has a column 'row', as has the output"):
@@ -374,6 +380,18 @@ def test_a_table_without_rows(tmp_path: Path) -> None:
     assert not published(tmp_path, "a.csv", []).read_bytes()
     (tmp_path / "a.csv").unlink()
     assert read(published(tmp_path, "a.parquet", [])) == []
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_row_that_cannot_be_read_again_is_told(tmp_path: Path, suffix: str) -> None:
+    """The bug: a value just less deep than can be written, and deeper than can be read, made a table of the line."""
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    log = tmp_path / "a.partial"
+    log.write_bytes(b'{"a":1}\n{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}\n")
+    with pytest.raises(UsageError, match=r"a\.partial, line 2: this is not JSON \(maximum recursion"):
+        publish(log, tmp_path / f"a.{suffix}")
+    assert names(tmp_path) == ["a.partial"]
 
 
 def test_as_parquet(tmp_path: Path) -> None:

@@ -52,6 +52,14 @@ def test_whole_numbers_of_any_length_stay(tmp_path: Path) -> None:
     ]
 
 
+def test_half_a_pair_is_read_as_its_escape(tmp_path: Path) -> None:
+    """The bug: a line with a text that was cut within an emoji was called no JSON, and broken off."""
+    line = b'{"a\\udc00": "x\\ud83d", "b": ["\\ud83d\\ude00", 12345678901234567890123, 0.1]}\n'
+    assert rows_of(tmp_path, "a.jsonl", line) == [
+        {"a\\udc00": "x\\ud83d", "b": ["\U0001f600", 12345678901234567890123, 0.1]}
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -61,6 +69,8 @@ def test_whole_numbers_of_any_length_stay(tmp_path: Path) -> None:
         (b'{"a": "\xff"}\n', "line 1: this is not UTF-8"),
         (b"\xff\xfe{\x00}\x00", "line 1: this is not"),
         (b"[" * 100_000, "line 1: this is not JSON"),
+        (b'{"a": "\\ud83d", "b": NaN}\n', "line 1: this is not JSON"),
+        (b'{"a": "\\ud83d", "b": 1e999}\n', "line 1: this is not JSON"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, content: bytes, message: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from fanfold.core.clock import sleep
 from fanfold.data.choosing import Choice
 from fanfold.data.columns import Columns
 from fanfold.data.files import Places, settle
-from fanfold.data.formats import publish
+from fanfold.data.formats import open_rows, publish
 from fanfold.data.projecting import project
 from fanfold.data.state import State, read_state, write_state
 from fanfold.data.table import Plan
@@ -53,6 +54,14 @@ async def until_ran(rows: int) -> None:
             return
         await asyncio.sleep(0.001)
     raise AssertionError("they never began")
+
+
+@dataclass
+class Verdict:
+    """A record that a prompt may give."""
+
+    label: str
+    sure: bool
 
 
 class Stops:
@@ -305,7 +314,42 @@ def test_a_crash_while_the_files_are_put_in_place(tmp_path: Path) -> None:
         assert out.read_bytes() == made
         assert places.failed.read_bytes() == failed
         assert names(tmp_path) == ["in.jsonl", "out.csv", "out.csv.failed.jsonl", "out.csv.state.json"]
-    assert settle(places, state).phase == "done"
+    assert settle(places, state, list).phase == "done"
+
+
+def names_in(path: Path) -> list[str]:
+    with open_rows(path) as rows:
+        return list(rows.names())
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_without_rows_has_columns(tmp_path: Path, suffix: str) -> None:
+    """The bug: a CSV file of no bytes, which the next map refused; after a crash, too."""
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    source, out = tmp_path / "in.csv", tmp_path / f"out.{suffix}"
+    source.write_text("id,text,more\n")
+    assert make(shout, source, out, columns=Columns(key="id", keep=("text",))).done == 0
+    assert names_in(out) == ["id", "text", "output"]
+    write_state(Places(out).state, msgspec.structs.replace(read_state(Places(out).state), phase="whole"))
+    out.unlink()
+    Places(out).log.touch()
+    assert make(shout, source, out, columns=Columns(key="id", keep=("text",))).done == 0
+    assert names_in(out) == ["id", "text", "output"]
+    verdict = prompt("{text}", returns=Verdict, model="fake:")
+    assert make(verdict, out, tmp_path / f"next.{suffix}", columns=Columns(numbered=True)).done == 0
+    assert names_in(tmp_path / f"next.{suffix}") == ["row", "id", "text", "output", "label", "sure"]
+
+
+def test_a_table_of_failures_has_columns(tmp_path: Path) -> None:
+    """Those of the input's first row, where that can be read."""
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.csv"
+    source.write_text('{"id": "k3", "text": "x"}\n')
+    assert make(picky, source, out, on_error="skip").failed == 1
+    assert out.read_text() == "id,text,output\n"
+    source.write_text("broken\n")
+    assert make(picky, source, out, on_error="skip", restart=True).failed == 1
+    assert out.read_text() == "output\n"
 
 
 def test_a_second_is_refused_while_the_files_are_put_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,7 +229,7 @@ def test_an_error_that_breaks_off_keeps_its_status():
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-@pytest.mark.parametrize("line", ["\n", "\r\n"])
+@pytest.mark.parametrize("line", ["\n", "\r\n", "\r"])
 def test_chunks_of_any_size_give_the_same_text(size, line):
     """Chunks of one byte, through the middle of characters, line ends and events, change nothing."""
     whole = b"".join(piecewise(*WHOLE, end=line))

@@ -177,17 +177,17 @@ def test_several_samples_are_not_whole_before_all_have_begun():
 # -- streams that are odd, and whole -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("events", [{}, {"done": False}, {"finish": None}], ids=["whole", "not done", "no reason"])
 def test_a_stream_that_says_it_is_whole_is_whole(events, end):
-    """A finish reason or [DONE] is enough, with either kind of line end."""
+    """A finish reason or [DONE] is enough, with any kind of line end."""
     sent = raw.stream(*TEXTS, end=end, **events)
     text, pieces = answer(closing(raw.open_ended(), *sent), streamed=True)
     assert text == "".join(pieces) == TEXT
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_chunks_of_any_size_give_the_same_text(size, end):
     """Chunks of one byte, through the middle of characters, line ends and events, change nothing."""
     whole = b"".join(raw.stream(*TEXTS, end=end))

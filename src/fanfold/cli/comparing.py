@@ -16,7 +16,7 @@ from fanfold.cli import reports
 from fanfold.cli.ending import DONE, FAILED, INTERRUPTED, USAGE, StepThreads, say
 from fanfold.cli.figures import Gain
 from fanfold.cli.running import limited
-from fanfold.cli.tables import Page, cell, print_gains, print_reading, table
+from fanfold.cli.tables import Page, cell, print_figures, print_gains, print_reading, table
 from fanfold.cli.visible import flat
 from fanfold.core.clock import now
 from fanfold.core.numbers import counted
@@ -122,7 +122,7 @@ def _print_ways(console: Console, found: Comparison) -> None:
             _money(way, None if cost is None else cost / len(found.items), 6),
             f"{way.wall:.1f} s",
         )
-    console.print(made)
+    print_figures(console, made)
     for way in found.ways:
         if (why := _first_failure(found, way)) is not None:
             count = "counts" if way.failed == 1 else "count"

@@ -12,7 +12,7 @@ from rich.text import Text
 from fanfold.cli.figures import Answered, Row
 from fanfold.cli.measuring import FIRST, TOGETHER, VOTES, Measured
 from fanfold.cli.reports import detail_fields, encoded
-from fanfold.cli.tables import cell, print_gains, print_reading, table
+from fanfold.cli.tables import cell, print_figures, print_gains, print_reading, table
 from fanfold.runs.run import Run
 
 COLUMNS: tuple[tuple[str, Callable[[Row], str]], ...] = (
@@ -59,7 +59,7 @@ def print_rows(console: Console, rows: Sequence[Row]) -> None:
         made.add_row(cell(group, style="italic"))
         for row in members:
             made.add_row(cell(f"  {row.title}"), *(figure(row) for _, figure in COLUMNS))
-    console.print(made)
+    print_figures(console, made)
 
 
 def _print_reading(console: Console, found: Measured, speed: float, every: int) -> None:

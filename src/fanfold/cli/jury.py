@@ -11,7 +11,7 @@ from rich.console import Console
 from fanfold.cli.figures import Gain
 from fanfold.cli.measuring import TOGETHER, Progress, Tell, ask_all
 from fanfold.cli.reports import encoded
-from fanfold.cli.tables import cell, every_one, print_gains, print_reading, table
+from fanfold.cli.tables import cell, every_one, print_figures, print_gains, print_reading, table
 from fanfold.folds.intervals import paired
 from fanfold.folds.picking import Pick
 from fanfold.models import llmbar
@@ -208,7 +208,7 @@ def print_jury(console: Console, found: JuryFound, _: float, every: int) -> None
         overall = row.overall
         agree, open_ = f"{overall.order_consistency:.0%}", f"{overall.undecided / overall.pairs:.0%}"
         made.add_row(cell(row.title), *figures, agree, open_, f"{row.sent:,}")
-    console.print(made)
+    print_figures(console, made)
     gains = {subset: found.gains[subset] for subset in SHOWN if subset in found.gains}
     print_gains(console, "Difference to one judge, in percentage points", gains)
     _print_reading(console, found, every)

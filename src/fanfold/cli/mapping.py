@@ -19,7 +19,7 @@ from fanfold.core.clock import sleep
 from fanfold.core.numbers import counted
 from fanfold.data.projecting import project
 from fanfold.data.table import Plan, Standing, Table
-from fanfold.errors import BudgetError, FanfoldError, RowError, UsageError
+from fanfold.errors import BudgetError, FanfoldError, RowError, UsageError, noted
 from fanfold.session import Session
 
 LOADED = 1.0
@@ -151,7 +151,7 @@ def _why(error: BaseException, table: Table) -> str:
     if isinstance(error, RowError):
         cause = error.__cause__
         at = raised_at(cause) if isinstance(cause, Exception) and not isinstance(cause, FanfoldError) else ""
-        told = "; ".join([f"{error} ({at})" if at else str(error), *reports.noted(error)])
+        told = "; ".join([f"{error} ({at})" if at else str(error), *noted(error)])
         return f"{told} (--on-error skip would leave it out)" if "max_failures" not in told else told
     return reports.reason(error)
 

@@ -16,7 +16,7 @@ from fanfold import rules
 from fanfold.cli.figures import Gain
 from fanfold.cli.measuring import TOGETHER, Progress, Tell, ask_all
 from fanfold.cli.reports import encoded
-from fanfold.cli.tables import cell, every_one, print_gains, print_reading, table
+from fanfold.cli.tables import cell, every_one, print_figures, print_gains, print_reading, table
 from fanfold.folds.ballots import VoteResult
 from fanfold.folds.intervals import paired, share_interval
 from fanfold.models import xstest
@@ -204,7 +204,7 @@ def print_refusals(console: Console, found: RefusalsFound, speed: float, every: 
             f"{row.sent:,}",
             f"{row.saved:,}" if row.title in WAYS else "-",
         )
-    console.print(made)
+    print_figures(console, made)
     print_gains(console, "Difference to one model alone, in percentage points", found.gains)
     _print_reading(console, found, speed, every)
 

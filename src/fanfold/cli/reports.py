@@ -12,10 +12,9 @@ from fanfold.calls.amounts import picos
 from fanfold.cli.places import raised_at
 from fanfold.cli.visible import flat
 from fanfold.core.halves import spelled
-from fanfold.errors import BranchError, FanfoldError, QuorumError, RowError, UsageError, described, words_of
+from fanfold.errors import BranchError, FanfoldError, QuorumError, UsageError, described, noted, noted_fields, words_of
 from fanfold.folds.ballots import FieldResult, Said, VoteResult
 from fanfold.runs.run import money
-from fanfold.steps.running import MADE
 from fanfold.steps.sections import Sections
 from fanfold.steps.templates import plain, spoken, told, written
 
@@ -38,7 +37,8 @@ def document(run: Run[Any]) -> bytes:
     """
     body: dict[str, Any] = {"output": run.output, **detail_fields(run.detail)}
     if run.error is not None:
-        body["error"] = {"type": type(run.error).__name__, "message": words_of(run.error) or reason(run.error)}
+        said = words_of(run.error) or reason(run.error)
+        body["error"] = {"type": type(run.error).__name__, "message": said} | noted_fields(run.error)
         body["finished"] = finished_parts(run)
     body |= {
         "usage": run.usage,
@@ -145,14 +145,6 @@ def reason(error: BaseException) -> str:
     return "; ".join([_why(error), *noted(error)])
 
 
-def noted(error: BaseException) -> list[str]:
-    """The notes of an error, or of the branch's it tells of; not that of what the run had made, which is told apart."""
-    cause: BaseException | None = error
-    while isinstance(cause, BranchError | RowError) or (isinstance(cause, QuorumError) and _alike(cause.missing)):
-        cause = cause.__cause__
-    return [note for note in getattr(cause, "__notes__", []) if not note.startswith(MADE)]
-
-
 def _why(error: BaseException) -> str:
     cause = root(error)
     if isinstance(error, KeyboardInterrupt):
@@ -225,11 +217,6 @@ def _counted(error: QuorumError) -> str:
     told = str(error).removesuffix(error.late).partition(": ")[0]
     first = next((name for name in error.missing if told.endswith(f"; {name}")), None)
     return told if first is None else told.removesuffix(f"; {first}")
-
-
-def _alike(missing: Mapping[str, str]) -> bool:
-    """Whether all branches are missing for the same reason, so that what is noted of one is true of all."""
-    return len(set(missing.values())) == 1
 
 
 def _grouped(missing: Mapping[str, str]) -> str:

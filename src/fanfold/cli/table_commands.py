@@ -126,13 +126,14 @@ def map_rows(
     from fanfold.cli.mapping import make_table
     from fanfold.data.choosing import Choice
     from fanfold.data.columns import Columns, parse_keep
+    from fanfold.data.formats import written_to
     from fanfold.data.table import Plan
 
     def build() -> Plan:
         return Plan(
             loading.load_step(target),
             rows,
-            out,
+            written_to(out),
             Columns(input_column, key, parse_keep(keep), numbered=as_finished),
             Choice(limit, sample, seed),
             model=loading.model_named(options.model, options.base_url),

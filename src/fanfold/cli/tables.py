@@ -16,13 +16,19 @@ from fanfold.cli.figures import Gain
 WIDTH = 100
 """Characters a line where no terminal says its own."""
 
+ENDLESS = 10_000
+"""More characters than any table has in a line."""
+
+SHORTEST = 4
+"""Characters of a name that are left where it is cut."""
+
 
 class Page(Console):
     """Standard output for tables; a reader that has gone is an error as it is anywhere, and no exit code of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int | None = None) -> None:
         told = sys.stdout.isatty() or "COLUMNS" in os.environ
-        super().__init__(highlight=False, width=None if told else WIDTH)
+        super().__init__(highlight=False, width=width if told or width else WIDTH)
 
     def on_broken_pipe(self) -> None:
         """Let the error be what it is."""
@@ -45,6 +51,16 @@ def cell(text: str, style: str = "") -> Text:
     return Text(text, style=style, no_wrap=True, overflow="ellipsis")
 
 
+def print_figures(console: Console, made: Table) -> None:
+    """Print a table, its figures whole: where these and the names, cut, are too wide for a terminal, that wraps."""
+    endless, least = console.options.update(width=ENDLESS), 1
+    for column in made.columns:
+        whole = max(console.measure(text, options=endless).maximum for text in (column.header, *column.cells))
+        column.min_width = whole if column.justify == "right" else min(whole, SHORTEST)
+        least += column.min_width + 2  # the padding, and the edge
+    (console if console.width >= least else Page(least)).print(made)
+
+
 def print_gains(console: Console, title: str, groups: Mapping[str, Iterable[Gain]]) -> None:
     """Paired differences with their intervals, in percentage points; a group without a name has no heading."""
     gains = table(title, ("way", "over"), ("points", "95 % interval", ""))
@@ -55,7 +71,7 @@ def print_gains(console: Console, title: str, groups: Mapping[str, Iterable[Gain
             way = f"  {gain.title}" if group else gain.title
             points, interval = f"{100 * gain.gain:+.1f}", f"{100 * gain.low:+.1f} to {100 * gain.high:+.1f}"
             gains.add_row(cell(way), cell(gain.against), points, interval, gain.verdict)
-    console.print(gains)
+    print_figures(console, gains)
 
 
 def print_reading(console: Console, entries: Mapping[str, str]) -> None:

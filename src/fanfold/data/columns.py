@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
 
 from fanfold.data.reading import Unreadable
 from fanfold.errors import UsageError
+from fanfold.folds.shapes import record_in, shape
 from fanfold.steps.templates import ordered, own_names
 
 Keep = Literal["all", "none"] | tuple[str, ...]
@@ -69,12 +70,21 @@ class Columns(msgspec.Struct, frozen=True):
             kept.update((name, _column(item, name, "--keep")) for name in names)
         return kept
 
+    def names(self, there: Iterable[str], returns: Any) -> list[str]:
+        """The columns of an output without rows: the input has these, and the step declares this type."""
+        kept = there if self.keep == "all" else () if self.keep == "none" else self.keep
+        record = record_in(returns)
+        first = [ROW] * self.numbered + [self.key] * (self.key is not None)
+        return list(dict.fromkeys([*first, *kept, *([OUTPUT] if record is None else shape(record))]))
+
     def row(self, item: Item, output: Any) -> dict[str, Any]:
         """The row of the output; a record's or a mapping's own names are columns of it."""
         row, made = self.kept(item), own_names(output) or {OUTPUT: output}
         for given, value in made.items():
             name = str(given)
             if name in row:
+                if name not in self.kept(item):
+                    raise UsageError(f"row {item.number}: the step's output has two columns {name!r}")
                 raise UsageError(
                     f"row {item.number}: the step's output has a column {name!r}, as has the input; choose with --keep "
                     "(none, or the names of columns) what the output takes over"

@@ -34,16 +34,8 @@ class CsvRows(LineReader):
         """What is wrong with the text of the row that was read last."""
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
-        csv.field_size_limit(LONGEST)
         rows = self._rows()
-        header, spoilt = next(rows, (None, None))
-        if header is None:
-            raise UsageError(f"{self.path} is empty, and has to begin with the names of its columns")
-        if spoilt is not None:
-            raise spoilt
-        if len(set(header)) < len(header):
-            twice = sorted({name for name in header if header.count(name) > 1})
-            raise self.wrong(f"two columns are called {twice[0]!r}: give each a name of its own")
+        header = self._header(rows)
         for row, spoilt in rows:
             why = spoilt
             if why is None and len(row) != len(header):
@@ -52,8 +44,24 @@ class CsvRows(LineReader):
                 )
             yield dict(zip(header, row, strict=True)) if why is None else Unreadable(_line(row), why)
 
+    def names(self) -> Sequence[str]:
+        """Those of its header."""
+        return self._header(self._rows())
+
+    def _header(self, rows: Iterator[tuple[list[str], UsageError | None]]) -> list[str]:
+        header, spoilt = next(rows, (None, None))
+        if header is None:
+            raise UsageError(f"{self.path} is empty, and has to begin with the names of its columns")
+        if spoilt is not None:
+            raise spoilt
+        if len(set(header)) < len(header):
+            twice = sorted({name for name in header if header.count(name) > 1})
+            raise self.wrong(f"two columns are called {twice[0]!r}: give each a name of its own")
+        return header
+
     def _rows(self) -> Iterator[tuple[list[str], UsageError | None]]:
         """Every row that is not an empty line, and what is wrong with its text."""
+        csv.field_size_limit(LONGEST)
         reader = csv.reader(self._text(), strict=True)
         while True:
             began, self._spoilt = self.line + 1, None

@@ -12,14 +12,14 @@ from fanfold.calls.amounts import PICO
 from fanfold.core.clock import now
 from fanfold.data.choosing import Numbers
 from fanfold.data.columns import ROW, Columns, Item
-from fanfold.data.formats import publish, replace
-from fanfold.data.jsonl import JsonLines, line_of
+from fanfold.data.formats import logged, publish, replace
+from fanfold.data.jsonl import line_of
 from fanfold.data.logs import Log
 from fanfold.data.state import Phase, Spent, State, most_of, write_state
-from fanfold.errors import UsageError, words_of
+from fanfold.errors import UsageError, noted_fields, words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from fanfold.steps.row import Row
 
@@ -155,10 +155,10 @@ class Files:
         write_state(self.places.state, self.state)
         self.synced = now()
 
-    def finish(self) -> None:
+    def finish(self, names: Callable[[], Sequence[str]]) -> None:
         """Put the files into their places; what a crash leaves of that, `settle` completes."""
         self.sync("whole")
-        self.state = settle(self.places, self.state)
+        self.state = settle(self.places, self.state, names)
 
     def close(self) -> None:
         """Give the files free for others."""
@@ -189,8 +189,11 @@ class Files:
         return follows
 
 
-def settle(places: Places, state: State) -> State:
-    """Put the files of a table that is whole into their places; gives its last state."""
+def settle(places: Places, state: State, names: Callable[[], Sequence[str]]) -> State:
+    """Put the files of a table that is whole into their places; gives its last state.
+
+    `names` gives the columns of one without rows.
+    """
     if places.failed_log.exists():
         if state.failed:
             replace(places.failed_log, places.failed)
@@ -198,7 +201,7 @@ def settle(places: Places, state: State) -> State:
             places.failed_log.unlink()
             places.failed.unlink(missing_ok=True)
     if places.log.exists():
-        publish(places.log, places.out)
+        publish(places.log, places.out, *(() if state.rows else names()))
     done = msgspec.structs.replace(state, phase="done")
     write_state(places.state, done)
     return done
@@ -221,11 +224,10 @@ def spent_on(row: Row[Any]) -> Spent:
 
 def _failure(row: Row[Any], error: BaseException) -> dict[str, Any]:
     item: Item = row.input
-    told = {"type": type(error).__name__, "message": words_of(error)}
+    told = {"type": type(error).__name__, "message": words_of(error)} | noted_fields(error)
     return {ROW: item.number, "key": row.key, "error": told, "input": item.row}
 
 
 def _numbers(path: Path) -> Iterator[int]:
-    with JsonLines(path) as rows:
-        for row in rows:
-            yield row[ROW]
+    for row in logged(path):
+        yield row[ROW]

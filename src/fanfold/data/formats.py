@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fanfold.data.csv_files import CsvRows, write_csv
 from fanfold.data.jsonl import JsonLines
+from fanfold.data.reading import Unreadable
 from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
     from fanfold.data.reading import Reader
 
@@ -29,6 +30,20 @@ def format_of(path: Path) -> str:
     return suffix
 
 
+def written_to(out: Path) -> Path:
+    """The file that an output is: the one that a link leads to, for what replaced the link would leave that as it was.
+
+    Raises `UsageError` where the name that was given tells no format, and for a link that leads to itself.
+    """
+    format_of(out)
+    if not out.is_symlink():
+        return out
+    real = Path(os.path.realpath(out))
+    if real.is_symlink():
+        raise UsageError(f"{out} is a link that leads to itself: give the name of a file for the output")
+    return real
+
+
 def open_rows(path: Path) -> Reader:
     """The rows of a file; raises `UsageError` where it is not there, or not what its name says."""
     suffix = format_of(path)
@@ -38,14 +53,17 @@ def open_rows(path: Path) -> Reader:
     return JsonLines(path) if suffix == ".jsonl" else CsvRows(path)
 
 
-def publish(log: Path, out: Path) -> None:
-    """Make `out` of the rows of `log`, a JSON Lines file, and let go of that: at no moment is `out` half a file."""
+def publish(log: Path, out: Path, *names: str) -> None:
+    """Make `out` of the rows of `log`, a JSON Lines file, and let go of that: at no moment is `out` half a file.
+
+    Its columns are those of its rows; where it has none, these.
+    """
     if format_of(out) == ".jsonl":
         replace(log, out)
         return
     making = out.with_name(f"{out.name}.making")
-    rows = partial(_rows, log)
-    columns = list(dict.fromkeys(name for row in rows() for name in row))
+    rows = partial(logged, log)
+    columns = list(dict.fromkeys(name for row in rows() for name in row)) or names
     with making.open("wb") as file:
         if format_of(out) == ".csv":
             write_csv(columns, rows(), file)
@@ -67,9 +85,13 @@ def replace(source: Path, target: Path) -> None:
         os.close(directory)
 
 
-def _rows(log: Path) -> Iterator[Mapping[str, Any]]:
+def logged(log: Path) -> Iterator[Mapping[str, Any]]:
+    """The rows of a log; raises `UsageError` where a line of it cannot be read, as what is too deep cannot."""
     with JsonLines(log) as rows:
-        yield from rows
+        for row in rows:
+            if isinstance(row, Unreadable):
+                raise row.why
+            yield row
 
 
 def _parquet() -> Any:

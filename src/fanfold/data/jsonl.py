@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from fanfold.core.halves import spelled
+from fanfold.core.halves import HALF, spelled
 from fanfold.data.reading import LineReader, Unreadable
 from fanfold.steps.templates import plain, written
 
@@ -33,8 +34,18 @@ class JsonLines(LineReader):
         except UnicodeDecodeError as error:
             why = f"this is not UTF-8 text (byte {error.start}): convert the file first"
         except (msgspec.DecodeError, RecursionError) as error:
+            with suppress(ValueError, RecursionError):
+                return _with_halves(line)
             why = f"this is not JSON ({error}); each line has to be one object"
         return Unreadable(line.decode(errors="backslashreplace").rstrip("\r\n"), self.wrong(why))
+
+
+def _with_halves(line: bytes) -> Any:
+    """JSON that holds half a surrogate pair, which stays the escape it is; raises ValueError for anything else."""
+    found = json.dumps(json.loads(line), allow_nan=False, ensure_ascii=False)
+    if HALF.search(found) is None:
+        raise ValueError(found)
+    return spelled(json.loads(found))
 
 
 def line_of(row: Mapping[str, Any]) -> bytes:

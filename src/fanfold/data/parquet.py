@@ -75,6 +75,11 @@ class ParquetRows(Reader):
                 why = why or UsageError(f"{self.path}, row {number}: the value of {name!r} cannot be read ({error})")
         return row if why is None else Unreadable(line_of(row).decode().rstrip("\n"), why)
 
+    def names(self) -> Sequence[str]:
+        """Those of its schema."""
+        found: Sequence[str] = self.parquet.schema_arrow.names
+        return found
+
     @property
     def fraction(self) -> float:
         """How many of the rows have been read."""

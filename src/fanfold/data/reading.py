@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -40,6 +40,11 @@ class Reader:
 
     def __iter__(self) -> Iterator[Mapping[str, Any]]:
         raise NotImplementedError
+
+    def names(self) -> Sequence[str]:
+        """The columns that it has, for whoever reads no rows: where nothing else tells them, those of its first row."""
+        first = next(iter(self), Unreadable("", UsageError()))
+        return () if isinstance(first, Unreadable) else tuple(first)
 
     @property
     def fraction(self) -> float:

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -128,7 +129,7 @@ class Plan(msgspec.Struct, frozen=True):
             what = "a directory" if self.out.is_dir() else "no file"
             raise UsageError(f"{self.out} is {what}: give the name of a file for the output")
         written = Places(self.out)
-        if self.source.resolve() in {written.out.resolve(), written.failed.resolve()}:
+        if realpath(self.source) in map(realpath, (written.out, written.failed)):
             raise UsageError(f"{self.source} is the input and would be written over: give another output")
 
     def made(self) -> Made:
@@ -223,7 +224,7 @@ class Table:
             if await self._blocking(self._open):
                 async with self.sessions(self.places.journal if self.plan.journal else None) as self.session:
                     await self._run(self.session)
-                await self._blocking(self._opened().finish)
+                await self._blocking(partial(self._opened().finish, self._names))
         finally:
             await asyncio.shield(self._blocking(self._close))
             self._thread.shutdown(wait=False)
@@ -336,7 +337,12 @@ class Table:
         """Put the files of a whole table into their places, unless the process that made it is about to."""
         with claimed(self.places.log):
             self._check_still(found, made)
-            return settle(self.places, found)
+            return settle(self.places, found, self._names)
+
+    def _names(self) -> list[str]:
+        """The columns of the output as far as they are known without a row."""
+        with open_rows(self.plan.source) as rows:
+            return self.plan.columns.names(rows.names(), self.plan.step.returns)
 
     def _check_still(self, found: State | None, made: Made) -> None:
         """Raise `UsageError` where the table was another one a moment ago."""

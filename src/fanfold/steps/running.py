@@ -9,7 +9,7 @@ from fanfold.calls.budget import purse_of
 from fanfold.core.clock import now
 from fanfold.core.scope import Scope, current, enter, place_in, segment
 from fanfold.core.timeouts import NO_END, within
-from fanfold.errors import FanfoldError
+from fanfold.errors import MADE, FanfoldError
 from fanfold.runs.run import Run, finished, part
 from fanfold.runs.state import RunState
 from fanfold.steps.keys import open_book
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-
-MADE = "fanfold: before this, the run made"
-"""How the note begins that says what an error's run had made."""
 
 
 def new_state(step: Step[Any, Any], session: Session, *, streaming: bool = False) -> RunState:
