@@ -164,6 +164,14 @@ def held_up(passage: Passage) -> BaseException | None:
     return last_failure(passage) or (passage.lane.obstacle if waits else None)
 
 
+def held_back(passage: Passage) -> str | None:
+    """The limit for whose sake a call has waited most of the time since it came, if it waits for its turn."""
+    last = passage.attempts[-1] if passage.attempts else None
+    if last is None or last.entered or last.rate_wait <= (now() - last.queued_at) / 2:
+        return None
+    return passage.lane.traffic.condition.slowest(passage.request, now())
+
+
 def _too_long(error: CallError, wait: float) -> str:
     most = "a day" if wait > LONGEST else "the time given"
     if error.retry_after:

@@ -212,6 +212,13 @@ class Purse(Till):
         """Whether it would not fit even if all that is under way cost nothing."""
         return self.limit.passed(self.charged + need) is not None
 
+    def awaited(self) -> str:
+        """What to say where somebody's time was over while it waited for money of this one."""
+        limit, fix = Limit.of(self.budget), ", or lower max_tokens=" if self.budget.limits_tokens else ""
+        limits = ((unit, getattr(limit, unit)) for unit in ("picos", "tokens", "calls"))
+        what = " and ".join(shown(unit, most) for unit, most in limits if most is not None)
+        return f"the budget of {what}, reserved by calls under way: raise the budget or the timeout{fix}"
+
     def statistics(self) -> BudgetStatistics:
         """What is charged, reserved and left, and how many sends wait for money."""
         return BudgetStatistics(

@@ -8,6 +8,7 @@ more (`window`), the way back from a pause or an outage is not overrun (`ramp`),
 from __future__ import annotations
 
 from math import inf
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from fanfold.calls.allowance import Need
@@ -132,6 +133,12 @@ class Condition:
         if self.health.down:
             return self.health.error
         return self.account.refusal if self.paused(at) or self.guess.active else None
+
+    def slowest(self, request: Request, at: float) -> str | None:
+        """The limit that a send waits longest for, in words; None where it waits for none that is known."""
+        need = self.need(request)
+        waits = [(allowance.wait(need, at), allowance) for allowance in self.allowances if allowance.buckets]
+        return max(waits, key=itemgetter(0))[1].slowest(need, at) if waits else None
 
     def _rated(self, need: Need, at: float) -> float:
         pause = self.account.wait(at)

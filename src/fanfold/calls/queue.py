@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fanfold.calls.amounts import NOTHING
 from fanfold.core.clock import sleep
+from fanfold.core.scope import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -84,6 +85,9 @@ class Queue:
             if waiter.taken:
                 till.untake(need)
             else:
+                scope = current()
+                if scope is not None and waiter.at is not None:
+                    scope.hold_up(waiter.at.awaited(), failed=False)
                 self._leave(waiter)
                 self.serve(till)
             raise
