@@ -18,6 +18,7 @@ from fanfold import (
     race,
     sample,
     sections,
+    step,
     vote,
 )
 from fanfold.cli.reports import reason
@@ -169,6 +170,25 @@ def test_a_failure_is_named_before_a_wait() -> None:
     pattern = sections([chain(str, ANSWER)] * 3, timeout=5)
     error = failed(refusing(), StepTimeout, ask=pattern, budget=Budget(tokens=100), patience=None)
     assert str(error).endswith(REFUSED)
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_run_of_another_session_inside_a_step_tells_the_step(*, held: bool) -> None:
+    """Its calls are held up by a server of its own, and it is the step's time that is over."""
+
+    async def main() -> None:
+        async with Session("fake:") as session, Session(refusing(), patience=None) as other:
+
+            @step
+            async def away(text: str) -> str:
+                return (await ASK.run(text, session=other)).output
+
+            with pytest.raises(StepTimeout) as caught:
+                await (race(away) if held else away).run("q", session=session, timeout=5)
+            told = "a failure in the run of another session" if held else "StatusError: answered 429"
+            assert str(caught.value).endswith(f"; its calls were held up by {told}")
+
+    run_virtual(main())
 
 
 def test_what_came_before_the_end_is_not_named() -> None:

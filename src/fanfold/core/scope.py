@@ -191,6 +191,11 @@ class Scope:
                 scope.held_up, scope.failed = cause, failed
             scope = scope.outer
 
+    def hear(self, root: Scope) -> None:
+        """The run of another session was cut off here; what is held back here is told of no failure's text."""
+        if root.held_up is not None:
+            self.hold_up("a failure in the run of another session" if self.held else root.held_up, failed=root.failed)
+
     def forget(self) -> None:
         """Time is over here: what calls were held up by is told from now on."""
         self.held_up, self.failed = None, False
