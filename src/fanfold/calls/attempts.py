@@ -14,7 +14,7 @@ from fanfold.calls.hedging import hedged
 from fanfold.calls.idle import speaking
 from fanfold.calls.retrying import LONGEST, as_fatal, backoff, is_throttle, row_for
 from fanfold.calls.spending import leased, settle
-from fanfold.core.clock import now, sleep
+from fanfold.core.clock import now
 from fanfold.core.records import Reply
 from fanfold.errors import CallError, FatalError, ModelError, QueueFull, ReplyError, StreamCut
 
@@ -142,7 +142,7 @@ async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
     sending.backoff = wait
     passage.goes_on()
     try:
-        await sleep(wait)
+        await lane.rest(wait)
     except BaseException:
         if not is_throttle(error):
             lane.quota.untake()  # it will not be sent
