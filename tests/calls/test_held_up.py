@@ -22,8 +22,9 @@ from fanfold import (
     vote,
 )
 from fanfold.cli.reports import reason
+from fanfold.core.clock import sleep
 from fanfold.core.records import Request
-from fanfold.errors import FanfoldError, QuorumError, StepTimeout
+from fanfold.errors import FanfoldError, QuorumError, StatusError, StepTimeout
 from fanfold.testing import no_leaks, run_virtual
 from tests.calls.scripted import ASK, Scripted, failed, in_turn, lost, status
 
@@ -170,6 +171,32 @@ def test_a_failure_is_named_before_a_wait() -> None:
     pattern = sections([chain(str, ANSWER)] * 3, timeout=5)
     error = failed(refusing(), StepTimeout, ask=pattern, budget=Budget(tokens=100), patience=None)
     assert str(error).endswith(REFUSED)
+
+
+def test_what_is_held_back_is_not_told_to_the_others_of_its_lane() -> None:
+    """They are told over what they wait, or were not sent; a server's words may repeat what it was asked."""
+
+    def script(number: int, request: Request) -> list[Any]:
+        del number
+        refusal = StatusError(f"cannot serve: {request.messages[-1].content}", status=503, code="busy")
+        return [0.1, refusal]
+
+    async def main() -> list[str]:
+        async with Session(Scripted(script), attempts=9, patience=3) as session, no_leaks(session):
+            held = [asyncio.ensure_future(race(ASK).run("hush", session=session)) for _ in range(8)]
+            await sleep(2)
+            with pytest.raises(StepTimeout) as late:
+                await ASK.run("q", session=session, timeout=0.01)
+            await asyncio.gather(*held, return_exceptions=True)
+            with pytest.raises(StatusError) as unsent:
+                await ASK.run("q", session=session)
+            assert (unsent.value.status, unsent.value.code) == (503, "busy")
+            return [str(late.value), str(unsent.value), repr(unsent.value.__cause__)]
+
+    told = run_virtual(main())
+    assert "hush" not in str(told)
+    assert told[0].endswith("held up by StatusError: status 503")
+    assert told[1].startswith("status 503 (fake: has failed for")
 
 
 @pytest.mark.parametrize("held", [False, True])

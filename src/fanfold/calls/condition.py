@@ -202,6 +202,8 @@ class Condition:
         if turn.probe:
             self.health.probing = False
         error = sending.error
+        if isinstance(error, StatusError) and sending.passage.scope.held:
+            error = _unquoted(error)
         if sending.reply is not None:
             self._went_well(sending, turn, out, at)
         elif isinstance(error, StatusError) and error.status == 429:
@@ -369,6 +371,12 @@ def is_failure(error: BaseException) -> bool:
 
 def _spoke(sending: Sending) -> bool:
     return sending.alive_at is not None and sending.sent_at is not None and sending.alive_at > sending.sent_at
+
+
+def _unquoted(refusal: StatusError) -> StatusError:
+    """A refusal without the server's words: these may repeat what is held back, and are told to all who wait."""
+    code, wait = refusal.code, refusal.retry_after
+    return StatusError(kind_of(refusal), status=refusal.status, code=code, model=refusal.model, retry_after=wait)
 
 
 def kind_of(error: BaseException | None) -> str:
