@@ -373,7 +373,7 @@ class QuorumError(FanfoldError):
     """Too few branches succeeded, or too few ballots are valid.
 
     `finished` maps the branches that did succeed to their values, `missing` the others to what went wrong. `late` is
-    how the message ends where time was over and calls were held up by a failure: it names that.
+    how the message ends where time was over and calls were held up by a failure or a limit: it names that.
     """
 
     late: str = ""

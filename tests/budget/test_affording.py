@@ -46,7 +46,7 @@ def paid(pattern: Any, budget: Budget, given: Any = "q", model: Any = None) -> R
                 purse = session.purse
                 assert purse is not None
                 assert not purse.reserved
-                assert not purse.queue.keepers
+                assert not purse.keepers
 
     return run_virtual(main())
 

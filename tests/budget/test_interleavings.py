@@ -144,8 +144,8 @@ def check(model: Billed, root: Purse, purses: list[Purse]) -> None:
         assert bill.calls <= purse.charged.calls
         assert purse.limit.passed(purse.charged) is None
         assert purse.reserved == NOTHING
-        assert (purse.leases, purse.waits) == (0, 0)
-    assert not root.queue.keepers
+        assert (purse.leases, len(purse.waiting)) == (0, 0)
+    assert not root.keepers
     assert not len(root.queue)
 
 

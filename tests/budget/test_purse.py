@@ -353,18 +353,28 @@ def test_a_server_that_bills_more_than_was_allowed_is_charged_as_it_says() -> No
 # -- many who wait ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pockets", [False, True], ids=["budgets", "pockets"])
-def test_what_a_waiter_costs_does_not_grow_with_their_number(monkeypatch: pytest.MonkeyPatch, *, pockets: bool) -> None:
-    """Each with a budget or a pocket of its own inside a short one: only who may be next is looked at."""
-    looks = 0
-    shortage = Till.shortage
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One entry for each time that somebody was asked whether it can go on, or whether its money comes back."""
+    looks: list[str] = []
+    shortage, keeps = Till.shortage, Pocket.keeps
 
-    def counted(self: Till, need: Amount) -> Any:
-        nonlocal looks
-        looks += 1
+    def looked(self: Till, need: Amount) -> Any:
+        looks.append("shortage")
         return shortage(self, need)
 
-    monkeypatch.setattr(Till, "shortage", counted)
+    def asked(self: Pocket) -> Amount:
+        looks.append("keeps")
+        return keeps(self)
+
+    monkeypatch.setattr(Till, "shortage", looked)
+    monkeypatch.setattr(Pocket, "keeps", asked)
+    return looks
+
+
+@pytest.mark.parametrize("pockets", [False, True], ids=["budgets", "pockets"])
+def test_what_a_waiter_costs_does_not_grow_with_their_number(looks: list[str], *, pockets: bool) -> None:
+    """Each with a budget or a pocket of its own inside a short one: only who may be next is looked at."""
 
     async def one(short: Purse) -> None:
         own = Purse(Budget(tokens=100), short)
@@ -376,14 +386,73 @@ def test_what_a_waiter_costs_does_not_grow_with_their_number(monkeypatch: pytest
             pocket.close()
 
     async def main(count: int) -> float:
-        nonlocal looks
-        looks = 0
+        looks.clear()
         short = Purse(Budget(tokens=5 * count + 50), Purse(Budget(tokens=10**9)))
         await asyncio.gather(*(one(short) for _ in range(count)))
         assert short.charged == tokens(5 * count)
-        return looks / count
+        return len(looks) / count
 
     assert run_virtual(main(400)) <= run_virtual(main(100)) * 1.5
+
+
+@pytest.mark.parametrize("own", [None, 55], ids=["of all", "of each"])
+def test_what_a_refusal_costs_does_not_grow_with_those_that_wait(looks: list[str], own: int | None) -> None:
+    """Begun branches hold all the money, of all or each of its own budget, and wait for more: each refusal looked at
+    every one of them.
+    """
+
+    async def one(purse: Purse, need: int) -> bool:
+        pocket = await Purse(Budget(tokens=own or 10**6), purse).pocket(tokens(50), "a branch")
+        await sleep(1)
+        try:
+            (await pocket.lease(tokens(need), "a call")).settle(tokens(50))
+        except BudgetError:
+            return False
+        finally:
+            pocket.close()
+        return True
+
+    async def main(count: int) -> float:
+        looks.clear()
+        purse = Purse(Budget(tokens=50 * count))
+        went = await asyncio.gather(*(one(purse, 60 if own else 25 * count) for _ in range(count)))
+        assert sum(went) == (0 if own else count // 2 + 1)
+        assert (purse.charged, purse.reserved, purse.keepers) == (tokens(50 * sum(went)), NOTHING, set())
+        return len(looks) / count
+
+    assert run_virtual(main(400)) <= run_virtual(main(100)) * 1.5
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["goes on", "is told"])
+def test_though_all_were_looked_at_before_who_can_go_on_goes_on_before_one_is_refused(*, goes_on: bool) -> None:
+    """One needs less by now, for its sibling left it something; or that much is spent that it never can."""
+
+    async def main() -> None:
+        purse = Purse(Budget(tokens=100))
+        first, second, outer = [await purse.pocket(tokens(count), "a branch") for count in (10, 37, 50)]
+        fund = await outer.fund([tokens(20), tokens(30)], "its branches")
+        inner = [fund.open(tokens(count)) for count in (20, 30)]
+        of_first = await first.pocket(tokens(10), "a branch")
+        of_second = await second.pocket(tokens(37), "a branch")
+        refused, waits = later(of_first, 80), later(of_second, 80)
+        sibling, last = later(inner[0], 60), later(inner[1], 52 if goes_on else 175)
+        await settled()
+        assert isinstance(refused.exception(), BudgetError)
+        if goes_on:
+            sibling.cancel()
+            await settled()
+            inner[0].close()
+        else:
+            (await of_first.lease(tokens(13), "a call")).settle(tokens(13))
+        of_first.close()
+        first.close()
+        await settled()
+        assert not waits.done()
+        assert (last.exception() is None) == goes_on
+        for one in (waits, sibling, last):
+            one.cancel()
+
+    run_virtual(main())
 
 
 def test_who_was_cancelled_in_a_line_is_not_kept_in_it() -> None:
@@ -471,7 +540,7 @@ class Purses(RuleBasedStateMachine):
     @precondition(lambda self: self.pockets)
     @rule(data=st.data())
     def end_branch(self, data: st.DataObject) -> None:
-        idle = [one for one in self.pockets if not one.leases and not one.waits and not self._in_use(one)]
+        idle = [one for one in self.pockets if not one.leases and not one.waiting and not self._in_use(one)]
         if idle:
             self._close(data.draw(st.sampled_from(idle)))
 
@@ -533,7 +602,7 @@ class Purses(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_for_nothing(self) -> None:
         if (self.tasks or self.opening) and not self.leases:
-            assert any(one.keeps() and not one.waits for one in [*self.pockets, *self.funds])
+            assert any(one.keeps() and not one.waiting for one in [*self.pockets, *self.funds])
 
     def teardown(self) -> None:
         for task in [*self.tasks, *self.opening]:
@@ -547,8 +616,8 @@ class Purses(RuleBasedStateMachine):
             fund.close()
         if hasattr(self, "root"):
             assert all(purse.reserved == NOTHING for purse in self.purses)
-            assert (self.root.leases, self.root.waits, len(self.root.queue)) == (0, 0, 0)
-            assert not self.root.queue.keepers
+            assert (self.root.leases, len(self.root.waiting), len(self.root.queue)) == (0, 0, 0)
+            assert not self.root.keepers
         self.loop.close()
 
 

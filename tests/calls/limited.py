@@ -84,7 +84,8 @@ class Sent:
     """A send as a lane sees it."""
 
     def __init__(self, request: Request = ASKED, *, again: bool = False) -> None:
-        self.passage = self
+        self.passage = self.scope = self
+        self.held = False
         self.request = request
         self.turn: Any = None
         self.again = again

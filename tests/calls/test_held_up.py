@@ -1,13 +1,30 @@
 """Whose timeout cuts calls off says what these were waiting out: a slow server and one that refuses are told apart."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from fanfold import Session, best_of, chain, check, guard, map_over, prompt, race, sample, sections, vote
+from fanfold import (
+    Budget,
+    RateLimit,
+    Session,
+    best_of,
+    chain,
+    check,
+    guard,
+    map_over,
+    prompt,
+    race,
+    sample,
+    sections,
+    step,
+    vote,
+)
 from fanfold.cli.reports import reason
+from fanfold.core.clock import sleep
 from fanfold.core.records import Request
-from fanfold.errors import FanfoldError, QuorumError, StepTimeout
+from fanfold.errors import FanfoldError, QuorumError, StatusError, StepTimeout
 from fanfold.testing import no_leaks, run_virtual
 from tests.calls.scripted import ASK, Scripted, failed, in_turn, lost, status
 
@@ -87,6 +104,118 @@ def test_a_call_that_was_never_sent_names_what_its_lane_waits_for() -> None:
 
     refused = run_virtual(late(in_turn([0.1, status(429, retry_after=30.0)]), attempts=1))
     assert refused.endswith(REFUSED)
+
+
+GIVEN = (
+    "; its calls were held up by the limit of 2 requests in 60 s: raise rate_limits= (or --rpm, --tpm), or the timeout"
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kind"),
+    [
+        (sections([ASK] * 9, timeout=5), StepTimeout),
+        (vote(ASK, n=9, timeout=5, quorum=9), QuorumError),
+        (chain(sections([ASK] * 9), timeout=5), StepTimeout),
+    ],
+)
+def test_a_limit_that_was_given_is_named_with_what_would_help(pattern: Any, kind: type[FanfoldError]) -> None:
+    """Nothing failed, and the server was quick: the calls waited for the rate that the user gave."""
+    error = failed(in_turn([0.1]), kind, ask=pattern, rate_limits=RateLimit(requests=2))
+    assert str(error).endswith(GIVEN)
+    assert "held up" not in str(failed(slow(), kind, ask=pattern, rate_limits=RateLimit(requests=900)))
+
+
+def test_of_several_limits_the_one_that_takes_longest_is_named() -> None:
+    """The tokens of a provider, say, and not the requests of the model."""
+    limits = {"fake": RateLimit(tokens=30, per=30), "fake:": RateLimit(requests=600)}
+    error = failed(in_turn([0.1]), StepTimeout, ask=sections([ASK] * 50, timeout=5), rate_limits=limits)
+    assert "held up by the limit of 30 tokens in 30 s: raise rate_limits=" in str(error)
+
+
+ANSWER = prompt("{input}", max_tokens=50)
+
+
+@pytest.mark.parametrize("whole", [Budget(tokens=100), None], ids=["of the session", "of the step"])
+def test_a_budget_is_named_whose_money_was_waited_for(whole: Budget | None) -> None:
+    """What is reserved by calls under way may come back, so the others wait for it: their error says for what."""
+    own = None if whole else Budget(tokens=100)
+    single = chain(str, ANSWER)  # of unknown size, so paid call by call
+    for pattern in (
+        sections([single] * 3, timeout=5, budget=own),
+        chain(sections([single] * 3, budget=own), timeout=5),
+    ):
+        error = failed(slow(), StepTimeout, ask=pattern, budget=whole)
+        assert str(error).endswith(
+            "; its calls were held up by the budget of 100 tokens, reserved by calls under way: "
+            "raise the budget or the timeout, or lower max_tokens="
+        )
+
+
+def test_a_fan_that_waits_for_its_money_names_the_budget_too() -> None:
+    """It takes the worst case of all its branches at once, and begins none before."""
+    fan = vote(ANSWER, n=3, timeout=5)
+
+    async def main() -> list[Any]:
+        async with Session(slow(), budget=Budget(tokens=300)) as session, no_leaks(session):
+            runs = [fan.run("q", session=session) for _ in range(2)]
+            return await asyncio.gather(*runs, return_exceptions=True)
+
+    slow_one, waited = map(str, run_virtual(main()))
+    assert "held up" not in slow_one
+    assert "; its calls were held up by the budget of 300 tokens, reserved by calls under way" in waited
+
+
+def test_a_failure_is_named_before_a_wait() -> None:
+    """Where one call of a pattern waits out a refusal, and another for money, the refusal is the cause of both."""
+    pattern = sections([chain(str, ANSWER)] * 3, timeout=5)
+    error = failed(refusing(), StepTimeout, ask=pattern, budget=Budget(tokens=100), patience=None)
+    assert str(error).endswith(REFUSED)
+
+
+def test_what_is_held_back_is_not_told_to_the_others_of_its_lane() -> None:
+    """They are told over what they wait, or were not sent; a server's words may repeat what it was asked."""
+
+    def script(number: int, request: Request) -> list[Any]:
+        del number
+        refusal = StatusError(f"cannot serve: {request.messages[-1].content}", status=503, code="busy")
+        return [0.1, refusal]
+
+    async def main() -> list[str]:
+        async with Session(Scripted(script), attempts=9, patience=3) as session, no_leaks(session):
+            held = [asyncio.ensure_future(race(ASK).run("hush", session=session)) for _ in range(8)]
+            await sleep(2)
+            with pytest.raises(StepTimeout) as late:
+                await ASK.run("q", session=session, timeout=0.01)
+            await asyncio.gather(*held, return_exceptions=True)
+            with pytest.raises(StatusError) as unsent:
+                await ASK.run("q", session=session)
+            assert (unsent.value.status, unsent.value.code) == (503, "busy")
+            return [str(late.value), str(unsent.value), repr(unsent.value.__cause__)]
+
+    told = run_virtual(main())
+    assert "hush" not in str(told)
+    assert told[0].endswith("held up by StatusError: status 503")
+    assert told[1].startswith("status 503 (fake: has failed for")
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_run_of_another_session_inside_a_step_tells_the_step(*, held: bool) -> None:
+    """Its calls are held up by a server of its own, and it is the step's time that is over."""
+
+    async def main() -> None:
+        async with Session("fake:") as session, Session(refusing(), patience=None) as other:
+
+            @step
+            async def away(text: str) -> str:
+                return (await ASK.run(text, session=other)).output
+
+            with pytest.raises(StepTimeout) as caught:
+                await (race(away) if held else away).run("q", session=session, timeout=5)
+            told = "a failure in the run of another session" if held else "StatusError: answered 429"
+            assert str(caught.value).endswith(f"; its calls were held up by {told}")
+
+    run_virtual(main())
 
 
 def test_what_came_before_the_end_is_not_named() -> None:

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
-from fanfold import best_of, guard, map_over, prompt, sample, sections, vote
+from fanfold import Session, best_of, guard, map_over, prompt, sample, sections, step, vote
+from fanfold.core.clock import now
 from fanfold.core.scope import current
-from fanfold.errors import StepTimeout, UsageError
+from fanfold.errors import StatusError, StepTimeout, UsageError
+from fanfold.testing import run_virtual
+from tests.calls.scripted import in_turn, status
 from tests.steps.running import failed, ran, taking
 
 SLOW = taking(99, name="slow")
@@ -122,6 +125,28 @@ def test_everything_under_a_timeout_knows_the_earliest_end() -> None:
     assert seen["tight"] == pytest.approx(2, abs=0.01)
     assert seen["merge"] == pytest.approx(10, abs=0.01)
     assert seen["free"] is None
+
+
+def test_a_run_of_another_session_knows_the_end_of_the_step_around_it() -> None:
+    """It began a backoff that would outlast the step, whose error then said neither that it was refused nor for how
+    long.
+    """
+
+    async def main() -> None:
+        refused = status(503, retry_after=30.0)
+        async with Session("fake:") as session, Session(in_turn([0.1, refused])) as other:
+
+            @step
+            async def away(text: str) -> str:
+                return (await prompt("{input}").run(text, session=other)).output
+
+            began = now()
+            with pytest.raises(StatusError, match="would outlast the time given") as caught:
+                await away.run("q", session=session, timeout=5)
+            assert caught.value.retry_after == 30.0
+            assert now() - began < 1
+
+    run_virtual(main())
 
 
 @pytest.mark.parametrize(

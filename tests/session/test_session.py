@@ -14,6 +14,7 @@ from fanfold.core.records import Request
 from fanfold.errors import LoopError, ModelError, UsageError
 from fanfold.session import session_for
 from fanfold.testing import FakeModel, run_virtual
+from tests.calls.scripted import in_turn, status
 from tests.steps.running import Asked
 
 ASK = prompt("{input}")
@@ -200,6 +201,22 @@ def test_a_call_that_waits_when_its_session_closes_is_told(options: dict[str, An
         assert "was closed while this call was under way" in str(outcomes[1])
         assert asked == 1
         assert session.statistics().slots == SlotStatistics(session.gate.limit, 0, 0)
+
+    run_virtual(main())
+
+
+def test_a_call_between_two_sends_when_its_session_closes_is_told_at_once() -> None:
+    """It found out at the end of its backoff, half a minute later."""
+
+    async def main() -> None:
+        model = in_turn([0.1, status(500, retry_after=30.0)])
+        async with Session(model) as session:
+            run = asyncio.ensure_future(ASK.run("q", session=session))
+            await sleep(0.5)
+        with pytest.raises(LoopError, match="was closed while this call was under way"):
+            await asyncio.wait_for(run, 0.1)
+        assert len(model.sends) == 1
+        assert session.statistics().retries[0].quota.spent == 0
 
     run_virtual(main())
 

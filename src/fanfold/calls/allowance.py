@@ -77,6 +77,12 @@ class Allowance:
         """Seconds until a send fits."""
         return max((bucket.wait(need.of(name), now) for name, bucket in self.buckets.items()), default=0.0)
 
+    def slowest(self, need: Need, now: float) -> str:
+        """Which of its limits a send waits longest for, and what would help."""
+        name, bucket = max(self.buckets.items(), key=lambda entry: entry[1].wait(need.of(entry[0]), now))
+        raised = "raise rate_limits= (or --rpm, --tpm), or" if bucket.source == "given" else "the server told it; raise"
+        return f"the limit of {bucket.limit:g} {_words(name)} in {self.per:g} s: {raised} the timeout"
+
     def take(self, need: Need, now: float) -> Taken:
         """Take what a send needs."""
         return {name: bucket.take(need.of(name), now) for name, bucket in self.buckets.items()}

@@ -14,7 +14,7 @@ from fanfold.calls.hedging import hedged
 from fanfold.calls.idle import speaking
 from fanfold.calls.retrying import LONGEST, as_fatal, backoff, is_throttle, row_for
 from fanfold.calls.spending import leased, settle
-from fanfold.core.clock import now, sleep
+from fanfold.core.clock import now
 from fanfold.core.records import Reply
 from fanfold.errors import CallError, FatalError, ModelError, QueueFull, ReplyError, StreamCut
 
@@ -142,7 +142,7 @@ async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
     sending.backoff = wait
     passage.goes_on()
     try:
-        await sleep(wait)
+        await lane.rest(wait)
     except BaseException:
         if not is_throttle(error):
             lane.quota.untake()  # it will not be sent
@@ -162,6 +162,14 @@ def held_up(passage: Passage) -> BaseException | None:
         return None
     waits = not passage.attempts[-1].entered
     return last_failure(passage) or (passage.lane.obstacle if waits else None)
+
+
+def held_back(passage: Passage) -> str | None:
+    """The limit for whose sake a call has waited most of the time since it came, if it waits for its turn."""
+    last = passage.attempts[-1] if passage.attempts else None
+    if last is None or last.entered or last.rate_wait <= (now() - last.queued_at) / 2:
+        return None
+    return passage.lane.traffic.condition.slowest(passage.request, now())
 
 
 def _too_long(error: CallError, wait: float) -> str:

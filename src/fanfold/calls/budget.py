@@ -24,6 +24,7 @@ from fanfold.errors import BudgetError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from fanfold.calls.queue import Waiter
     from fanfold.calls.tab import Tab
 
 IfUnaffordable = Literal["refuse", "shrink"]
@@ -54,7 +55,8 @@ class BudgetStatistics(msgspec.Struct, frozen=True):
 class Till:
     """One place in the tree that money passes through; this one only passes it on.
 
-    `leases` counts the leases under it that are not settled, and `waits` those who wait for money under it. `ceiling`
+    `leases` counts the leases under it that are not settled, `waiting` are those who wait for money under it, of whom
+    none needs more than `largest`, and `keepers` the funds and pockets from which money comes back by itself. `ceiling`
     is the `max_tokens` of calls that name none (None: no budget around counts tokens), and `counts_money` says whether
     one around counts dollars. `tab` is where what is spent has to be written down before it is, and `flying` the worst
     case, in picodollars, of the sends for which that was done. `depth` is the number of begun branches around it that
@@ -64,7 +66,9 @@ class Till:
     def __init__(self, outer: Till | None) -> None:
         self.outer = outer
         self.leases = 0
-        self.waits = 0
+        self.waiting: set[Waiter] = set()
+        self.largest = NOTHING
+        self.keepers: set[Keeper] = set()
         self.flying = 0
         self.tab: Tab | None = None if outer is None else outer.tab
         self.depth: int = 0 if outer is None else outer.depth
@@ -162,15 +166,12 @@ class Till:
         """Take back `released` and charge `spent` in this one; gives what that means outside."""
         return released, spent
 
-    def keeps(self) -> Amount:
-        """What comes back from it by itself, in time."""
-        return NOTHING
+    def hope(self) -> None:
+        """Somebody has begun or ceased to wait for money under it."""
 
     def can_return(self) -> bool:
         """Whether money can come back to it: from a send under way, or a branch that does not itself wait for money."""
-        if self.leases:
-            return True
-        return any(not till.waits and till.keeps() and self in till.chain() for till in self.queue.keepers)
+        return bool(self.leases) or any(keeper.keeps() for keeper in self.keepers)
 
 
 class Purse(Till):
@@ -199,6 +200,8 @@ class Purse(Till):
         """Move it from reserved to charged."""
         self.reserved -= released
         self.charged += spent
+        if spent and self.waiting and self.never_has(self.largest):
+            self.queue.charged(self)
         return released, spent
 
     def lacks(self, need: Amount) -> bool:
@@ -209,10 +212,17 @@ class Purse(Till):
         """Whether it would not fit even if all that is under way cost nothing."""
         return self.limit.passed(self.charged + need) is not None
 
+    def awaited(self) -> str:
+        """What to say where somebody's time was over while it waited for money of this one."""
+        limit, fix = Limit.of(self.budget), ", or lower max_tokens=" if self.budget.limits_tokens else ""
+        limits = ((unit, getattr(limit, unit)) for unit in ("picos", "tokens", "calls"))
+        what = " and ".join(shown(unit, most) for unit, most in limits if most is not None)
+        return f"the budget of {what}, reserved by calls under way: raise the budget or the timeout{fix}"
+
     def statistics(self) -> BudgetStatistics:
         """What is charged, reserved and left, and how many sends wait for money."""
         return BudgetStatistics(
-            self._spending("picos", PICO), self._spending("tokens", 1), self._spending("calls", 1), self.waits
+            self._spending("picos", PICO), self._spending("tokens", 1), self._spending("calls", 1), len(self.waiting)
         )
 
     def _spending(self, unit: str, scale: int) -> Spending | None:
@@ -258,13 +268,33 @@ def ceiling(purse: Till | None) -> int | None:
     return None if purse is None else purse.ceiling
 
 
-class Fund(Till):
+class Keeper(Till):
+    """Money that is kept for what runs under it, and comes back by itself unless somebody there waits for more."""
+
+    def __init__(self, outer: Till | None) -> None:
+        super().__init__(outer)
+        self.closed = False
+        self.hope()
+
+    def hope(self) -> None:
+        """Let all around it know whether it is one of those whose money comes back."""
+        for till in self.chain():
+            if self.closed or self.waiting:
+                till.keepers.discard(self)
+            else:
+                till.keepers.add(self)
+
+    def keeps(self) -> Amount:
+        """What would come back from it."""
+        raise NotImplementedError
+
+
+class Fund(Keeper):
     """What a fan leased for branches that have not begun; close it when the fan has ended."""
 
     def __init__(self, outer: Till, kept: Amount) -> None:
         super().__init__(outer)
         self.kept = kept
-        self.queue.keepers.add(self)
 
     def open(self, worst: Amount) -> Pocket:
         """The pocket of a branch that begins."""
@@ -275,7 +305,8 @@ class Fund(Till):
         """Give back what was kept for branches that never began."""
         kept, self.kept = self.kept, NOTHING
         self.give_back(kept, NOTHING)
-        self.queue.keepers.discard(self)
+        self.closed = True
+        self.hope()
         self.queue.serve(self)
 
     def keeps(self) -> Amount:
@@ -283,7 +314,7 @@ class Fund(Till):
         return self.kept
 
 
-class Pocket(Till):
+class Pocket(Keeper):
     """What one branch holds: `held` in all, of which `out` is leased by its sends. Close it when the branch ends."""
 
     def __init__(self, outer: Till, held: Amount) -> None:
@@ -291,10 +322,8 @@ class Pocket(Till):
         self.depth += 1
         self.held = held
         self.out = NOTHING
-        self.closed = False
         self.alone = False
         """Whether the fund around it is its own."""
-        self.queue.keepers.add(self)
 
     def rest(self, need: Amount, *, hoping: bool = False) -> Amount:
         """What it does not hold."""
@@ -314,6 +343,7 @@ class Pocket(Till):
         self.held -= gone
         if self.closed:
             gone += self._emptied()
+        self.queue.eased(self)
         return gone, spent
 
     def close(self) -> None:
@@ -322,7 +352,7 @@ class Pocket(Till):
         left = self._emptied()
         if self.outer is not None:
             self.outer.give_back(left, NOTHING)
-        self.queue.keepers.discard(self)
+        self.hope()
         if self.alone and isinstance(self.outer, Fund):
             self.outer.close()
         self.queue.serve(self)

@@ -8,6 +8,7 @@ more (`window`), the way back from a pause or an outage is not overrun (`ramp`),
 from __future__ import annotations
 
 from math import inf
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from fanfold.calls.allowance import Need
@@ -133,6 +134,12 @@ class Condition:
             return self.health.error
         return self.account.refusal if self.paused(at) or self.guess.active else None
 
+    def slowest(self, request: Request, at: float) -> str | None:
+        """The limit that a send waits longest for, in words; None where it waits for none that is known."""
+        need = self.need(request)
+        waits = [(allowance.wait(need, at), allowance) for allowance in self.allowances if allowance.buckets]
+        return max(waits, key=itemgetter(0))[1].slowest(need, at) if waits else None
+
     def _rated(self, need: Need, at: float) -> float:
         pause = self.account.wait(at)
         if pause > 0:
@@ -195,6 +202,8 @@ class Condition:
         if turn.probe:
             self.health.probing = False
         error = sending.error
+        if isinstance(error, StatusError) and sending.passage.scope.held:
+            error = _unquoted(error)
         if sending.reply is not None:
             self._went_well(sending, turn, out, at)
         elif isinstance(error, StatusError) and error.status == 429:
@@ -362,6 +371,12 @@ def is_failure(error: BaseException) -> bool:
 
 def _spoke(sending: Sending) -> bool:
     return sending.alive_at is not None and sending.sent_at is not None and sending.alive_at > sending.sent_at
+
+
+def _unquoted(refusal: StatusError) -> StatusError:
+    """A refusal without the server's words: these may repeat what is held back, and are told to all who wait."""
+    code, wait = refusal.code, refusal.retry_after
+    return StatusError(kind_of(refusal), status=refusal.status, code=code, model=refusal.model, retry_after=wait)
 
 
 def kind_of(error: BaseException | None) -> str:

@@ -35,7 +35,8 @@ class Lane:
     """One model, open, and its traffic: the way of all calls to it.
 
     `await lane.enter(sending)` waits for the turn of one send, `lane.leave(sending)` ends it, `lane.hear(limits)` takes
-    what its server told, and `lane.check()` raises once the session is closed.
+    what its server told, `lane.rest(seconds)` waits between two sends, and `lane.check()` raises once the session is
+    closed.
     """
 
     def __init__(self, model: Model, rate: Rate | None, traffic: Traffic, quota: Quota, hedging: Hedging) -> None:
@@ -48,6 +49,7 @@ class Lane:
         self.leave = traffic.leave
         self.hear = traffic.hear
         self.check = traffic.gate.check
+        self.rest = traffic.gate.rest
 
     @property
     def down(self) -> bool:
@@ -97,7 +99,7 @@ class Lanes:
 
     def close(self) -> None:
         """The session is closed: nothing is sent any more, and who waits for its turn is told."""
-        self.gate.closed = True
+        self.gate.close()
         for lane in self._first.values():
             lane.traffic.close()
 

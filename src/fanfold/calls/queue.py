@@ -7,7 +7,9 @@ from heapq import heapify, heappop, heappush
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from fanfold.calls.amounts import NOTHING
 from fanfold.core.clock import sleep
+from fanfold.core.scope import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,14 +54,15 @@ class Queue:
     else first come, first served, in every purse. Who waits for one purse does not stop those who pay from another.
 
     Each purse has a line, whose first speaks for all of it. Where money comes back, only the lines of the purses that
-    it passes are looked at: to look at all who wait would cost a fan the square of its size.
+    it passes are looked at: to look at all who wait would cost a fan the square of its size. So before one of them is
+    refused they are looked at again only where there is as much as the least of them needs.
     """
 
     def __init__(self, refusal: Callable[[str, Amount, Any], Exception]) -> None:
         self.refusal = refusal
-        self.keepers: set[Any] = set()
-        """The funds and pockets from which money comes back by itself, in time."""
         self._lines: dict[Any, list[tuple[tuple[int, int], Waiter]]] = {}
+        self._least: dict[Any, Amount] = {}
+        """Of the purses under which all were looked at and nobody could go on: the least that one of them needs."""
         self._waiting = 0
         self._gone = 0
         self._came = 0
@@ -82,6 +85,9 @@ class Queue:
             if waiter.taken:
                 till.untake(need)
             else:
+                scope = current()
+                if scope is not None and waiter.at is not None:
+                    scope.hold_up(waiter.at.awaited(), failed=False)
                 self._leave(waiter)
                 self.serve(till)
             raise
@@ -167,22 +173,48 @@ class Queue:
         Before one is refused, who can never go on is told, and who could go on with what there is goes on, out of
         turn: either may bring the money.
         """
-        for waiter in self._under(stuck.at):
-            shortage = waiter.till.shortage(waiter.need)
-            if shortage.never is not None:
-                self._refuse(waiter, shortage.never)
-                return waiter
-            if not shortage.short:
-                self._serve(waiter)
-                return waiter
-        self._refuse(stuck, stuck.at)
+        purse = stuck.at
+        if self._may_go_on(purse):
+            for waiter in self._under(purse):
+                shortage = waiter.till.shortage(waiter.need)
+                if shortage.never is not None:
+                    self._refuse(waiter, shortage.never)
+                    return waiter
+                if not shortage.short:
+                    self._serve(waiter)
+                    return waiter
+            self._least[purse] = stuck.need
+            self.eased(purse)
+        self._refuse(stuck, purse)
         return stuck
+
+    def _may_go_on(self, purse: Any) -> bool:
+        """Whether somebody under a purse may go on, or be told that it never can."""
+        return purse not in self._least or not purse.lacks(self._least[purse])
+
+    def eased(self, till: Any) -> None:
+        """Those who wait under it may need less from around it than before."""
+        if self._least:
+            for waiter in till.waiting:
+                self._lower(waiter)
+
+    def charged(self, purse: Any) -> None:
+        """So much that somebody under it may never go on."""
+        if self._least:
+            for till in purse.chain():
+                self._least.pop(till, None)
+
+    def _lower(self, waiter: Waiter) -> None:
+        """It may go on where there is what it needs."""
+        need = waiter.need
+        for till in waiter.till.chain():
+            if till in self._least:
+                self._least[till] = self._least[till].within(need)
+            need = till.rest(need)
 
     def _under(self, purse: Any) -> list[Waiter]:
         """All who wait under a purse, in their order."""
-        waiting = [waiter for line in self._lines.values() for _, waiter in line]
-        found = [one for one in waiting if one.queued and not one.future.cancelled() and purse in one.till.chain()]
-        return sorted(found, key=attrgetter("place"))
+        return sorted((one for one in purse.waiting if not one.future.cancelled()), key=attrgetter("place"))
 
     def _serve(self, waiter: Waiter) -> None:
         waiter.till.take(waiter.need)
@@ -195,14 +227,25 @@ class Queue:
 
     def _join(self, waiter: Waiter) -> None:
         waiter.queued = True
-        self._count(waiter, 1)
+        self._waiting += 1
+        for till in waiter.till.chain():
+            till.waiting.add(waiter)
+            till.largest += waiter.need.beyond(till.largest)
+            till.hope()
+        self._lower(waiter)
         self._seek(waiter)
 
     def _leave(self, waiter: Waiter) -> None:
         if not waiter.queued:
             return
         waiter.queued = False
-        self._count(waiter, -1)
+        self._waiting -= 1
+        for till in waiter.till.chain():
+            till.waiting.discard(waiter)
+            till.hope()
+            if not till.waiting:
+                till.largest = NOTHING
+                self._least.pop(till, None)
         self._gone += waiter.at is not None
         if not self._waiting or self._gone > self._waiting + SPARE:
             self._sweep()
@@ -214,8 +257,3 @@ class Queue:
         self._gone = 0
         for line in self._lines.values():
             heapify(line)
-
-    def _count(self, waiter: Waiter, by: int) -> None:
-        self._waiting += by
-        for till in waiter.till.chain():
-            till.waits += by

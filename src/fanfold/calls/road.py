@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from fanfold.calls.attempts import attempts, held_up, last_failure
+from fanfold.calls.attempts import attempts, held_back, held_up, last_failure
 from fanfold.calls.condition import kind_of
 from fanfold.calls.passage import Passage, told
 from fanfold.core.ends import Ends
@@ -69,9 +69,11 @@ class Road:
                     return reply
                 return await attempts(passage, timer)
         except asyncio.CancelledError:
-            failure = held_up(passage)
+            failure, limit = held_up(passage), held_back(passage)
             if failure is not None:
                 scope.hold_up(kind_of(failure) if scope.held else told(failure, held=False))
+            elif limit is not None:
+                scope.hold_up(limit, failed=False)
             raise
         except Exception as error:
             if isinstance(error, StepTimeout) and (reply := passage.whole()) is not None:

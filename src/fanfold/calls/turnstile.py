@@ -6,6 +6,7 @@ the one whose call came first gets the next slot.
 
 from __future__ import annotations
 
+import asyncio
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ class SlotStatistics(msgspec.Struct, frozen=True):
 class Turnstile:
     """A fair gate that lets `limit` calls pass at once; ``0 <= in_use <= limit`` always, and 0 at rest."""
 
-    __slots__ = ("_arrivals", "_standing", "closed", "in_use", "limit", "max_queued", "waiting")
+    __slots__ = ("_arrivals", "_resting", "_standing", "closed", "in_use", "limit", "max_queued", "waiting")
 
     def __init__(self, limit: int, max_queued: int | None = None) -> None:
         if not is_count(limit):
@@ -43,6 +44,7 @@ class Turnstile:
         self.closed = False
         self._arrivals = 0
         self._standing: list[tuple[int, Traffic]] = []
+        self._resting: set[asyncio.Future[None]] = set()
 
     def arrive(self, label: str) -> int:
         """One more waits; gives its place among all. Raises `QueueFull`, or that the session is closed."""
@@ -61,6 +63,25 @@ class Turnstile:
         """Raise `LoopError` once the session is closed, with its connections."""
         if self.closed:
             raise self.gone()
+
+    def close(self) -> None:
+        """The session is closed: nobody passes any more, and who waits between two sends is told now."""
+        self.closed = True
+        for over in self._resting:
+            _end(over)
+
+    async def rest(self, seconds: float) -> None:
+        """Wait so long between two sends; raises `LoopError` once the session is closed."""
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        timer = loop.call_later(seconds, _end, over)
+        self._resting.add(over)
+        try:
+            await over
+        finally:
+            timer.cancel()
+            self._resting.discard(over)
+        self.check()
 
     def gone(self) -> LoopError:
         """What to tell a call that is sent no more."""
@@ -83,3 +104,8 @@ class Turnstile:
     def statistics(self) -> SlotStatistics:
         """What is taken and what waits, now."""
         return SlotStatistics(self.limit, self.in_use, self.waiting)
+
+
+def _end(over: asyncio.Future[None]) -> None:
+    if not over.done():
+        over.set_result(None)

@@ -189,7 +189,7 @@ class Fan(Generic[T, R]):
     def _expire(self) -> None:
         self.expired = True
         if self.scope is not None:
-            self.scope.held_up = None
+            self.scope.forget()
         self._rouse()
 
     # -- launching ------------------------------------------------------------------------------------------

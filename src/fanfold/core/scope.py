@@ -89,7 +89,8 @@ class Scope:
     (None: no budget), and `deadline` (in the loop's time) is when the earliest timeout around it ends. `book` is what
     the journal holds of the run (None: there is none), and `settled` says that all that happens here happened before.
     `counted` is what a branch has counted, until it is folded. `held_up` is the last failure, in words, that a call cut
-    off under it was waiting out; whose timeout cuts calls off forgets it first, and names it then.
+    off under it was waiting out, else what one waited for; whose timeout cuts calls off forgets it first, and names it
+    then.
     """
 
     __slots__ = (
@@ -99,6 +100,7 @@ class Scope:
         "deadline",
         "detail",
         "ended",
+        "failed",
         "held_up",
         "hold",
         "level",
@@ -134,6 +136,7 @@ class Scope:
         self.settled = False
         self.counted: list[tuple[str, bytes]] | None = None
         self.held_up: str | None = None
+        self.failed = False
 
     @property
     def branch(self) -> Scope:
@@ -177,12 +180,25 @@ class Scope:
         if moment is not None and (self.deadline is None or moment < self.deadline):
             self.deadline = moment
 
-    def hold_up(self, failure: str) -> None:
-        """A call is cut off here that was waiting out a failure: let all around it know which."""
+    def hold_up(self, cause: str, *, failed: bool = True) -> None:
+        """A call is cut off here that was waiting out a failure, or for a limit: let all around it know which.
+
+        A failure goes before a limit, for who waits it out keeps others from what they wait for.
+        """
         scope: Scope | None = self
         while scope is not None:
-            scope.held_up = failure
+            if failed or not scope.failed:
+                scope.held_up, scope.failed = cause, failed
             scope = scope.outer
+
+    def hear(self, root: Scope) -> None:
+        """The run of another session was cut off here; what is held back here is told of no failure's text."""
+        if root.held_up is not None:
+            self.hold_up("a failure in the run of another session" if self.held else root.held_up, failed=root.failed)
+
+    def forget(self) -> None:
+        """Time is over here: what calls were held up by is told from now on."""
+        self.held_up, self.failed = None, False
 
     @property
     def why_late(self) -> str:

@@ -144,7 +144,7 @@ class within:  # noqa: N801  # reads as a word: `with within(seconds, what)`
             return
         self._expired = True
         if self._scope is not None:
-            self._scope.held_up = None
+            self._scope.forget()
         self._task.cancel()
 
     # Cancellations are counted as by `asyncio.timeout`, which takes twice the time: one was asked for here, and only
