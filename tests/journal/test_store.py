@@ -17,6 +17,7 @@ from fanfold.journal.book import found_in
 from fanfold.journal.entries import Entry, digest_of
 from fanfold.journal.journal import NEWEST, SITTING
 from fanfold.journal.known import Known
+from fanfold.journal.moving import verify
 from fanfold.journal.worker import Worker, Writer
 from tests.journal.books import answered, begun, call, entries, found, recorded, replied, request, with_journal
 
@@ -321,6 +322,38 @@ def test_journals_of_every_schema_open(tmp_path: Path, fixture: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("fixture", sorted(FIXTURES.glob("schema-*.db")), ids=lambda path: path.stem)
+def test_journals_of_every_schema_replay_as_they_are(tmp_path: Path, fixture: Path) -> None:
+    """Who only reads a journal of an older schema need not have it changed: a recording beside tests, say."""
+    path = tmp_path / "j.db"
+    shutil.copy(fixture, path)
+    before = path.read_bytes()
+
+    async def work(journal: Journal) -> str | None:
+        return replied(await begun(journal))
+
+    assert with_journal(path, work, mode="replay") == "an answer of old"
+    assert path.read_bytes() == before
+    assert verify(path).damaged == ()
+
+
+def test_a_journal_is_continued_across_schemas(tmp_path: Path) -> None:
+    """Entries of both kinds of checksum stand in one file, and each is held against its own."""
+    path = tmp_path / "j.db"
+    shutil.copy(FIXTURES / "schema-1.db", path)
+
+    async def work(journal: Journal) -> None:
+        await answered(await begun(journal), "an answer of today", nth=1)
+
+    with_journal(path, work)
+    assert [len(entry.checksum) for entry in entries(path)] == [16, 16, 16, 4, 4]
+    store = sqlite3.connect(path)
+    store.execute("UPDATE entries SET body = replace(body, 'an answer of', 'no answer of')")
+    store.commit()
+    store.close()
+    assert len(verify(path).damaged) == 2
+
+
 def test_every_schema_has_a_fixture() -> None:
     """There is a journal to open for every schema."""
     assert len(list(FIXTURES.glob("schema-*.db"))) == len(stores.migrations())
@@ -470,3 +503,16 @@ def test_a_checksum_covers_every_column() -> None:
     for column, value in changes.items():
         with pytest.raises(JournalError, match="damaged"):
             entry._replace(**{column: value}).check()
+
+
+def test_no_flipped_bit_passes_a_checksum() -> None:
+    """A CRC-32 finds every single one, wherever it is, in itself as well."""
+    entry = Entry("call", 1, "run", 0, 0, b"digest", 1.0, '{"a":"some words"}').signed()
+    for column in ("digest", "body", "checksum"):
+        value = getattr(entry, column)
+        data = value if isinstance(value, bytes) else value.encode()
+        for bit in range(8 * len(data)):
+            turned = (int.from_bytes(data, "big") ^ (1 << bit)).to_bytes(len(data), "big")
+            made = turned if isinstance(value, bytes) else turned.decode("latin-1")
+            with pytest.raises(JournalError, match="damaged"):
+                entry._replace(**{column: made}).check()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator
 
-FORMAT = 1
+FORMAT = 2
 """The version of the lines; the first line of an export says it."""
 
 BATCH = 512

@@ -51,10 +51,8 @@ def _answered(kept: Kept, redactor: Redactor) -> Kept:
     reply = kept.reply
     if reply is None:
         return kept  # its request is not kept either
-    told = f"{reply.model}\n{reply.id}\n{reply.finish}"
-    if redactor.clean(told) == told and not redactor.suspects(
-        b"\n".join((kept.request, *[text.encode() for text in reply.texts]))
-    ):
+    told = "\n".join((reply.model, reply.id, reply.finish, *reply.texts))
+    if not redactor.suspects(bytes(kept.request) + b"\n" + told.encode(errors="surrogatepass")):
         return kept
     request = _cleaned(bytes(kept.request).decode(), redactor)
     texts = tuple(map(redactor.clean, reply.texts))

@@ -1,0 +1,2 @@
+-- From here on a checksum is a CRC-32, in four bytes. An entry of before keeps its own, of sixteen; nothing else is new, so
+-- there is nothing to do but to tell an earlier program that it cannot read this file.
