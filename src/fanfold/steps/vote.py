@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, get_args, overload
 
@@ -183,7 +183,21 @@ def vote(
     voters: Voters[In, Any],
     n: int | None = ...,
     *,
-    merge: Step[Any, R] | Callable[..., R],
+    merge: Callable[..., Awaitable[R]],
+    rule: Rule[Any, Any] = ...,
+    ties: Ties | Step[Any, Any] = ...,
+    quorum: int | None = ...,
+    same: SameBy[Any] = ...,
+    judge: Judge = ...,
+    on_error: OnError = ...,
+    **limits: Unpack[Limits],
+) -> Step[In, R]: ...
+@overload
+def vote(
+    voters: Voters[In, Any],
+    n: int | None = ...,
+    *,
+    merge: Callable[..., R],
     rule: Rule[Any, Any] = ...,
     ties: Ties | Step[Any, Any] = ...,
     quorum: int | None = ...,
