@@ -21,8 +21,8 @@ from fanfold.folds.canonical import ballot_key
 from fanfold.folds.guarding import UNJUDGED, Checked, Guarding, On, OnCheckError, Outcome, Terms, trips
 from fanfold.steps.affording import Limits, Size, affording, limited
 from fanfold.steps.buffer import Buffer, Ear
+from fanfold.steps.declared import advice, gives_instead
 from fanfold.steps.noting import Note
-from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
 from fanfold.steps.step import Function, Step, as_step
 from fanfold.steps.templates import check_fields, fields_of, render
@@ -325,8 +325,11 @@ def check(
 def _check_can_trip(step: Step[Any, Any], trips_on: Any) -> None:
     """Refuse a check that never says what it trips on: it would look like a guard and let everything pass."""
     unheard = step.choices is not None and ballot_key(trips_on) not in {ballot_key(one) for one in step.choices}
-    if isinstance(step, Prompt) and step.answer.is_text and isinstance(trips_on, bool):
-        raise UsageError(f"the check {step.name!r} gives text and never {trips_on}: give its prompt returns=bool")
+    if callable(trips_on):
+        raise UsageError(f"trips_on is a value, not a function: give the check {step.name!r} as step | function")
+    instead = gives_instead(step, trips_on)
+    if instead is not None:
+        raise UsageError(f"the check {step.name!r} gives {instead} and never {trips_on!r}: {advice(instead, trips_on)}")
     if unheard:
         raise UsageError(f"the check {step.name!r} never says {trips_on!r}: its choices are {list(step.choices or ())}")
 

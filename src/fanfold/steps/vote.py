@@ -26,6 +26,7 @@ from fanfold.folds.vote import VoteFold
 from fanfold.models.names import Openable
 from fanfold.rules import Rule, Stop, decided, plurality
 from fanfold.steps.affording import Limits, Unpaid, affording, limited
+from fanfold.steps.declared import check_threshold
 from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.running import follow
 from fanfold.steps.sameness import Place, Same, SameBy, as_same
@@ -314,6 +315,7 @@ def vote(
     """
     named = _named(voters, n)
     counted = _rule(rule, list(named.values()), whole=merge is not None or same is not None)
+    check_threshold(counted, list(named.values()))
     breaker = _breaker(ties)
     counting = partial(VoteFold, counted, names=list(named), quorum=quorum, on_error=on_error, wave=wave)
     make_fold = partial(
