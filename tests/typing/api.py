@@ -260,6 +260,8 @@ assert_type(retry(report, retries=2), Step[Any, Report])
 assert_type(retry(later, on=ValueError), Step[float, list[float]])
 assert_type(retry(count), Step[bytes, int])
 assert_type(route(label, {"spam": report, "ham": report}), Step[Any, Report])
+assert_type(route(label, {"spam": report, "ham": report}, otherwise=report, timeout=5), Step[Any, Report])
+assert_type(route(str.upper, {"A": text, "B": str.lower}), Step[str, Any])
 
 # -- running ------------------------------------------------------------------------------------------------------
 

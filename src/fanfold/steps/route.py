@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -14,7 +14,7 @@ from fanfold.errors import RouteError, UsageError
 from fanfold.folds.canonical import ballot_key
 from fanfold.steps.affording import limited
 from fanfold.steps.running import follow
-from fanfold.steps.step import Step, as_step
+from fanfold.steps.step import Bounded, Step, as_step
 from fanfold.steps.templates import check_fields, fields_of, render
 
 if TYPE_CHECKING:
@@ -83,15 +83,31 @@ class Route(Step[In, Out]):
         return value
 
 
+@overload
 def route(
-    by: Step[In, Any] | Callable[[In], Any],
+    by: Callable[[In], Any],
     paths: Mapping[Any, Step[In, Out]],
     *,
-    otherwise: Step[In, Out] | None = None,
+    otherwise: Step[In, Out] | None = ...,
+    **limits: Unpack[Bounded],
+) -> Step[In, Out]: ...
+@overload
+def route(
+    by: Callable[[In], Any],
+    paths: Mapping[Any, Callable[[Any], Any]],
+    *,
+    otherwise: Callable[[Any], Any] | None = ...,
+    **limits: Unpack[Bounded],
+) -> Step[In, Any]: ...
+def route(
+    by: Callable[[Any], Any],
+    paths: Mapping[Any, Callable[[Any], Any]],
+    *,
+    otherwise: Callable[[Any], Any] | None = None,
     name: str = "route",
     timeout: float | None = None,
     budget: Budget | None = None,
-) -> Step[In, Out]:
+) -> Step[Any, Any]:
     """Let the step `by` say which path the input takes; the chosen path gets the input and gives the output.
 
     What `by` gives is compared with the labels as ballots are: case, markdown and punctuation do not matter; True and
