@@ -269,6 +269,27 @@ def test_refined_choices_stay_choices() -> None:
     assert answer(Annotated[Literal["b", "a"], "note"]).choices == ("b", "a")
 
 
+@pytest.mark.parametrize(
+    ("returns", "told"),
+    [
+        (Annotated[int, Field(ge=1, le=5)], '"minimum":1,"maximum":5'),
+        (Annotated[float, Field(gt=0, lt=1)], '"exclusiveMinimum":0'),
+        (Annotated[str, Field(max_length=9)], "longest length: 9"),
+        (Annotated[bool, Field(description="whether it is spam")], "whether it is spam"),
+        (Annotated[list[int], Field(max_length=2)], '"maxItems":2'),
+    ],
+)
+def test_what_refines_a_type_is_told_where_no_schema_is_sent(returns: Any, told: str) -> None:
+    """A model that is not told of the bounds of a number would be held to them all the same."""
+    assert told in answer(returns).instruction
+
+
+@pytest.mark.parametrize("plain", [int, float, bool, str, list[str], Literal["a", "b"]])
+def test_a_note_alone_leaves_the_sentence_as_it_is(plain: Any) -> None:
+    """What says nothing to a schema says nothing to the model."""
+    assert answer(Annotated[plain, "a note"]).instruction == answer(plain).instruction
+
+
 class Unknown:
     pass
 

@@ -151,6 +151,8 @@ def test_a_value_that_no_voter_can_give_is_refused() -> None:
         Case("any_of", ("spam",), ("spma",), declared=("spam", "ham")).fold()
     with pytest.raises(UsageError, match="whose value is None abstains"):
         rules.any_of(None)
+    with pytest.raises(UsageError, match=r"at_least\(\) counts a value, not what a function is true of"):
+        rules.at_least(2, lambda score: score > 7)
 
 
 def test_thresholds_are_values() -> None:

@@ -1,9 +1,10 @@
 """Guardrails beside the answer: what gets out, and when."""
 
 import asyncio
+from dataclasses import dataclass
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 
@@ -226,12 +227,25 @@ def test_what_is_no_verdict_never_lets_an_answer_pass(value: Any) -> None:
     assert "no verdict" in run.detail.checks["odd"].error
 
 
+@dataclass
+class Harm:
+    """A verdict with its reason."""
+
+    harmful: bool
+    why: str
+
+
 NOTHING: dict[str, Any] = {
     "no checks": lambda: guard(ANSWER, {}),
     "the answer's name": lambda: guard(ANSWER, {"answer": HARM}),
     "text, never a bool": lambda: guard(ANSWER, {"harm": ask("harm")}),
     "choices, never a bool": lambda: check(ask("harm", returns=Literal["safe", "unsafe"])),
     "not among the choices": lambda: check(ask("harm", returns=Literal["safe", "unsafe"]), trips_on="dangerous"),
+    "True or False, never a word": lambda: check(HARM, trips_on="yes"),
+    "True or False, never a number": lambda: check(HARM, trips_on=1),
+    "a constrained text, never a bool": lambda: check(ask("harm", returns=Annotated[str, "a verdict"])),
+    "a function in place of a value": lambda: check(len, trips_on=lambda size: size > 9),
+    "a record, never a bool": lambda: check(ask("harm", returns=Harm)),
     "no such policy": lambda: check(HARM, on_error="skip"),
     "on nothing": lambda: check(HARM, on="output"),
     "empty windows": lambda: check(HARM, on="stream", every=0),

@@ -8,6 +8,7 @@ import pytest
 from fanfold import chain, prompt, route, vote
 from fanfold.errors import ParseError, RouteError, StepTimeout, UsageError
 from fanfold.steps.route import Routed
+from fanfold.testing import FakeModel
 from tests.patterns.hearing import ask, heard, saying
 from tests.steps.running import failed, ran, taking
 
@@ -98,6 +99,17 @@ def test_declared_choices_need_a_path_each() -> None:
     route(by, {"billing": BY}, otherwise=BY)
     with pytest.raises(UsageError, match="at least one path"):
         route(by, {})
+
+
+def test_declared_choices_and_paths_are_compared_as_ballots_are() -> None:
+    """Case and punctuation tell no path from its choice; what is never said of True and False is refused."""
+    by = prompt("Which? {input}", returns=Literal["Billing", "Technical"])
+    found = ran(route(by, {"billing": taking(0, "paid"), "**TECHNICAL**": taking(0)}), model=FakeModel(["Billing"]))
+    assert found.output == "paid"
+    flag = prompt("Is it? {input}", returns=bool)
+    route(flag, {True: BY})
+    with pytest.raises(UsageError, match="'no' can never be taken: the choices are false, true"):
+        route(flag, {"yes": BY, "no": BY}, otherwise=BY)
 
 
 def test_errors_and_timeouts_pass() -> None:

@@ -321,12 +321,13 @@ def test_an_error_that_nobody_read_does_not_warn() -> None:
     run_virtual(main())
 
 
-def test_a_view_has_to_be_entered() -> None:
-    """Iterating or asking for the run before entering says how to."""
-    view = ASK.updates("q")
-    with pytest.raises(UsageError, match="enter it first"):
+@pytest.mark.parametrize("name", ["updates", "text", "events"])
+def test_a_view_has_to_be_entered(name: str) -> None:
+    """Iterating or asking for the run before entering says how to, in the view's own name."""
+    view = getattr(ASK, name)("q")
+    with pytest.raises(UsageError, match=rf"enter it first, as in `async with step\.{name}\(x\) as {name}:`"):
         asyncio.run(anext(view))
-    with pytest.raises(UsageError, match="enter it first"):
+    with pytest.raises(UsageError, match=rf"`with step\.{name}_sync\(x\)"):
         _ = view.run
 
 

@@ -1,5 +1,6 @@
 """Voting: one task several times or across a panel, counted as ballots come, and ended once it is decided."""
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
@@ -380,6 +381,17 @@ def test_a_timeout_without_a_valid_ballot_is_an_error() -> None:
 # -- what cannot be -----------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Finding:
+    """What a reviewer says of code."""
+
+    vulnerable: bool
+    why: str
+
+
+FLAG, COUNT, FOUND = (prompt("{input}", returns=kind) for kind in (bool, int, Finding))
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -398,6 +410,12 @@ def test_a_timeout_without_a_valid_ballot_is_an_error() -> None:
         (lambda: vote(SPAM, n=3, on_error="ignore"), "on_error='ignore'"),
         (lambda: vote(SPAM, n=3, wave=0), "wave=0"),
         (lambda: vote(COUNTRY, n=3), "counts 'us' and 'US' as one answer"),
+        (lambda: vote(FLAG, n=3, rule=rules.at_least(2, "yes")), "gives True or False: say which of them, not 'yes'"),
+        (lambda: vote([FLAG, FLAG], rule=rules.all_of(1)), "all_of(1) counts what no voter gives"),
+        (lambda: vote(WORD, n=3, rule=rules.any_of(True)), "gives text: give its prompt returns=bool"),
+        (lambda: vote(COUNT, n=3, rule=rules.any_of("7")), "gives numbers: give its prompt the type of that"),
+        (lambda: vote(FOUND, n=3, rule=rules.any_of(True)), "gives records of Finding: take what counts of one"),
+        (lambda: vote(FOUND, n=3, rule=rules.any_of(True), same=repr), "gives records of Finding"),
         (lambda: vote({"a": SPAM, "b": SPAM}, wave=1, rule=rules.weighted({"a": 1, "b": 2})), "leave out wave="),
     ],
 )
@@ -406,6 +424,16 @@ def test_a_vote_that_cannot_be_is_refused_when_made(make: Any, words: str) -> No
     with pytest.raises(UsageError) as caught:
         make()
     assert words in str(caught.value)
+
+
+def test_a_threshold_may_count_what_only_some_voters_give() -> None:
+    """A voter of another type is heard, and counts for the number only; so is one whose type nobody knows."""
+    voters = {"flag": FLAG, "word": WORD, "function": step(lambda _: True)}
+    assert ran(vote(voters, rule=rules.at_least(2, True)), model=FakeModel(lambda _: "yes")).output is True
+    found = FakeModel(['{"vulnerable": true, "why": "x"}'])
+    rule = rules.any_of({"vulnerable": True, "why": "X"})
+    assert ran(vote(FOUND, n=2, rule=rule), model=found).output is True
+    assert ran(vote(COUNT, n=2, rule=rules.any_of(7.0)), model=FakeModel(["7"])).output is True
 
 
 def test_choices_that_differ_in_case_alone_are_counted_by_a_key_of_ones_own() -> None:

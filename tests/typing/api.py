@@ -22,13 +22,21 @@ from fanfold import (
     Session,
     Step,
     Usage,
+    best_of,
     chain,
+    check,
+    fallback,
     gather,
+    guard,
     map_over,
     prompt,
+    race,
+    retry,
+    route,
     rules,
     sample,
     sections,
+    split,
     step,
     vote,
 )
@@ -180,6 +188,11 @@ assert_type(
 )
 assert_type(sections(made), Step[str, Any])
 assert_type(sections(made, merge=label), Step[str, Literal["spam", "ham"]])
+assert_type(sections(lambda given: dict.fromkeys(given, text)), Step[Any, Any])
+assert_type(sections(lambda given: dict.fromkeys(given, text), merge=report), Step[Any, Report])
+assert_type(sections({"a": text, "b": str.upper, "c": len}), Step[Any, dict[str, Any]])
+assert_type(sections({"a": text, "b": str.upper}, merge=report), Step[Any, Report])
+assert_type(sections([text, str.upper, later]), Step[Any, list[Any]])
 
 # -- votes --------------------------------------------------------------------------------------------------------
 
@@ -217,6 +230,38 @@ assert_type(vote(shout, n=5, same=count, rule=rules.at_least(2, b"x")), Step[str
 assert_type(sample(text, 3), Step[Any, list[str]])
 assert_type(sample(report, n=3, distinct=True), Step[Any, list[Report]])
 assert_type(sample(shout, 3, distinct=len, at_most=9, quorum=2), Step[str, list[bytes]])
+
+assert_type(sample(text, 3, merge=report), Step[Any, Report])
+assert_type(sample(shout, 3, merge=len), Step[str, int])
+assert_type(vote(text, 3, merge=report), Step[Any, Report])
+assert_type(vote(shout, 3, merge=len), Step[str, int])
+assert_type(best_of(text, n=3, judge=len), Step[Any, str])
+
+# -- maps ---------------------------------------------------------------------------------------------------------
+
+assert_type(map_over(text), Step[Sequence[Any], list[str]])
+assert_type(map_over(later), Step[Sequence[float], list[list[float]]])
+assert_type(map_over(text, items="rows"), Step[Any, list[str]])
+assert_type(map_over(str.upper, items=split(500)), Step[Any, list[str]])
+assert_type(map_over(text, items=split(500), merge=report, merge_fits=2000), Step[Any, Report])
+assert_type(map_over(report, merge=len), Step[Any, int])
+
+# -- guards, races, fallbacks, retries, routes --------------------------------------------------------------------
+
+assert_type(guard(report, {"bad": flag}), Step[Any, Report | str])
+assert_type(guard(shout, {"bad": len, "jury": vote(flag, n=3), "real": check(flag)}), Step[str, bytes | str])
+assert_type(guard(report, checks={"bad": check(flag, on="answer")}, otherwise=ticket), Step[Any, Report | Ticket])
+assert_type(race(report, prompt("{input}", returns=Report), stagger=0.5), Step[Any, Report])
+assert_type(race(shout, shout, timeout=5, name="r"), Step[str, bytes])
+assert_type(race(str.upper, text), Step[str, Any])
+assert_type(fallback(report, prompt("{input}", returns=Report), timeout=5), Step[Any, Report])
+assert_type(fallback(later, later), Step[float, list[float]])
+assert_type(retry(report, retries=2), Step[Any, Report])
+assert_type(retry(later, on=ValueError), Step[float, list[float]])
+assert_type(retry(count), Step[bytes, int])
+assert_type(route(label, {"spam": report, "ham": report}), Step[Any, Report])
+assert_type(route(label, {"spam": report, "ham": report}, otherwise=report, timeout=5), Step[Any, Report])
+assert_type(route(str.upper, {"A": text, "B": str.lower}), Step[str, Any])
 
 # -- running ------------------------------------------------------------------------------------------------------
 

@@ -573,6 +573,9 @@ def test_a_secret_that_begins_with_another_is_hidden_whole():
     ("model", "words"),
     [
         ("gpt-4o-mini", ["names no provider", "'openai:gpt-4o-mini'"]),
+        ("claude-haiku-4-5", ["names no provider", "'anthropic:claude-haiku-4-5'"]),
+        ("groq/llama-3.3-70b", ["names no provider", "'groq:llama-3.3-70b'"]),
+        ("meta/llama", ["names no provider", "'openai:meta/llama'"]),
         ("openai:", ["names no provider"]),
         (
             "nobody:m",

@@ -51,6 +51,10 @@ class Threshold(Rule[T, bool]):
     def __post_init__(self) -> None:
         if self.k is not None and not is_count(self.k):
             raise UsageError(f"at_least() takes a number of voters from 1 up, not {self.k!r}")
+        if callable(self.value):
+            raise UsageError(
+                f"{self.name}() counts a value, not what a function is true of: give each voter as step | function"
+            )
         if self.value is None:
             raise UsageError(f"{self!r} can count nothing: a voter whose value is None abstains")
 

@@ -128,9 +128,17 @@ def described_by(name: str, settings: Settings) -> Model | Openable:
     if not colon or not rest:
         raise ModelError(
             f"the model {name!r} names no provider: write it like 'openai:gpt-4o-mini' or 'ollama:llama3.2'"
-            + (f", here 'openai:{name}'?" if not colon else "")
+            + (f", here {_with_provider(name)!r}?" if name and not colon else "")
         )
     return _described(provider, rest, settings, own=own and provider == own_provider(settings))
+
+
+def _with_provider(name: str) -> str:
+    """What a bare name probably means: other libraries write ``openai/gpt-4o``, and claude is Anthropic's."""
+    provider, slash, rest = name.partition("/")
+    if slash and rest and provider in PROVIDERS:
+        return f"{provider}:{rest}"
+    return f"{'anthropic' if name.startswith('claude') else 'openai'}:{name}"
 
 
 def bridged(thing: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -19,22 +19,23 @@ from fanfold.errors import LoopError, UsageError, is_fatal
 from fanfold.folds.ballots import Said
 from fanfold.folds.canonical import ballot_key
 from fanfold.folds.guarding import UNJUDGED, Checked, Guarding, On, OnCheckError, Outcome, Terms, trips
-from fanfold.steps.affording import Size, affording, limited
+from fanfold.steps.affording import Limits, Size, affording, limited
 from fanfold.steps.buffer import Buffer, Ear
+from fanfold.steps.declared import advice, gives_instead
 from fanfold.steps.noting import Note
-from fanfold.steps.prompt import Prompt
 from fanfold.steps.running import follow
 from fanfold.steps.step import Function, Step, as_step
 from fanfold.steps.templates import check_fields, fields_of, render
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Iterable
 
     from fanfold.calls.amounts import Budget
     from fanfold.calls.budget import IfUnaffordable
 
 In = TypeVar("In")
 Out = TypeVar("Out")
+Instead = TypeVar("Instead")
 
 ANSWER = "answer"
 REFUSAL = "I can't help with that request."
@@ -324,23 +325,56 @@ def check(
 def _check_can_trip(step: Step[Any, Any], trips_on: Any) -> None:
     """Refuse a check that never says what it trips on: it would look like a guard and let everything pass."""
     unheard = step.choices is not None and ballot_key(trips_on) not in {ballot_key(one) for one in step.choices}
-    if isinstance(step, Prompt) and step.answer.is_text and isinstance(trips_on, bool):
-        raise UsageError(f"the check {step.name!r} gives text and never {trips_on}: give its prompt returns=bool")
+    if callable(trips_on):
+        raise UsageError(f"trips_on is a value, not a function: give the check {step.name!r} as step | function")
+    instead = gives_instead(step, trips_on)
+    if instead is not None:
+        raise UsageError(f"the check {step.name!r} gives {instead} and never {trips_on!r}: {advice(instead, trips_on)}")
     if unheard:
         raise UsageError(f"the check {step.name!r} never says {trips_on!r}: its choices are {list(step.choices or ())}")
 
 
+Checks = Mapping[str, Check | Step[Any, Any] | Callable[[Any], Any]]
+
+
+@overload
 def guard(
-    step: Step[In, Out] | Callable[[In], Any],
-    checks: Mapping[str, Check | Step[In, Any] | Callable[[In], Any]],
+    step: Callable[[In], Awaitable[Out]],
+    checks: Checks,
     *,
-    otherwise: Step[In, Any] | Callable[[In], Any] | str = REFUSAL,
+    otherwise: str = ...,
+    buffer: int = ...,
+    **limits: Unpack[Limits],
+) -> Step[In, Out | str]: ...
+@overload
+def guard(
+    step: Callable[[In], Awaitable[Out]],
+    checks: Checks,
+    *,
+    otherwise: Callable[[Any], Awaitable[Instead]],
+    buffer: int = ...,
+    **limits: Unpack[Limits],
+) -> Step[In, Out | Instead]: ...
+@overload
+def guard(
+    step: Callable[[In], Any],
+    checks: Checks,
+    *,
+    otherwise: Callable[[Any], Any] | str = ...,
+    buffer: int = ...,
+    **limits: Unpack[Limits],
+) -> Step[In, Any]: ...
+def guard(
+    step: Step[Any, Any] | Callable[[Any], Any],
+    checks: Checks,
+    *,
+    otherwise: Step[Any, Any] | Callable[[Any], Any] | str = REFUSAL,
     buffer: int = 1_000_000,
     name: str = "guard",
     timeout: float | None = None,
     budget: Budget | None = None,
     if_unaffordable: IfUnaffordable = "refuse",
-) -> Step[In, Out | str]:
+) -> Step[Any, Any]:
     """Start `step` and its `checks` together; give the answer, or, when a check trips, the refusal `otherwise`.
 
     A check is a step that trips on True; `check(...)` gives it other terms. When one trips, the answer and the other

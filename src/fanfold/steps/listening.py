@@ -116,9 +116,9 @@ class Listening(Generic[Item, Out]):
 
     def _begun(self) -> tuple[asyncio.Task[Run[Out]], RunState]:
         if self._task is None or self._state is None:
+            view = type(self).__name__.lower()
             raise UsageError(
-                "enter it first, as in `async with step.updates(x) as updates:` "
-                "or `with step.updates_sync(x) as updates:`"
+                f"enter it first, as in `async with step.{view}(x) as {view}:` or `with step.{view}_sync(x) as {view}:`"
             )
         return self._task, self._state
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
@@ -165,7 +165,7 @@ def _listed(found: Any) -> list[Any]:
 
 @overload
 def map_over(
-    step: Step[Item, Out],
+    step: Callable[[Item], Awaitable[Out]],
     *,
     items: None = ...,
     on_error: OnError = ...,
@@ -183,19 +183,39 @@ def map_over(
 ) -> Step[Sequence[Item], list[Out]]: ...
 @overload
 def map_over(
-    step: Step[Any, Out],
+    step: Callable[[Any], Awaitable[Out]],
     *,
-    items: str | Callable[[In], Iterable[Any]],
+    items: str | Callable[[Any], Iterable[Any]],
     on_error: OnError = ...,
     quorum: int | None = ...,
     **limits: Unpack[Limits],
-) -> Step[In, list[Out]]: ...
+) -> Step[Any, list[Out]]: ...
+@overload
+def map_over(
+    step: Callable[[Any], Out],
+    *,
+    items: str | Callable[[Any], Iterable[Any]],
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    **limits: Unpack[Limits],
+) -> Step[Any, list[Out]]: ...
 @overload
 def map_over(
     step: Step[Any, Any] | Callable[[Any], Any],
     *,
     items: Items = ...,
-    merge: Step[Any, Out] | Callable[[list[Any]], Out],
+    merge: Callable[..., Awaitable[Out]],
+    merge_fits: int | None = ...,
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    **limits: Unpack[Limits],
+) -> Step[Any, Out]: ...
+@overload
+def map_over(
+    step: Step[Any, Any] | Callable[[Any], Any],
+    *,
+    items: Items = ...,
+    merge: Callable[[list[Any]], Out],
     merge_fits: int | None = ...,
     on_error: OnError = ...,
     quorum: int | None = ...,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -14,11 +14,11 @@ from fanfold.core.scope import current
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import UsageError
 from fanfold.folds.first import First
-from fanfold.steps.affording import affording, limited
-from fanfold.steps.step import Step, as_step
+from fanfold.steps.affording import Limits, affording, limited
+from fanfold.steps.step import Bounded, Step, as_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from fanfold.calls.amounts import Budget
     from fanfold.calls.budget import IfUnaffordable
@@ -76,14 +76,20 @@ class FallbackStep(RaceStep[In, Out]):
     together = 1
 
 
+@overload
 def race(
-    *steps: Step[In, Out] | Callable[[In], Any],
+    *steps: Callable[[In], Awaitable[Out]], stagger: float | None = ..., **limits: Unpack[Limits]
+) -> Step[In, Out]: ...
+@overload
+def race(*steps: Callable[[In], Any], stagger: float | None = ..., **limits: Unpack[Limits]) -> Step[In, Any]: ...
+def race(
+    *steps: Step[Any, Any] | Callable[[Any], Any],
     stagger: float | None = None,
     name: str = "race",
     timeout: float | None = None,
     budget: Budget | None = None,
     if_unaffordable: IfUnaffordable = "refuse",
-) -> Step[In, Out]:
+) -> Step[Any, Any]:
     """Run `steps` on one input at the same time; the first success is the output, and the others are cancelled.
 
     With `stagger` (seconds) each starts that much after the one before it, or at once when one fails. The text of
@@ -96,12 +102,16 @@ def race(
     return limited(RaceStep(_several(steps, "race"), stagger, name, timeout), budget, if_unaffordable)
 
 
+@overload
+def fallback(*steps: Callable[[In], Awaitable[Out]], **limits: Unpack[Bounded]) -> Step[In, Out]: ...
+@overload
+def fallback(*steps: Callable[[In], Any], **limits: Unpack[Bounded]) -> Step[In, Any]: ...
 def fallback(
-    *steps: Step[In, Out] | Callable[[In], Any],
+    *steps: Step[Any, Any] | Callable[[Any], Any],
     name: str = "fallback",
     timeout: float | None = None,
     budget: Budget | None = None,
-) -> Step[In, Out]:
+) -> Step[Any, Any]:
     """Try `steps` one after another on the same input: the next only when one fails.
 
     The text of each is held back until it has succeeded. A fatal error (a wrong key, no credit) ends the run. `timeout`

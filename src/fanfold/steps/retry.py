@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from fanfold.core.numbers import is_count
 from fanfold.errors import ScopeEnded, UsageError, is_fatal
@@ -11,7 +11,7 @@ from fanfold.steps.running import follow
 from fanfold.steps.step import Step, as_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from fanfold.calls.amounts import Budget
     from fanfold.calls.estimates import Estimate, Outlook
@@ -53,14 +53,32 @@ class Retry(Step[In, Out]):
         return await follow(self.step, given, tail=False)
 
 
+@overload
 def retry(
-    step: Step[In, Out] | Callable[[In], Any],
+    step: Callable[[In], Awaitable[Out]],
+    *,
+    retries: int = ...,
+    on: type[Exception] | tuple[type[Exception], ...] = ...,
+    timeout: float | None = ...,
+    budget: Budget | None = ...,
+) -> Step[In, Out]: ...
+@overload
+def retry(
+    step: Callable[[In], Out],
+    *,
+    retries: int = ...,
+    on: type[Exception] | tuple[type[Exception], ...] = ...,
+    timeout: float | None = ...,
+    budget: Budget | None = ...,
+) -> Step[In, Out]: ...
+def retry(
+    step: Step[Any, Any] | Callable[[Any], Any],
     *,
     retries: int = 1,
     on: type[Exception] | tuple[type[Exception], ...] = Exception,
     timeout: float | None = None,
     budget: Budget | None = None,
-) -> Step[In, Out]:
+) -> Step[Any, Any]:
     """Run `step` again when it raises one of `on`, `retries` times at most; then its last error is raised.
 
     A model asked again draws a new sample. Fatal errors, errors of the program (`UsageError`), cancellations and the

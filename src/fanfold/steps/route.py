@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -14,11 +14,11 @@ from fanfold.errors import RouteError, UsageError
 from fanfold.folds.canonical import ballot_key
 from fanfold.steps.affording import limited
 from fanfold.steps.running import follow
-from fanfold.steps.step import Step, as_step
+from fanfold.steps.step import Bounded, Step, as_step
 from fanfold.steps.templates import check_fields, fields_of, render
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Iterable
 
     from fanfold.calls.amounts import Budget
 
@@ -83,15 +83,31 @@ class Route(Step[In, Out]):
         return value
 
 
+@overload
 def route(
-    by: Step[In, Any] | Callable[[In], Any],
+    by: Callable[[In], Any],
     paths: Mapping[Any, Step[In, Out]],
     *,
-    otherwise: Step[In, Out] | None = None,
+    otherwise: Step[In, Out] | None = ...,
+    **limits: Unpack[Bounded],
+) -> Step[In, Out]: ...
+@overload
+def route(
+    by: Callable[[In], Any],
+    paths: Mapping[Any, Callable[[Any], Any]],
+    *,
+    otherwise: Callable[[Any], Any] | None = ...,
+    **limits: Unpack[Bounded],
+) -> Step[In, Any]: ...
+def route(
+    by: Callable[[Any], Any],
+    paths: Mapping[Any, Callable[[Any], Any]],
+    *,
+    otherwise: Callable[[Any], Any] | None = None,
     name: str = "route",
     timeout: float | None = None,
     budget: Budget | None = None,
-) -> Step[In, Out]:
+) -> Step[Any, Any]:
     """Let the step `by` say which path the input takes; the chosen path gets the input and gives the output.
 
     What `by` gives is compared with the labels as ballots are: case, markdown and punctuation do not matter; True and
@@ -104,14 +120,15 @@ def route(
     if not isinstance(paths, Mapping):
         raise UsageError(f"a route's paths are a mapping of label to step, not {paths!r:.60}")
     decider = as_step(by)
-    declared = None if decider.choices is None else {label_text(choice) for choice in decider.choices}
     named = {label_text(key) if isinstance(key, Enum) else str(key): as_step(path) for key, path in paths.items()}
     known: dict[Hashable, str] = {}
     for label in named:
         if known.setdefault(ballot_key(label), label) != label:
             raise UsageError(f"the paths {known[ballot_key(label)]!r} and {label!r} cannot be told apart: rename one")
-    if declared is not None:
-        _check_labels(declared, set(named), whole=otherwise is not None)
+    if decider.choices is not None:
+        _check_labels([label_text(choice) for choice in decider.choices], named, whole=otherwise is not None)
+    elif decider.returns is bool:
+        _check_labels(["true", "false"], named, whole=True)  # one of them may be an error
     return limited(Route(decider, named, None if otherwise is None else as_step(otherwise), name, timeout), budget)
 
 
@@ -120,10 +137,13 @@ def label_text(said: Any) -> str:
     return str(said).lower() if isinstance(said, bool) else render(said)
 
 
-def _check_labels(declared: set[str], named: set[str], *, whole: bool) -> None:
-    unheard = sorted(named - declared)
+def _check_labels(declared: Iterable[str], named: Iterable[str], *, whole: bool) -> None:
+    choices = {ballot_key(label): label for label in declared}
+    paths = {ballot_key(label): label for label in named}
+    unheard = sorted(label for key, label in paths.items() if key not in choices)
     if unheard:
-        raise UsageError(f"the path {unheard[0]!r} can never be taken: the choices are {', '.join(sorted(declared))}")
-    pathless = sorted(declared - named)
+        known = ", ".join(sorted(choices.values()))
+        raise UsageError(f"the path {unheard[0]!r} can never be taken: the choices are {known}")
+    pathless = sorted(label for key, label in choices.items() if key not in paths)
     if pathless and not whole:
         raise UsageError(f"the choice {pathless[0]!r} has no path: add one, or give otherwise=")

@@ -17,7 +17,7 @@ from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.step import Step, as_step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from fanfold.calls.amounts import Budget
     from fanfold.calls.budget import IfUnaffordable
@@ -101,7 +101,19 @@ def sample(
     step: Step[In, Out],
     n: int,
     *,
-    merge: Step[Any, Merged] | Callable[..., Merged],
+    merge: Callable[..., Awaitable[Merged]],
+    distinct: bool | Callable[[Out], Hashable] = ...,
+    at_most: int | None = ...,
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    **limits: Unpack[Limits],
+) -> Step[In, Merged]: ...
+@overload
+def sample(
+    step: Step[In, Out],
+    n: int,
+    *,
+    merge: Callable[..., Merged],
     distinct: bool | Callable[[Out], Hashable] = ...,
     at_most: int | None = ...,
     on_error: OnError = ...,

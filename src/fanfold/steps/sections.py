@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
@@ -22,10 +22,13 @@ from fanfold.steps.step import Step, as_step
 from fanfold.steps.templates import check_fields, fields_of
 
 if TYPE_CHECKING:
+    import typing_extensions
     from typing_extensions import TypeForm
 
     from fanfold.calls.amounts import Budget
     from fanfold.calls.budget import IfUnaffordable
+
+    Given = typing_extensions.TypeVar("Given", default=Any)  # for a lambda, of whose input a checker knows nothing
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -115,55 +118,63 @@ class SectionsStep(CollectingStep[In]):
 
 @overload
 def sections(
-    branches: Mapping[str, Step[In, Any] | Callable[[In], Any]],
+    branches: Mapping[str, Callable[[Given], Any]],
     *,
     on_error: OnError = ...,
     quorum: int | None = ...,
     **limits: Unpack[Limits],
-) -> Step[In, dict[str, Any]]: ...
+) -> Step[Given, dict[str, Any]]: ...
 @overload
 def sections(
-    branches: Sequence[Step[In, Out]],
+    branches: Sequence[Callable[[Given], Awaitable[Out]]],
     *,
     on_error: OnError = ...,
     quorum: int | None = ...,
     **limits: Unpack[Limits],
-) -> Step[In, list[Out]]: ...
+) -> Step[Given, list[Out]]: ...
 @overload
 def sections(
-    branches: Branches[In] | Callable[[In], Any],
+    branches: Sequence[Callable[[Given], Any]],
     *,
-    merge: Step[Any, Out],
     on_error: OnError = ...,
     quorum: int | None = ...,
     **limits: Unpack[Limits],
-) -> Step[In, Out]: ...
+) -> Step[Given, list[Any]]: ...
 @overload
 def sections(
-    branches: Branches[In] | Callable[[In], Any],
+    branches: Branches[Given] | Callable[[Given], Any],
+    *,
+    merge: Callable[..., Awaitable[Out]],
+    on_error: OnError = ...,
+    quorum: int | None = ...,
+    **limits: Unpack[Limits],
+) -> Step[Given, Out]: ...
+@overload
+def sections(
+    branches: Branches[Given] | Callable[[Given], Any],
     *,
     merge: Callable[..., Out],
     on_error: OnError = ...,
     quorum: int | None = ...,
     **limits: Unpack[Limits],
-) -> Step[In, Out]: ...
+) -> Step[Given, Out]: ...
 @overload
 def sections(
-    branches: Branches[In] | Callable[[In], Any],
+    branches: Branches[Given] | Callable[[Given], Any],
     *,
     returns: TypeForm[Out],
     on_error: OnError = ...,
     quorum: int | None = ...,
     **limits: Unpack[Limits],
-) -> Step[In, Out]: ...
+) -> Step[Given, Out]: ...
 @overload
 def sections(
-    branches: Callable[[In], Any],
+    branches: Callable[[Given], Any],
     *,
     on_error: OnError = ...,
     quorum: int | None = ...,
     **limits: Unpack[Limits],
-) -> Step[In, Any]: ...
+) -> Step[Given, Any]: ...
 def sections(
     branches: Any,
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, get_args, overload
 
@@ -26,6 +26,7 @@ from fanfold.folds.vote import VoteFold
 from fanfold.models.names import Openable
 from fanfold.rules import Rule, Stop, decided, plurality
 from fanfold.steps.affording import Limits, Unpaid, affording, limited
+from fanfold.steps.declared import check_threshold
 from fanfold.steps.merging import Merge, as_merge
 from fanfold.steps.running import follow
 from fanfold.steps.sameness import Place, Same, SameBy, as_same
@@ -183,7 +184,21 @@ def vote(
     voters: Voters[In, Any],
     n: int | None = ...,
     *,
-    merge: Step[Any, R] | Callable[..., R],
+    merge: Callable[..., Awaitable[R]],
+    rule: Rule[Any, Any] = ...,
+    ties: Ties | Step[Any, Any] = ...,
+    quorum: int | None = ...,
+    same: SameBy[Any] = ...,
+    judge: Judge = ...,
+    on_error: OnError = ...,
+    **limits: Unpack[Limits],
+) -> Step[In, R]: ...
+@overload
+def vote(
+    voters: Voters[In, Any],
+    n: int | None = ...,
+    *,
+    merge: Callable[..., R],
     rule: Rule[Any, Any] = ...,
     ties: Ties | Step[Any, Any] = ...,
     quorum: int | None = ...,
@@ -300,6 +315,7 @@ def vote(
     """
     named = _named(voters, n)
     counted = _rule(rule, list(named.values()), whole=merge is not None or same is not None)
+    check_threshold(counted, list(named.values()))
     breaker = _breaker(ties)
     counting = partial(VoteFold, counted, names=list(named), quorum=quorum, on_error=on_error, wave=wave)
     make_fold = partial(

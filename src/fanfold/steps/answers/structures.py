@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, Required, Union, get_args, g
 
 from fanfold.folds.canonical import clean
 from fanfold.steps.answers.plain import is_none, unwrapped
-from fanfold.steps.answers.reading import Answer, Unreadable, unsupported
+from fanfold.steps.answers.reading import Answer, Unreadable, unsupported, wrapped
 from fanfold.steps.answers.replies import find_json
 from fanfold.steps.answers.schemas import is_object, strict
 
@@ -30,22 +30,24 @@ def structure(returns: Any, base: Answer[Any] | None = None) -> Answer[Any]:
     """The answer that pydantic validates; with `base` that answer reads the words, and pydantic refines the value."""
     adapter, described = adapter_of(returns)
     schema = strict(described)
+    shown = json.dumps(schema or described, ensure_ascii=False, separators=(",", ":"))
+    instruction = f"Reply with only JSON that matches this JSON Schema: {shown}"
     if base is not None:
+        refined = schema != (base.schema or wrapped({"type": "string"}))  # bounds, a pattern or a description
         return Answer(
             wanted=base.wanted,
             reader=partial(_refined, adapter, base),
             schema=schema,
-            instruction=base.instruction,
+            instruction=instruction if refined else base.instruction,
             choices=base.choices,
         )
     root = is_object(described)
     name = getattr(returns, "__name__", "") if root else ""
-    shown = json.dumps(schema or described, ensure_ascii=False, separators=(",", ":"))
     return Answer(
         wanted=f"a JSON object for {name}" if name else "JSON that matches the schema",
         reader=partial(_read if root else _read_wrapped, adapter),
         schema=schema,
-        instruction=f"Reply with only JSON that matches this JSON Schema: {shown}",
+        instruction=instruction,
         name=re.sub(r"[^A-Za-z0-9_-]", "_", name)[:64] or "answer",
     )
 
