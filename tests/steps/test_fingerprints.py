@@ -122,6 +122,11 @@ class Color(Enum):
 @step
 async def main(row):
     %s
+    class Row:
+        %s
+        size: int = 3
+        def width(self):
+            self.w = self.size
     if row["name"] in {"x", "y", "z"}:
         return await vote(prompt("{name}", returns=Color, max_tokens=5), 3)(row)
     return NAMES
@@ -131,7 +136,7 @@ print(fingerprint(main))
 
 def digest(folder: Path, before: str = "", inside: str = "", seed: str = "0") -> str:
     path = folder / "steps.py"
-    path.write_text(FILE % (before, inside), encoding="utf-8")
+    path.write_text(FILE % (before, inside, inside), encoding="utf-8")
     environment = {"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}
     return subprocess.check_output([sys.executable, str(path)], text=True, env=environment)
 
@@ -142,3 +147,4 @@ def test_it_is_the_same_in_every_process(tmp_path: Path) -> None:
     assert digest(tmp_path, seed="1") == first
     assert digest(tmp_path, "# a comment", '"""What it does."""', seed="2") == first
     assert digest(tmp_path, "NAMES = {'d'}") != first
+    assert digest(tmp_path, inside="deep = 1") != first

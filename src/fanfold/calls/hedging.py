@@ -18,6 +18,7 @@ from fanfold.calls.retrying import is_overload, row_for
 from fanfold.core.clock import now
 from fanfold.core.fan import gone
 from fanfold.core.numbers import is_amount
+from fanfold.core.tasks import begin_task
 from fanfold.errors import CallError, FatalError, UsageError
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ class _Race:
             self.tasks[True].cancel()
 
     def _launch(self, *, hedge: bool) -> None:
-        task = self.tasks[hedge] = self.loop.create_task(self.send(hedge))
+        task = self.tasks[hedge] = begin_task(self.send(hedge), self.loop)
         task.add_done_callback(self._stir)
 
     def _is_late(self) -> None:

@@ -17,6 +17,7 @@ from fanfold.cli.running import limited
 from fanfold.cli.visible import lines_of
 from fanfold.core.clock import sleep
 from fanfold.core.numbers import counted
+from fanfold.core.tasks import begin_task
 from fanfold.data.projecting import project
 from fanfold.data.table import Plan, Standing, Table
 from fanfold.errors import BudgetError, FanfoldError, RowError, UsageError, noted
@@ -90,7 +91,7 @@ class _Job:
                     if traffic is not None:
                         screen.show(table.standing(), traffic)
 
-            telling = asyncio.create_task(tell())
+            telling = begin_task(tell())
             try:
                 return await table.make()
             finally:

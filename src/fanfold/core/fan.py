@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from fanfold.core import scope as scopes
 from fanfold.core.journaling import Folded
 from fanfold.core.records import Arrival, Branch, Fold, Go, Why
+from fanfold.core.tasks import begin_task
 from fanfold.core.timeouts import check_seconds
 from fanfold.errors import QuorumError, StepTimeout, is_fatal
 
@@ -202,7 +203,7 @@ class Fan(Generic[T, R]):
     def launch_one(self, index: int) -> None:
         """Start this branch."""
         self.launched = max(self.launched, index + 1)
-        self.tasks[index] = self.loop.create_task(self._fly(index))
+        self.tasks[index] = begin_task(self._fly(index), self.loop)
 
     def _launch_owed(self) -> None:
         """Launch one of the staggered branches and set the time of the next."""

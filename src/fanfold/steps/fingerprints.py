@@ -27,6 +27,9 @@ SILENT = frozenset(
     {"__doc__", "__name__", "__qualname__", "__module__", "__weakref__", "__dict__", "api_key", "headers"}
 )
 
+UNTOLD = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
+"""What the body of a class in a function keeps of its own text: from Python 3.13 on also the line where it stands."""
+
 TELLING = ("label", "model", "model_name", "base_url")
 """What is asked of an object of an installed package, such as a model of another framework."""
 
@@ -146,8 +149,11 @@ def _cells(thing: types.FunctionType) -> Iterator[Any]:
 def _code(code: types.CodeType) -> Iterator[Any]:
     """What a code does, instruction by instruction: a comment or a docstring changes none of them."""
     yield from (code.co_varnames, code.co_freevars, code.co_cellvars)
-    for done in dis.get_instructions(code):
-        yield from (done.opname, done.argval)
+    instructions = list(dis.get_instructions(code))
+    for done, following in zip(instructions, [*instructions[1:], None], strict=True):
+        kept = done if following is None or done.opname == "STORE_NAME" else following
+        if kept.opname != "STORE_NAME" or kept.argval not in UNTOLD:
+            yield from (done.opname, done.argval)
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from fanfold.core.door import run_sync
 from fanfold.core.fan import gone
 from fanfold.core.records import Event
+from fanfold.core.tasks import begin_task
 from fanfold.errors import UsageError
 from fanfold.folds.ballots import Said
 from fanfold.runs.run import ended
@@ -18,6 +18,7 @@ from fanfold.steps.running import new_state, run_alone
 from fanfold.steps.templates import render
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Iterator
     from types import TracebackType
 
@@ -54,7 +55,7 @@ class Listening(Generic[Item, Out]):
         if self._task is not None:
             raise UsageError("this view has been entered before, and is of that one run: ask the step for another")
         self._state = new_state(self._step, await session_for(self._session), streaming=self.streaming)
-        self._task = asyncio.create_task(self._run(self._state))
+        self._task = begin_task(self._run(self._state))
         return self
 
     async def __aexit__(

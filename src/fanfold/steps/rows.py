@@ -20,6 +20,7 @@ from fanfold.core.door import run_sync
 from fanfold.core.fan import gone
 from fanfold.core.journaling import RowKey
 from fanfold.core.scope import current
+from fanfold.core.tasks import begin_task
 from fanfold.errors import FanfoldError, RowError, UsageError, described, is_fatal
 from fanfold.session import Session, session_for
 from fanfold.steps.engines import runner_for
@@ -202,7 +203,7 @@ class _Work(Generic[Out]):
         ahead = runner.ahead * (2 if self.journaled else 1)
         self.limit = terms.max_in_flight or session.statistics().slots.limit * ahead
         self.window = max(self.limit, terms.window or self.limit * (AHEAD if terms.ordered else 1))
-        self.feeder = asyncio.create_task(self._feed())
+        self.feeder = begin_task(self._feed())
 
     def take(self) -> Row[Out] | None:
         """The next row to hand over, if it is there."""
@@ -286,7 +287,7 @@ class _Work(Generic[Out]):
             self._finish(Row(number, key, row, error=error))  # it lacks what names it, or its input
             return
         self.read += 1
-        self.running[number] = asyncio.create_task(self._fly(number, key, row, given))
+        self.running[number] = begin_task(self._fly(number, key, row, given))
 
     async def _fly(self, number: int, key: str, row: Any, given: Any) -> None:
         """One row, from start to its record."""

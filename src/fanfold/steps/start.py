@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from fanfold.core.fan import gone
 from fanfold.core.records import Branch
 from fanfold.core.scope import Scope, current, enter
+from fanfold.core.tasks import begin_task
 from fanfold.errors import LoopError
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def start(step: Step[Any, Out_co], given: Any) -> Handle[Out_co]:
     name = f"{step.name}~{number}" if number else step.name
     arm = around.arm(Branch(name, lambda: step.timed(given)))
     arm.hold = here.hold
-    handle = Handle(_loop(step).create_task(_fly(step, given, arm)), name, step.name, number)
+    loop = _loop(step)
+    handle = Handle(begin_task(_fly(step, given, arm), loop), name, step.name, number)
     around.started.append(handle)
     return handle
 

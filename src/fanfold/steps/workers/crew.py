@@ -15,6 +15,7 @@ from fanfold.calls.budget import Purse
 from fanfold.calls.ledger import UNITS
 from fanfold.calls.turnstile import SlotStatistics
 from fanfold.core.clock import now
+from fanfold.core.tasks import begin_task
 from fanfold.errors import FanfoldError, UsageError, WorkersError
 from fanfold.journal.far import Owner
 from fanfold.session import SessionStatistics
@@ -92,7 +93,7 @@ class Crew:
         self._started = True
         await self.cluster.start(data, ledger, self._lost)
         self._manned = now()
-        self._receiving = asyncio.create_task(self._receive())
+        self._receiving = begin_task(self._receive())
 
     async def close(self) -> None:
         """End the workers and the hub, and settle what was spent; once is enough."""
@@ -217,7 +218,7 @@ class Crew:
     def _say(self, *message: Any) -> None:
         self._out.append(message)
         if self._sending is None:
-            self._sending = asyncio.create_task(self._send())
+            self._sending = begin_task(self._send())
 
     async def _send(self) -> None:
         try:
@@ -278,7 +279,7 @@ class Crew:
             flying.set_exception(error)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
+        task = begin_task(work)
         self._doing.add(task)
         task.add_done_callback(self._doing.discard)
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fanfold.calls.ledger import EXPIRY
 from fanfold.core.clock import chance, now, sleep
+from fanfold.core.tasks import begin_task
 from fanfold.errors import FanfoldError, UsageError, WorkersError
 from fanfold.steps.fingerprints import users_own
 from fanfold.steps.workers.hub import POLL, Hub
@@ -217,7 +218,7 @@ class RayCluster:
             raise
         except Exception as error:
             raise WorkersError(f"the Ray cluster ({self.engine}) cannot be had: {error}") from error
-        self._watching = asyncio.create_task(self._watch(lost))
+        self._watching = begin_task(self._watch(lost))
 
     async def close(self) -> None:
         """End the pipeline and the hub; a cluster of our own ends, too. Once is enough."""

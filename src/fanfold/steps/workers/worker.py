@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from fanfold.calls.sharing import SharedPurse
 from fanfold.core.scope import segment
+from fanfold.core.tasks import begin_task
 from fanfold.errors import FanfoldError
 from fanfold.journal.far import FarJournal
 from fanfold.session import Session
@@ -65,7 +66,7 @@ class Worker:
         self.session = _session(order, self.journal)
         self.session.road.lanes.shares = self.post
         await self.session.__aenter__()
-        self._polling = asyncio.create_task(self._poll())
+        self._polling = begin_task(self._poll())
         return True
 
     async def block(self, rows: Sequence[tuple[int, bytes]]) -> None:
@@ -82,7 +83,7 @@ class Worker:
             if number in again:
                 task = self.running.get(number)
                 if task is None or task.cancelling():
-                    task = self.running[number] = asyncio.create_task(self._fly(number, data, again=again[number]))
+                    task = self.running[number] = begin_task(self._fly(number, data, again=again[number]))
                 tasks.append(task)
         if tasks:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -145,7 +146,7 @@ class Worker:
         if kind == "drop" and said[0] in self.running:
             self.running[said[0]].cancel()
         elif kind == "stop":
-            self._closing = asyncio.create_task(self._close())
+            self._closing = begin_task(self._close())
         elif kind == "loan" and self.purse is not None:
             self.purse.lent(said[0])
         elif kind == "shortage" and self.purse is not None:
@@ -255,7 +256,7 @@ class _Post:
 
     def _send(self) -> None:
         if self._sending is None:
-            self._sending = asyncio.create_task(self._sends())
+            self._sending = begin_task(self._sends())
 
     async def _sends(self) -> None:
         try:

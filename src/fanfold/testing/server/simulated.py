@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self, Unpack, cast
 from multidict import CIMultiDict
 from yarl import URL
 
+from fanfold.core.tasks import begin_task
 from fanfold.errors import ConnectError, FanfoldError, UsageError
 from fanfold.models.anthropic import Anthropic
 from fanfold.models.openai import OpenAI
@@ -158,7 +159,8 @@ class _Passing:
 
     async def __aenter__(self) -> Self:
         self._head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._served(), name="simulated model")
+        self._task = begin_task(self._served())
+        self._task.set_name("simulated model")
         try:
             await asyncio.wait([self._head, self._task], return_when=asyncio.FIRST_COMPLETED)
             if not self._head.done():
