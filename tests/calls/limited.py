@@ -142,6 +142,8 @@ class Server:
         self.refused: list[float] = []
         self.failed: list[float] = []
         self.down: Callable[[float], bool] = lambda _at: False
+        self.by_chance = 0.0
+        """The share that it refuses however little comes."""
         self.out = self.most = 0
 
     def open(self) -> None:
@@ -165,7 +167,7 @@ class Server:
         wait = self._admit(request, at)
         if self.told:
             hear(self._limits(at))
-        if wait > 0:
+        if wait > 0 or chance().random() < self.by_chance:
             self.refused.append(at)
             raise StatusError("slow down", status=429, retry_after=float(-(-wait // 1)) if self.retry else None)
         self.accepted.append(at)

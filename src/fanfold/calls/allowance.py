@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -76,6 +77,12 @@ class Allowance:
     def wait(self, need: Need, now: float) -> float:
         """Seconds until a send fits."""
         return max((bucket.wait(need.of(name), now) for name, bucket in self.buckets.items()), default=0.0)
+
+    @property
+    def rate(self) -> float:
+        """Sends a second that it allows, if their tokens do not count."""
+        bucket = self.buckets.get("requests")
+        return inf if bucket is None else bucket.limit / bucket.per
 
     def slowest(self, need: Need, now: float) -> str:
         """Which of its limits a send waits longest for, and what would help."""

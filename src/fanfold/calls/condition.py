@@ -144,8 +144,9 @@ class Condition:
         pause = self.account.wait(at)
         if pause > 0:
             return pause
-        if self.guess.pending is not None and self.guess.resume(at):
-            self.why = f"nobody told the limit: {self.guess.rate * 60:.3g} requests a minute, by what was refused"
+        if self.guess.pending is not None and self.guess.resume(at, min(known.rate for known in self.allowances)):
+            found = f"{self.guess.rate * 60:.3g} requests a minute, by what was refused"
+            self.why = f"nobody told the limit: {found}{'; now tried without' * self.guess.loss.trying}"
         wait = self.guess.wait(at)
         if self._overdue:
             return wait  # the server said to come now; whatever else it said must not keep us longer
@@ -244,6 +245,9 @@ class Condition:
         told = error.retry_after
         news = turn.at > self._refused_at  # no echo of the refusal before
         self._doubt(turn, at, news=news, told=told is not None)
+        if told is None and self.guess.loss.trying:
+            self.why = "some are refused (429) at whatever rate: the others do not wait for them"
+            return
         pause = self.account.refused(turn.at, told, at, chance().random(), self.guess.patience)
         if told is not None:
             self._overdue = True

@@ -27,6 +27,7 @@ from math import inf, log, log2
 from typing import TYPE_CHECKING
 
 from fanfold.calls.pause import NONE, Patience
+from fanfold.calls.random_loss import RandomLoss
 from fanfold.calls.shut import ENOUGH, Shut
 
 if TYPE_CHECKING:
@@ -128,6 +129,7 @@ class Guess:
         "_event_rate",
         "_fine",
         "_grown",
+        "_kept",
         "_last",
         "_limit",
         "_next",
@@ -140,6 +142,7 @@ class Guess:
         "_told",
         "_tried",
         "_windowed",
+        "loss",
         "patience",
         "pending",
         "pulse",
@@ -147,6 +150,9 @@ class Guess:
 
     def __init__(self, pulse: Pulse) -> None:
         self.pulse = pulse
+        self.loss = RandomLoss()
+        self._kept = (inf, 0.0, False, -inf)
+        """The rate, and how it was searched, before it was tried whether there is a limit; and when that began."""
         self.patience = NONE
         """How long to wait after a refusal that does not say for how long."""
         self._shut = Shut()
@@ -192,6 +198,8 @@ class Guess:
 
         `told`: the server said how long to wait.
         """
+        if self.loss.trying:
+            return self._refused_in_trial(left_at, now, told=told)
         if left_at <= self._event_at:
             if self.pending is not None:
                 self._since -= 1
@@ -209,21 +217,52 @@ class Guess:
         self.patience = self._patience(now)
         return True
 
-    def resume(self, now: float) -> bool:
-        """The pause after a refusal is over: say how fast to go on. Gives whether that is another rate."""
+    def _refused_in_trial(self, left_at: float, now: float, *, told: bool) -> bool:
+        """Nothing is made of it, unless there are so many that it must be a limit: that is then where it was.
+
+        Or where what was accepted meanwhile shows it to be, if it was a long time.
+        """
+        if left_at > self._event_at:
+            self._since -= 1
+        sends, self._since = self._since, 0
+        if not self.loss.again(sends, self.pulse.a_minute(now)):
+            return False
+        self._base, self._doubling, self._fine, began = self._kept
+        spell = min(60.0, now - began)
+        accepted = self.pulse.accepted(now - spell, now)
+        if spell >= QUIET[0] and accepted >= QUIET[1]:
+            self._settle(max(self._base, BELOW * accepted / spell))
+        self._event_at = self.pending = now
+        self._event_rate, self._grown, self._told = self._base, 0.0, told
+        self.patience = self._patience(now)
+        return True
+
+    def resume(self, now: float, most: float = inf) -> bool:
+        """The pause after a refusal is over: say how fast to go on. Gives whether that is another rate.
+
+        `most` is what known limits allow, in sends a second.
+        """
         if self.pending is None:
             return False
         before, self.pending = self.pending, None
         old = self._base
-        closed = before > -inf and self._since <= 0
+        back = before == self._event_at  # to where it was, after a trial
+        closed = before > -inf and self._since <= 0 and not back
         if not closed:
             self._shut_at = self._event_at
         if closed or old == inf:
             self._first(now)
-        else:
+        elif not back:
             self._found(now)
+        settled = not (closed or back or self._doubling)
+        trying = settled and self.loss.first(self._since, self.rate, most, windowed=self._windowed and not self._told)
+        if closed:
+            self.loss.doubt()
         self._since, self._grown = 0, 0.0
         self._last = now
+        if trying:
+            self._kept = self._base, self._doubling, self._fine, now
+            self._search(self._base, fine=False)
         self._counted_from = now if self._windowed else self._event_at
         self._next = now + min(SOON, self._interval()) if closed else now
         return self._base != old

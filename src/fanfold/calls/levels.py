@@ -58,6 +58,6 @@ def levels(allowances: Sequence[Allowance], guess: Guess, at: float) -> tuple[Li
         for allowance in allowances
         for name, bucket in allowance.buckets.items()
     ]
-    if guess.rate < float("inf"):
+    if guess.rate < float("inf") and not guess.loss.trying:
         known.append(LimitStatistics("requests", guess.rate * 60, 60.0, "learned"))
     return tuple(known)
