@@ -194,7 +194,8 @@ class Scope:
     def hear(self, root: Scope) -> None:
         """The run of another session was cut off here; what is held back here is told of no failure's text."""
         if root.held_up is not None:
-            self.hold_up("a failure in the run of another session" if self.held else root.held_up, failed=root.failed)
+            hidden = self.held and root.failed
+            self.hold_up("a failure in the run of another session" if hidden else root.held_up, failed=root.failed)
 
     def forget(self) -> None:
         """Time is over here: what calls were held up by is told from now on."""
