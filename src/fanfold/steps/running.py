@@ -51,6 +51,7 @@ async def run_alone(
     root.purse = purse_of(budget, purse or state.session.purse)
     around = enter(root)
     if around is not None:
+        root.around = around
         root.until(around.deadline)
     root.emit("run.started", step.kind, at=state.began)
     output: Any = None
@@ -66,8 +67,6 @@ async def run_alone(
     finally:
         root.ended = True
         enter(around)
-        if around is not None and isinstance(failure, asyncio.CancelledError):
-            around.hear(root)
         if root.book is not None:
             root.book.end(failure)
         state.end(root.place, output, root.detail, failure)
