@@ -182,6 +182,18 @@ class Scope:
         if moment is not None and (self.deadline is None or moment < self.deadline):
             self.deadline = moment
 
+    @property
+    def end(self) -> float | None:
+        """Its `deadline`, or an earlier one of a step in which its run began, for as long as that step goes on."""
+        ends: list[float | None] = [self.deadline]
+        scope: Scope | None = self
+        while scope is not None:
+            around = scope.around
+            if around is not None and not around.ended:
+                ends.append(around.deadline)
+            scope = scope.outer or around
+        return min((end for end in ends if end is not None), default=None)
+
     def hold_up(self, cause: str, *, failed: bool = True) -> None:
         """A call is cut off here that was waiting out a failure, or for a limit: let all around it know which.
 
