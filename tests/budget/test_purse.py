@@ -455,6 +455,27 @@ def test_though_all_were_looked_at_before_who_can_go_on_goes_on_before_one_is_re
     run_virtual(main())
 
 
+def test_who_can_never_go_on_for_what_is_spent_further_out_is_told_before_one_is_refused() -> None:
+    """All in the inner budget were looked at before, and what is spent since is spent beside it."""
+
+    async def main() -> None:
+        outer = Purse(Budget(tokens=30))
+        inner = Purse(Budget(tokens=10), outer)
+        first, second = await inner.pocket(tokens(4), "a branch"), await inner.pocket(tokens(5), "a branch")
+        of_first = await first.pocket(tokens(4), "a branch")
+        never, refused = later(second, 15), later(of_first, 6)
+        await settled()
+        assert isinstance(refused.exception(), BudgetError)
+        (await outer.lease(tokens(21), "a call beside them")).settle(tokens(21))
+        waits = later(of_first, 6)
+        await settled()
+        assert isinstance(never.exception(), BudgetError)
+        second.close()
+        (await waits).settle(NOTHING)
+
+    run_virtual(main())
+
+
 def test_who_was_cancelled_in_a_line_is_not_kept_in_it() -> None:
     """Though the first of the line still waits."""
 

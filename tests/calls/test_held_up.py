@@ -218,6 +218,48 @@ def test_a_run_of_another_session_inside_a_step_tells_the_step(*, held: bool) ->
     run_virtual(main())
 
 
+@pytest.mark.parametrize("held", [False, True])
+def test_a_limit_of_a_run_of_another_session_is_no_failure(*, held: bool) -> None:
+    """Its words are ours, and repeat nothing that is held back."""
+
+    async def main() -> None:
+        limits = RateLimit(requests=2)
+        async with Session("fake:") as session, Session(in_turn([0.1]), rate_limits=limits) as other:
+
+            @step
+            async def away(text: str) -> Any:
+                return (await sections([ASK] * 9, name="all").run(text, session=other)).output
+
+            with pytest.raises(StepTimeout) as caught:
+                await (race(away) if held else away).run("q", session=session, timeout=5)
+            assert str(caught.value).endswith(GIVEN)
+
+    run_virtual(main())
+
+
+def test_what_came_before_the_end_of_a_run_of_another_session_is_not_named() -> None:
+    """The bug: it went on after a timeout of its own, and what that was over was told of a step that was only slow."""
+
+    async def main() -> None:
+        async with Session("fake:") as session, Session(refusing(), patience=None) as other:
+
+            @step
+            async def goes_on(text: str) -> None:
+                with pytest.raises(StepTimeout, match="answered 429"):
+                    await ASK.run(text, timeout=1)
+                await sleep(60)
+
+            @step
+            async def away(text: str) -> None:
+                await goes_on.run(text, session=other)
+
+            with pytest.raises(StepTimeout) as caught:
+                await away.run("q", session=session, timeout=5)
+            assert str(caught.value) == "the run of 'away' took longer than its timeout of 5 s"
+
+    run_virtual(main())
+
+
 def test_what_came_before_the_end_is_not_named() -> None:
     """A failure that was mended, or that another call met, is not what the time ran out over."""
 

@@ -332,6 +332,29 @@ def test_an_output_that_is_a_link(table: Path) -> None:
     assert (done.code, "loop.csv is a link that leads to itself" in done.told) == (2, True)
 
 
+@pytest.mark.parametrize("target", ["there.jsonl", "blob"])
+def test_an_output_that_is_a_link_to_another_format(table: Path, target: str) -> None:
+    """The bug: a file of CSV by its name held lines of JSON, and nothing could read it."""
+    (table.parent / target).write_text("old")
+    (table.parent / "link.csv").symlink_to(target)
+    done = mapped(table, "shout", out="link.csv")
+    assert (done.code, f"{target}, which is no .csv by its name: give another output" in done.told) == (2, True)
+    assert (table.parent / target).read_text() == "old"
+    (table.parent / "link.jsonl").symlink_to("new.NDJSON")
+    assert mapped(table, "shout", out="link.jsonl").code == 0
+    assert len(read(table.parent / "new.NDJSON")) == 6
+
+
+def test_a_table_that_stands_by_a_link_s_own_name(table: Path) -> None:
+    """It was begun so by an earlier version, or was moved to another disk: what is paid is not paid again."""
+    assert mapped(table, "shout", out="out.csv").code == 0
+    (table.parent / "disk").mkdir()
+    (table.parent / "out.csv").rename(table.parent / "disk" / "out.csv")
+    (table.parent / "out.csv").symlink_to(Path("disk", "out.csv"))
+    assert mapped(table, "shout", out="out.csv").code == 0
+    assert names(table.parent / "disk") == ["out.csv"]
+
+
 def test_an_output_that_cannot_be_made(table: Path) -> None:
     """A directory that is not there, or that is none, is told in one line."""
     done = mapped(table, "shout", out="no/where/out.csv")

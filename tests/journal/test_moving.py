@@ -193,6 +193,19 @@ def test_verify_names_what_is_damaged(tmp_path: Path) -> None:
     assert "verify" not in found.damaged[0]
 
 
+def test_a_checksum_that_is_no_bytes_is_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One flipped bit tells SQLite that its four bytes are a number: in a large file that ended in a traceback."""
+    monkeypatch.setattr("fanfold.journal.store.CHECKED", 0)
+    path = tmp_path / "j.db"
+    recorded(path, "one")
+    whole, bytes_of_four, number_of_four = path.read_bytes(), 0x14, 0x04
+    told = []
+    for offset in (at for at, byte in enumerate(whole) if byte == bytes_of_four):
+        path.write_bytes(whole[:offset] + bytes([number_of_four]) + whole[offset + 1 :])
+        told.append(str(moving.verify(path).damaged))
+    assert sum("an entry of the journal is damaged" in one for one in told) >= 3
+
+
 def test_runs_are_told_in_short(tmp_path: Path) -> None:
     """How often a run was taken up, how it ended, its calls, usage and cost."""
     path = tmp_path / "j.db"

@@ -1,11 +1,12 @@
 """A pattern's timeout is total: it covers the branches and what follows them."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from fanfold import Session, best_of, guard, map_over, prompt, sample, sections, step, vote
-from fanfold.core.clock import now
+from fanfold import Session, best_of, chain, guard, map_over, prompt, sample, sections, step, vote
+from fanfold.core.clock import now, sleep
 from fanfold.core.scope import current
 from fanfold.errors import StatusError, StepTimeout, UsageError
 from fanfold.testing import run_virtual
@@ -145,6 +146,27 @@ def test_a_run_of_another_session_knows_the_end_of_the_step_around_it() -> None:
                 await away.run("q", session=session, timeout=5)
             assert caught.value.retry_after == 30.0
             assert now() - began < 1
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_run_of_another_session_that_outlives_the_step_has_its_own_time(*, inside: bool) -> None:
+    """The bug: a step began it and was done in time, and its calls were not sent again for that step's timeout."""
+
+    async def main() -> None:
+        answers = in_turn([0.1, status(503, retry_after=3.0)], [0.1, "sent again"])
+        async with Session("fake:") as session, Session(answers) as other:
+            begun: list[asyncio.Task[Any]] = []
+
+            @step
+            async def away(text: str) -> str:
+                begun.append(asyncio.ensure_future(prompt("{input}").run(text, session=other)))
+                await sleep(0.01)
+                return text
+
+            await (chain(away, timeout=2) if inside else away).run("q", session=session, timeout=2)
+            assert (await begun[0]).output == "sent again"
 
     run_virtual(main())
 

@@ -205,14 +205,15 @@ def test_a_call_that_waits_when_its_session_closes_is_told(options: dict[str, An
     run_virtual(main())
 
 
-def test_a_call_between_two_sends_when_its_session_closes_is_told_at_once() -> None:
-    """It found out at the end of its backoff, half a minute later."""
+@pytest.mark.parametrize("left", [0.05, 0.5], ids=["on the wire", "in its backoff"])
+def test_a_call_between_two_sends_when_its_session_closes_is_told_at_once(left: float) -> None:
+    """It found out at the end of its backoff, half a minute later; so did one whose send failed as that closed."""
 
     async def main() -> None:
         model = in_turn([0.1, status(500, retry_after=30.0)])
         async with Session(model) as session:
             run = asyncio.ensure_future(ASK.run("q", session=session))
-            await sleep(0.5)
+            await sleep(left)
         with pytest.raises(LoopError, match="was closed while this call was under way"):
             await asyncio.wait_for(run, 0.1)
         assert len(model.sends) == 1

@@ -134,7 +134,7 @@ async def _goes_on(passage: Passage, error: CallError, spared: int) -> bool:
         times = "once" if used == 1 else f"{used} times"
         raise _told(passage, error, f"sent {times}, which is all that attempts= allows")
     wait = backoff(error, used)
-    deadline = passage.scope.deadline
+    deadline = passage.scope.end
     if wait > LONGEST or (deadline is not None and now() + wait >= deadline):
         raise _told(passage, error, _too_long(error, wait))
     if not is_throttle(error) and not lane.quota.take():

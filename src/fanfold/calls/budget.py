@@ -201,7 +201,7 @@ class Purse(Till):
         self.reserved -= released
         self.charged += spent
         if spent and self.waiting and self.never_has(self.largest):
-            self.queue.charged(self)
+            self.queue.charged()
         return released, spent
 
     def lacks(self, need: Amount) -> bool:

@@ -198,11 +198,9 @@ class Queue:
             for waiter in till.waiting:
                 self._lower(waiter)
 
-    def charged(self, purse: Any) -> None:
-        """So much that somebody under it may never go on."""
-        if self._least:
-            for till in purse.chain():
-                self._least.pop(till, None)
+    def charged(self) -> None:
+        """So much was spent that somebody may never go on: one who waits in a purse further in, it may be."""
+        self._least.clear()
 
     def _lower(self, waiter: Waiter) -> None:
         """It may go on where there is what it needs."""

@@ -72,6 +72,7 @@ class Turnstile:
 
     async def rest(self, seconds: float) -> None:
         """Wait so long between two sends; raises `LoopError` once the session is closed."""
+        self.check()  # its send may have failed because the connections closed
         loop = asyncio.get_running_loop()
         over = loop.create_future()
         timer = loop.call_later(seconds, _end, over)

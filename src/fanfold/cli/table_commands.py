@@ -126,7 +126,7 @@ def map_rows(
     from fanfold.cli.mapping import make_table
     from fanfold.data.choosing import Choice
     from fanfold.data.columns import Columns, parse_keep
-    from fanfold.data.formats import written_to
+    from fanfold.data.files import written_to
     from fanfold.data.table import Plan
 
     def build() -> Plan:

@@ -83,18 +83,19 @@ class Hold:
 class Scope:
     """One running step or branch.
 
-    `run` is the run it belongs to; `outer` the scope around it; `detail` and `said` are what the step leaves
-    beside its value: its record, and the text of the reply that its value was read from; `started` holds what
-    it started and has to see the end of (None where it is nothing that starts). `purse` pays for the calls under it
-    (None: no budget), and `deadline` (in the loop's time) is when the earliest timeout around it ends. `book` is what
-    the journal holds of the run (None: there is none), and `settled` says that all that happens here happened before.
-    `counted` is what a branch has counted, until it is folded. `held_up` is the last failure, in words, that a call cut
-    off under it was waiting out, else what one waited for; whose timeout cuts calls off forgets it first, and names it
-    then.
+    `run` is the run it belongs to; `outer` the scope around it, and `around` that of another run in which its own
+    began; `detail` and `said` are what the step leaves beside its value: its record, and the text of the reply that its
+    value was read from; `started` holds what it started and has to see the end of (None where it is nothing that
+    starts). `purse` pays for the calls under it (None: no budget), and `deadline` (in the loop's time) is when the
+    earliest timeout around it ends. `book` is what the journal holds of the run (None: there is none), and `settled`
+    says that all that happens here happened before. `counted` is what a branch has counted, until it is folded.
+    `held_up` is the last failure, in words, that a call cut off under it was waiting out, else what one waited for;
+    whose timeout cuts calls off forgets it first, and names it then.
     """
 
     __slots__ = (
         "_branch",
+        "around",
         "book",
         "counted",
         "deadline",
@@ -120,6 +121,7 @@ class Scope:
         self.run = run
         self.place = place
         self.outer: Scope | None = None
+        self.around: Scope | None = None
         self._branch: Scope | None = None
         self.ordinal = 0
         self.stride = 1
@@ -180,21 +182,31 @@ class Scope:
         if moment is not None and (self.deadline is None or moment < self.deadline):
             self.deadline = moment
 
+    @property
+    def end(self) -> float | None:
+        """Its `deadline`, or an earlier one of a step in which its run began, for as long as that step goes on."""
+        ends: list[float | None] = [self.deadline]
+        scope: Scope | None = self
+        while scope is not None:
+            around = scope.around
+            if around is not None and not around.ended:
+                ends.append(around.deadline)
+            scope = scope.outer or around
+        return min((end for end in ends if end is not None), default=None)
+
     def hold_up(self, cause: str, *, failed: bool = True) -> None:
         """A call is cut off here that was waiting out a failure, or for a limit: let all around it know which.
 
-        A failure goes before a limit, for who waits it out keeps others from what they wait for.
+        A failure goes before a limit, for who waits it out keeps others from what they wait for. What is held back
+        around the run of another session is told of no failure's text.
         """
         scope: Scope | None = self
         while scope is not None:
             if failed or not scope.failed:
                 scope.held_up, scope.failed = cause, failed
-            scope = scope.outer
-
-    def hear(self, root: Scope) -> None:
-        """The run of another session was cut off here; what is held back here is told of no failure's text."""
-        if root.held_up is not None:
-            self.hold_up("a failure in the run of another session" if self.held else root.held_up, failed=root.failed)
+            if failed and scope.around is not None and scope.around.held:
+                cause = "a failure in the run of another session"
+            scope = scope.outer or scope.around
 
     def forget(self) -> None:
         """Time is over here: what calls were held up by is told from now on."""

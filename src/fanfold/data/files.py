@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from fanfold.calls.amounts import PICO
 from fanfold.core.clock import now
 from fanfold.data.choosing import Numbers
 from fanfold.data.columns import ROW, Columns, Item
-from fanfold.data.formats import logged, publish, replace
+from fanfold.data.formats import format_of, logged, publish, replace, suffix_of
 from fanfold.data.jsonl import line_of
 from fanfold.data.logs import Log
 from fanfold.data.state import Phase, Spent, State, most_of, write_state
@@ -56,6 +57,23 @@ class Places(msgspec.Struct, frozen=True):
     def journal(self) -> Path:
         """The calls that were answered."""
         return self.out.with_name(f"{self.out.name}.journal")
+
+
+def written_to(out: Path) -> Path:
+    """The file that an output is: the one that a link leads to, for what replaced the link would leave that as it was.
+
+    A table that stands by the link's own name goes on there. Raises `UsageError` where the name that was given tells no
+    format, for a link that leads to itself, and for one to a name of another format, or of none.
+    """
+    suffix = format_of(out)
+    if not out.is_symlink() or Places(out).state.exists():
+        return out
+    real = Path(os.path.realpath(out))
+    if real.is_symlink():
+        raise UsageError(f"{out} is a link that leads to itself: give the name of a file for the output")
+    if suffix_of(real) != suffix:
+        raise UsageError(f"{out} is a link that leads to {real}, which is no {suffix} by its name: give another output")
+    return real
 
 
 class Files:

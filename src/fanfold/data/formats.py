@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fanfold.data.csv_files import CsvRows, write_csv
@@ -14,6 +13,7 @@ from fanfold.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from fanfold.data.reading import Reader
 
@@ -22,7 +22,7 @@ SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 def format_of(path: Path) -> str:
     """The suffix that says the format; raises `UsageError` for another."""
-    suffix = ".jsonl" if path.suffix.lower() == ".ndjson" else path.suffix.lower()
+    suffix = suffix_of(path)
     if suffix not in SUFFIXES:
         raise UsageError(f"{path}: a table is a file whose name ends in {', '.join(SUFFIXES)}")
     if suffix == ".parquet":
@@ -30,18 +30,9 @@ def format_of(path: Path) -> str:
     return suffix
 
 
-def written_to(out: Path) -> Path:
-    """The file that an output is: the one that a link leads to, for what replaced the link would leave that as it was.
-
-    Raises `UsageError` where the name that was given tells no format, and for a link that leads to itself.
-    """
-    format_of(out)
-    if not out.is_symlink():
-        return out
-    real = Path(os.path.realpath(out))
-    if real.is_symlink():
-        raise UsageError(f"{out} is a link that leads to itself: give the name of a file for the output")
-    return real
+def suffix_of(path: Path) -> str:
+    """How its name ends, whatever the case; what has two endings has one."""
+    return ".jsonl" if path.suffix.lower() == ".ndjson" else path.suffix.lower()
 
 
 def open_rows(path: Path) -> Reader:

@@ -20,9 +20,6 @@ _four = struct.Struct(">I").pack
 
 Kind = Literal["run", "again", "end", "call", "bill", "fan", "value", "row"]
 
-FIRST = 16
-"""Bytes of a checksum in the first schema; an entry keeps the one with which it was written."""
-
 Content = Literal["full", "hash"]
 """Whether prompts and replies are kept, or their digests only."""
 
@@ -48,9 +45,9 @@ class Entry(NamedTuple):
         return sealed(self[:-1])
 
     def check(self) -> Entry:
-        """Itself; raises `JournalCorrupt` where it is not what was written."""
-        made = _first_checksum if len(self.checksum) == FIRST else _checksum
-        if self.checksum != made(self[:-1]):
+        """Itself; raises `JournalCorrupt` where it is not what was written, with the checksum of that time."""
+        covered = self[:-1]
+        if self.checksum != _checksum(covered) and self.checksum != _first_checksum(covered):
             raise JournalCorrupt(
                 f"an entry of the journal is damaged ({self.kind} of run {self.run} at {self.place!r}){ADVICE}"
             )

@@ -44,14 +44,13 @@ async def run_alone(
 ) -> Out:
     """Run `step` as the run of `state`, of which `ended` makes the record; whatever escapes carries the run so far.
 
-    A journal finds it again by `key`. `purse` pays for it, in place of the session's. Inside a step it has to end with
-    that, whatever session it is of.
+    A journal finds it again by `key`. `purse` pays for it, in place of the session's. While a step goes on
+    in which it began, it has to end with that, whatever session it is of.
     """
     root = Scope(state, segment(step.name))
     root.purse = purse_of(budget, purse or state.session.purse)
     around = enter(root)
-    if around is not None:
-        root.until(around.deadline)
+    root.around = around
     root.emit("run.started", step.kind, at=state.began)
     output: Any = None
     failure: BaseException | None = None
@@ -66,8 +65,6 @@ async def run_alone(
     finally:
         root.ended = True
         enter(around)
-        if around is not None and isinstance(failure, asyncio.CancelledError):
-            around.hear(root)
         if root.book is not None:
             root.book.end(failure)
         state.end(root.place, output, root.detail, failure)
