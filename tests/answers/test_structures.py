@@ -5,6 +5,7 @@ import datetime as dt
 import decimal
 import typing
 import uuid
+from enum import Enum
 from typing import Annotated, Any, Literal, NewType
 
 import pydantic
@@ -284,7 +285,28 @@ def test_what_refines_a_type_is_told_where_no_schema_is_sent(returns: Any, told:
     assert told in answer(returns).instruction
 
 
-@pytest.mark.parametrize("plain", [int, float, bool, str, list[str], Literal["a", "b"]])
+class Tone(Enum):
+    WARM = "warm"
+    COLD = "cold"
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        int,
+        float,
+        bool,
+        str,
+        list,
+        list[str],
+        list[Tone],
+        Tone | None,
+        Literal["a", "b"],
+        Literal["a"] | None,
+        Literal[1, "b"],
+    ],
+    ids=str,
+)
 def test_a_note_alone_leaves_the_sentence_as_it_is(plain: Any) -> None:
     """What says nothing to a schema says nothing to the model."""
     assert answer(Annotated[plain, "a note"]).instruction == answer(plain).instruction

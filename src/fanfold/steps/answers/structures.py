@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, Required, Union, get_args, g
 
 from fanfold.folds.canonical import clean
 from fanfold.steps.answers.plain import is_none, unwrapped
-from fanfold.steps.answers.reading import Answer, Unreadable, unsupported, wrapped
+from fanfold.steps.answers.reading import Answer, Unreadable, unsupported
 from fanfold.steps.answers.replies import find_json
 from fanfold.steps.answers.schemas import is_object, strict
 
@@ -26,14 +26,14 @@ _CANDIDATES = 50
 _REASONS = 3
 
 
-def structure(returns: Any, base: Answer[Any] | None = None) -> Answer[Any]:
-    """The answer that pydantic validates; with `base` that answer reads the words, and pydantic refines the value."""
+def structure(returns: Any, base: Answer[Any] | None = None, bare: Any = None) -> Answer[Any]:
+    """The answer that pydantic validates; with `base`, of `bare`, that reads the words, and pydantic refines them."""
     adapter, described = adapter_of(returns)
     schema = strict(described)
     shown = json.dumps(schema or described, ensure_ascii=False, separators=(",", ":"))
     instruction = f"Reply with only JSON that matches this JSON Schema: {shown}"
     if base is not None:
-        refined = schema != (base.schema or wrapped({"type": "string"}))  # bounds, a pattern or a description
+        refined = described != adapter_of(bare)[1]  # bounds, a pattern or a description
         return Answer(
             wanted=base.wanted,
             reader=partial(_refined, adapter, base),
