@@ -384,6 +384,8 @@ def test_a_number_in_the_dress_of_latex_is_whole(text: str, value: int) -> None:
         ('{"answer": "minus 5"}', -5),
         ("\\boxed{- 5}", -5),
         ("\\boxed{-\\,5}", -5),
+        ("\\boxed{7 \\text{ m}}", 7),
+        ("\\boxed{7\\,\\text{m}}", 7),
         ("Answer: 12 minus 5 = 7", 7),
         ("Answer:\n- 5", 5),
     ],

@@ -32,16 +32,14 @@ def items(words: str, flags: int) -> re.Pattern[str]:
 
 def first_of_several(pattern: re.Pattern[str], line: str, meant: Callable[[str], int | None]) -> bool:
     """Whether a line goes on to say the like of other words, and does not give the first of them the most."""
-    first, *others = list(pattern.finditer(line)) or [None]
-    if first is None or first.start():
+    found = list(pattern.finditer(line))
+    if not found or found[0].start():
         return False
+    first, *others = found
     figures = [
         _figure(other["figure"])
         for other in others
-        if other is not None
-        and other["mark"] == first["mark"]
-        and meant(other["word"]) != meant(first["word"])
-        and _is_item(line, other)
+        if other["mark"] == first["mark"] and meant(other["word"]) != meant(first["word"]) and _is_item(line, other)
     ]
     return bool(figures) and not _figure(first["figure"]) > max(figures)
 
