@@ -285,6 +285,16 @@ def test_what_refines_a_type_is_told_where_no_schema_is_sent(returns: Any, told:
     assert told in answer(returns).instruction
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['{"answer": "a title"}', 'Here is the JSON:\n```json\n{"answer": "a title"}\n```', "a title"],
+    ids=["bare", "in talk", "plain"],
+)
+def test_a_text_that_was_asked_for_as_json_is_what_the_json_holds(text: str) -> None:
+    """Bounds of a text are told as a schema, and models put words in front of JSON."""
+    assert read(Annotated[str, Field(max_length=60)], text) == "a title"
+
+
 class Tone(Enum):
     WARM = "warm"
     COLD = "cold"
