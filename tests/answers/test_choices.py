@@ -608,6 +608,9 @@ def test_a_choice_beside_a_number_is_still_one(returns: Any, text: str, value: A
         ("spam: yes, ham: no", "spam"),
         ("spam (0.02)", "spam"),
         ("spam (ham is less likely)", "spam"),
+        ("Label: spam (unwanted mail), not ham (wanted mail)", "spam"),
+        ("Spam (it sells), whereas ham (letters) does not", "spam"),
+        ("spam: because ham: would be personal", "spam"),
         ("spam: it wants money", "spam"),
     ],
 )
@@ -627,6 +630,10 @@ def test_three_choices_with_their_shares_are_held_against_each_other() -> None:
     assert read(mood, "neutral (0.4), positive (0.35), negative (0.25)") == "neutral"
     refused(mood, "negative (0.3), positive (0.1), neutral (0.6)")
     assert read(Letter, "A: 3:4") == "A"
+    assert read(Letter, "B (Paris). C (London) is not the capital.") == "B"
+    assert read(Letter, "The answer is B (Paris), not A (London).") == "B"
+    assert read(Letter, "Answer: B (12). A (15) is too large.") == "B"
+    assert read(Letter, "Answer: B: Paris. A: London is in England.") == "B"
     assert read(Letter, "B: the ratio of C to D") == "B"
 
 
@@ -661,6 +668,14 @@ def test_a_letter_that_another_follows_is_no_choice(text: str) -> None:
         (Mail, "Spam, actually.", "spam"),
         (Mail, "Actually, spam.", "spam"),
         (Mail, "Spam. Wait for the next one.", "spam"),
+        (Mail, 'Spam. The sender says: "Wait, ham is cheap!"', "spam"),
+        (Mail, "Wait, ham is possible.\nLabel: spam as it sells", "spam"),
+        (Letter, "Hmm. Wait, A is possible.\n<answer>B</answer>", "B"),
+        (Letter, "B; A, C and D are wrong", "B"),
+        (Letter, "B ; C", None),
+        (Literal["buy", "sell", "wait"], "Answer: wait. Buy is too risky.", "wait"),
+        (Literal["buy", "sell", "wait"], "Verdict: wait, sell is worse", "wait"),
+        (Literal["buy", "sell", "wait"], "Answer: buy; wait: no", "buy"),
     ],
 )
 def test_a_choice_that_is_taken_back_is_none(returns: Any, text: str, value: str | None) -> None:

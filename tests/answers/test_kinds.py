@@ -62,6 +62,10 @@ def test_a_parse_error_does_not_chain_what_is_inside() -> None:
             "<|channel|>analysis<|message|>The answer is spam.<|end|><|start|>assistant<|channel|>final<|message|>ham",
             "ham",
         ),
+        (
+            '<|channel|>analysis<|message|>spam?<|end|><|channel|>final <|constrain|>json<|message|>{"answer": "ham"}',
+            "ham",
+        ),
     ],
 )
 def test_thoughts_are_no_part_of_the_answer(text: str, value: str) -> None:

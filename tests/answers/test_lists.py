@@ -94,6 +94,8 @@ def test_a_box_is_no_empty_array() -> None:
     assert read(list[str], "- [ ] Call [Bob](x)\n- [x] Buy milk") == ["Call [Bob](x)", "Buy milk"]
     assert read(list[str], "* [ ] one\n  - [ ] a detail") == ["one\n- a detail"]
     assert read(list[str], "None open: []") == []
+    assert read(list[str], "Answer: [ ] none") == []
+    assert read(list[Mail], "Answer: [ ] as there is none") == []
     assert read(list[Mail], "- [x] ham") == ["ham"]
     refused(list[Mail], "- [ ] spam\n- [x] ham")
     refused(list[dict[str, int]], "- [ ] spam\n- [x] ham")

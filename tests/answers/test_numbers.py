@@ -1,7 +1,7 @@
 """Numbers as people and models write them; where it is not clear which number is meant, none is."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -384,6 +384,8 @@ def test_a_number_in_the_dress_of_latex_is_whole(text: str, value: int) -> None:
         ('{"answer": "minus 5"}', -5),
         ("\\boxed{- 5}", -5),
         ("\\boxed{-\\,5}", -5),
+        ("\\boxed{7 \\text{ m}}", 7),
+        ("\\boxed{7\\,\\text{m}}", 7),
         ("Answer: 12 minus 5 = 7", 7),
         ("Answer:\n- 5", 5),
     ],
@@ -431,6 +433,12 @@ def test_a_number_that_is_ruled_out_is_none(text: str) -> None:
         ("Answer: 3\u00b74 = 12", 12),
         ("Answer: 3% of 900 = 27", 27),
         ("Answer: 8 or more", 8),
+        ("Answer: 12 (or twelve)", 12),
+        ("Score: 8 (or so)", 8),
+        ("Score: 8... 2 issues", 8),
+        ("Answer: <8>", 8),
+        ("The sqrt of the area is 4.", 4),
+        ("\u221ax = 4", 4),
     ],
 )
 def test_a_number_beside_such_words_is_still_one(text: str, value: int) -> None:
@@ -448,6 +456,7 @@ def test_a_number_beside_such_words_is_still_one(text: str, value: int) -> None:
         "Answer: 2 \u00bd",
         "Answer: \u221a16",
         "Answer: sqrt(16)",
+        "Answer: the sqrt of 16",
         "Answer: 3\u00b74",
         "Answer: 3% of 900",
         "Answer: 3 percent of 900",
@@ -488,8 +497,16 @@ def test_a_number_that_is_taken_back_is_none(text: str) -> None:
         ("Let me see. Wait, 3 * 4 = 12.\n#### 12", 12),
         ("Score: 8.\n\nWait times of 3 days are long.", 8),
         ("Score: 8. Wait, what a style!", 8),
+        ("Wait, that is 3 * 400.\n\\boxed{1{,}200}", 1200),
+        ("Wait, 2e5 and 3e5.\nAnswer: 5e5", 500000),
     ],
 )
 def test_a_number_behind_a_second_thought_stands(text: str, value: int) -> None:
     """What is named last, or by itself, is meant."""
     assert read(int, text) == value
+
+
+@pytest.mark.parametrize("text", ["Score: 7 -> 4", "Score: 8 vs 4", "Answer: 9 mod 5", "Rating: 7 \u2192 4."])
+def test_what_a_number_that_is_no_choice_goes_on_to_is_none_either(text: str) -> None:
+    """Of a change that begins outside the choices, its end is not what was chosen."""
+    refused(Literal[1, 2, 3, 4, 5], text)

@@ -5,6 +5,7 @@ import datetime as dt
 import decimal
 import typing
 import uuid
+from enum import Enum
 from typing import Annotated, Any, Literal, NewType
 
 import pydantic
@@ -284,7 +285,38 @@ def test_what_refines_a_type_is_told_where_no_schema_is_sent(returns: Any, told:
     assert told in answer(returns).instruction
 
 
-@pytest.mark.parametrize("plain", [int, float, bool, str, list[str], Literal["a", "b"]])
+@pytest.mark.parametrize(
+    "text",
+    ['{"answer": "a title"}', 'Here is the JSON:\n```json\n{"answer": "a title"}\n```', "a title"],
+    ids=["bare", "in talk", "plain"],
+)
+def test_a_text_that_was_asked_for_as_json_is_what_the_json_holds(text: str) -> None:
+    """Bounds of a text are told as a schema, and models put words in front of JSON."""
+    assert read(Annotated[str, Field(max_length=60)], text) == "a title"
+
+
+class Tone(Enum):
+    WARM = "warm"
+    COLD = "cold"
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        int,
+        float,
+        bool,
+        str,
+        list,
+        list[str],
+        list[Tone],
+        Tone | None,
+        Literal["a", "b"],
+        Literal["a"] | None,
+        Literal[1, "b"],
+    ],
+    ids=str,
+)
 def test_a_note_alone_leaves_the_sentence_as_it_is(plain: Any) -> None:
     """What says nothing to a schema says nothing to the model."""
     assert answer(Annotated[plain, "a note"]).instruction == answer(plain).instruction

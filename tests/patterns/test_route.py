@@ -1,6 +1,6 @@
 """Routing: a step says which path the input takes."""
 
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Any, Literal
 
 import pytest
@@ -110,6 +110,22 @@ def test_declared_choices_and_paths_are_compared_as_ballots_are() -> None:
     route(flag, {True: BY})
     with pytest.raises(UsageError, match="'no' can never be taken: the choices are false, true"):
         route(flag, {"yes": BY, "no": BY}, otherwise=BY)
+
+
+class Kind(StrEnum):
+    """What a prompt may return, each member a text, too."""
+
+    MONEY = "billing"
+    TOOLS = "technical"
+
+
+@pytest.mark.parametrize("labels", [("billing", "technical"), (Kind.MONEY, Kind.TOOLS)])
+def test_an_enum_of_texts_has_the_labels_of_its_values(labels: tuple[str, str]) -> None:
+    """The bug: its members were compared with the labels as members, which no text is."""
+    by = prompt("Which? {input}", returns=Kind)
+    found = ran(route(by, dict.fromkeys(labels, taking(0, "paid"))), model=FakeModel(["billing"]))
+    assert found.output == "paid"
+    assert found.detail.label == "billing"
 
 
 def test_errors_and_timeouts_pass() -> None:

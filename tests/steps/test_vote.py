@@ -415,7 +415,6 @@ FLAG, COUNT, FOUND = (prompt("{input}", returns=kind) for kind in (bool, int, Fi
         (lambda: vote(WORD, n=3, rule=rules.any_of(True)), "gives text: give its prompt returns=bool"),
         (lambda: vote(COUNT, n=3, rule=rules.any_of("7")), "gives numbers: give its prompt the type of that"),
         (lambda: vote(FOUND, n=3, rule=rules.any_of(True)), "gives records of Finding: take what counts of one"),
-        (lambda: vote(FOUND, n=3, rule=rules.any_of(True), same=repr), "gives records of Finding"),
         (lambda: vote({"a": SPAM, "b": SPAM}, wave=1, rule=rules.weighted({"a": 1, "b": 2})), "leave out wave="),
     ],
 )
@@ -434,6 +433,14 @@ def test_a_threshold_may_count_what_only_some_voters_give() -> None:
     rule = rules.any_of({"vulnerable": True, "why": "X"})
     assert ran(vote(FOUND, n=2, rule=rule), model=found).output is True
     assert ran(vote(COUNT, n=2, rule=rules.any_of(7.0)), model=FakeModel(["7"])).output is True
+
+
+def test_a_threshold_may_count_the_key_of_what_voters_give() -> None:
+    """Where same= tells the key, of what is counted, too, the type of the voters says nothing of it."""
+    found = FakeModel(['{"vulnerable": true, "why": "x"}'])
+    made = vote(FOUND, n=2, rule=rules.at_least(2, True), same=lambda said: getattr(said, "vulnerable", said))
+    assert ran(made, model=found).output is True
+    assert ran(vote(COUNT, n=2, rule=rules.at_least(2, "7"), same=str), model=FakeModel(["7"])).output is True
 
 
 def test_choices_that_differ_in_case_alone_are_counted_by_a_key_of_ones_own() -> None:

@@ -38,11 +38,11 @@ def advice(given: str, wanted: object) -> str:
 
 
 def check_threshold(rule: object, voters: Sequence[Step[Any, Any]]) -> None:
-    """Refuse a threshold on what no voter gives: it would be a silent no."""
+    """Refuse a threshold on what no voter gives: it would be a silent no. Of a key by `same=` nobody knows that."""
     if not isinstance(rule, Threshold):
         return
     given = [gives_instead(voter, rule.value) for voter in voters]
-    if given[0] is not None and None not in given:
+    if given and given[0] is not None and None not in given:
         raise UsageError(
             f"{rule!r} counts what no voter gives; {voters[0].name!r} gives {given[0]}: {advice(given[0], rule.value)}"
         )

@@ -67,7 +67,7 @@ class Route(Step[In, Out]):
             for name, step in self.paths.items():
                 check_fields(f"path {name!r}", step.needs, fields_of(given))
         said = await follow(self.by, given, name="by")
-        label = self._labels.get(ballot_key(label_text(said)))
+        label = self._label(label_text(said))
         path = self.otherwise if label is None else self.paths[label]
         if path is None:
             raise RouteError(
@@ -81,6 +81,10 @@ class Route(Step[In, Out]):
         if scope is not None:
             scope.detail = Routed(label, said, scope.detail)
         return value
+
+    def _label(self, said: str) -> str | None:
+        found = self._labels.get(ballot_key(said))
+        return found or next((label for label in self.paths if _key(label) == _key(said)), None)
 
 
 @overload
@@ -123,8 +127,8 @@ def route(
     named = {label_text(key) if isinstance(key, Enum) else str(key): as_step(path) for key, path in paths.items()}
     known: dict[Hashable, str] = {}
     for label in named:
-        if known.setdefault(ballot_key(label), label) != label:
-            raise UsageError(f"the paths {known[ballot_key(label)]!r} and {label!r} cannot be told apart: rename one")
+        if known.setdefault(_key(label), label) != label:
+            raise UsageError(f"the paths {known[_key(label)]!r} and {label!r} cannot be told apart: rename one")
     if decider.choices is not None:
         _check_labels([label_text(choice) for choice in decider.choices], named, whole=otherwise is not None)
     elif decider.returns is bool:
@@ -137,9 +141,14 @@ def label_text(said: Any) -> str:
     return str(said).lower() if isinstance(said, bool) else render(said)
 
 
+def _key(label: str) -> Hashable:
+    """What a label is compared by; a member of an Enum that is a text, too, counts as that."""
+    return ballot_key(label.value if isinstance(label, Enum) else label)
+
+
 def _check_labels(declared: Iterable[str], named: Iterable[str], *, whole: bool) -> None:
-    choices = {ballot_key(label): label for label in declared}
-    paths = {ballot_key(label): label for label in named}
+    choices = {_key(label): label for label in declared}
+    paths = {_key(label): label for label in named}
     unheard = sorted(label for key, label in paths.items() if key not in choices)
     if unheard:
         known = ", ".join(sorted(choices.values()))

@@ -315,7 +315,7 @@ def vote(
     """
     named = _named(voters, n)
     counted = _rule(rule, list(named.values()), whole=merge is not None or same is not None)
-    check_threshold(counted, list(named.values()))
+    check_threshold(counted, list(named.values()) if same is None else ())
     breaker = _breaker(ties)
     counting = partial(VoteFold, counted, names=list(named), quorum=quorum, on_error=on_error, wave=wave)
     make_fold = partial(

@@ -78,6 +78,9 @@ class Choice:
             return self.values[decide(self.words, text)]
         digits = numbers.stated(text) or numbers.scaled(plain(text))
         if digits is None:
+            begun = numbers.begun(plain(text))
+            if begun is not None and numbers.as_int(begun) not in self.by_number:
+                raise Unreadable(f"{begun} is none of them")  # "Score: 7 -> 4" is no 4
             return self.values[decide(self.words, text)]
         number = numbers.as_int(digits)
         numbers.check_top(plain(text), number, max(self.by_number))

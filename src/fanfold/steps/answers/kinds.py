@@ -35,7 +35,8 @@ def answer(returns: TypeForm[T]) -> Answer[T]:
         raise unsupported(returns)
     from fanfold.steps.answers.structures import structure
 
-    structured: Answer[T] = structure(returns, _simple(_bare(returns)))
+    bare = _bare(returns)
+    structured: Answer[T] = structure(returns, _simple(bare), bare)
     return structured
 
 

@@ -122,6 +122,7 @@ _QUOTED = re.compile(r"(?P<mark>[\"'])(?P<inside>[^\"'\n]{0,200})(?P=mark)\s{0,3
 _LATEX = re.compile(rf"(?!{FORMULA})\\[a-zA-Z]{{1,20}}|\\[ ,;%$]|[{{}}$~]")
 _GROUPS = re.compile(r"\{,\}(?=\d)|,\\!(?=\d)")
 _APART = re.compile(r"^[-−]\s(?=[\d.])")
+_SPACES = re.compile(r"\s+(?!\s|[kKmM]\b)")  # the "m" of "7 \\text{ m}" is a metre, no million
 
 
 def _boxed(text: str, start: int) -> str:
@@ -130,7 +131,8 @@ def _boxed(text: str, start: int) -> str:
     for at, sign in enumerate(text[start : start + 300], start):
         depth += {"{": 1, "}": -1}.get(sign, 0)
         if depth == 0:
-            return _APART.sub("-", " ".join(_LATEX.sub(" ", _GROUPS.sub(",", text[start:at])).split()))
+            content = _LATEX.sub(" ", _GROUPS.sub(",", text[start:at])).strip()
+            return _APART.sub("-", _SPACES.sub(" ", content))
     return ""
 
 

@@ -38,21 +38,21 @@ _UNITS = (
 # What makes the number before it part of something else: a sum, a range, one of two, "1 000", "1 1/2", "2\\pi",
 # "3 hours 30 minutes", "3% of 900", or one that is taken back ("8 -> 9").
 _GOES_ON = re.compile(
-    r"\s{0,3}!?\s{0,3}(?:[-+*/×·\u00f7=^–\u2014]{1,2}|-{1,2}>|=>|\u2192|~|\.{2,3}|…|&|\\times|x|to|or|and|plus|minus"
+    r"\s{0,3}!?\s{0,3}(?:[-+*/×·\u00f7=^–\u2014]{1,2}|-{1,2}>|=>|\u2192|~|&|\\times|x|to|or|and|plus|minus"
     r"|times|mod|vs\.?|(?:per\s?cent\s{1,3})?of)\s{0,3}[$(]?[-−]?[0-9]"
-    r"|\s{0,3}\(or\s|\s{0,3}[.,;…–\u2014-]\s{0,3}(?:no|actually|rather)\b,?\s{1,3}[0-9][0-9.]{0,20}\s{0,3}(?:$|[.,;!/])"
+    r"|(?:\.{2,3}|…)[-−]?[0-9]|\s{0,3}\(or\s{1,3}[$]?[-−]?[0-9][0-9.,]{0,20}\)|\s{0,3}[.,;…–\u2014-]\s{0,3}(?:no|actually|rather)\b,?\s{1,3}[0-9][0-9.]{0,20}\s{0,3}(?:$|[.,;!/])"
     r"|[\s'\u2019]{1,3}[0-9]|\s{0,3}[,;]\s{0,3}[-−]?[0-9][0-9.]{0,20}\s{0,3}(?:$|[)\]},;])"
     r"|\s{1,3}[\u00bc-\u00be\u2150-\u215e]|\s{1,3}and\s{1,3}(?:a|one|two|three)[\s-](?:half|third|fourth|quarter)s?\b"
     rf"|\s{{1,3}}{_MONTHS}\.?,?\s{{1,3}}[0-9]"
     rf"|\s{{0,3}}{_UNITS},?\s{{1,3}}(?:and\s{{1,3}})?[0-9]{{1,9}}\s{{0,3}}{_UNITS}\b|\s{{0,3}}{FORMULA}",
     re.IGNORECASE,
 )
-_FORMULA = re.compile(rf"{FORMULA}|\u221a|\bsqrt\b")
-# "It is not 8", "less than 8": whichever number is meant, this one is not.
+_FORMULA = re.compile(FORMULA)
+# "It is not 8", "less than 8", "sqrt(8)": whichever number is meant, this one is not.
 _EXCLUDED = re.compile(
     r"(?:(?:\b(?:not|never|cannot)|n['\u2019]t)\s{1,3}(?:(?:a|an|be|even|exactly|quite|the)\s{1,3}){0,2}"
     r"|(?<!no\s)(?<!not\s)\b(?:fewer|greater|higher|less|lower|more|other|rather)\s{1,3}than\s{1,3}"
-    r"|(?:[<\u2264\u2265]|>=)\s{0,3})[$(]?$",
+    r"|(?:[<\u2264\u2265]|>=|\u221a|\bsqrt(?:\s{1,3}of\s)?)\s{0,3})[$(]?$",
     re.IGNORECASE,
 )
 _HEDGES = "a|about|an|approximately|around|exactly|is|just|of|only|probably|roughly|the|therefore|thus"
@@ -131,19 +131,30 @@ def stated(text: str) -> str | None:
 
 def _changed(found: str, tail: str) -> bool:
     """Whether a second thought names other numbers only."""
-    named = {match["digits"].replace(",", "") for match in _NUMBER.finditer(tail)}
-    return bool(named) and found.lstrip("-") not in named
+    named = {f"{match['digits']}{match['exponent'] or ''}".replace(",", "") for match in _NUMBER.finditer(tail)}
+    return bool(named) and found.lstrip("-") not in named and settle([*_FINDER.markers(tail)], _named) != found
 
 
 def _named(marker: Marker) -> str | None:
     """The number a marker names: what its line begins with, what its sum comes to, or the only one there."""
     value = marker.value
     for text in (value, value.rpartition("=")[2]):
-        start = _FILLERS.match(text)
-        match = _NUMBER.match(text, start.end() if start else 0)
+        match = _at_start(text)
         if match and not _GOES_ON.match(text, match.end()):
             return _digits(match)
     return _only(value) if marker.grade == "firm" and not _DECLINED.match(value) else None
+
+
+def begun(text: str) -> str | None:
+    """The digits that the last place to name an answer begins with, whether or not they go on."""
+    *_, value = "", *(marker.value for marker in _FINDER.markers(text))
+    match = _at_start(value)
+    return _digits(match) if match else None
+
+
+def _at_start(text: str) -> re.Match[str] | None:
+    start = _FILLERS.match(text)
+    return _NUMBER.match(text, start.end() if start else 0)
 
 
 def _only(text: str) -> str | None:
@@ -152,6 +163,8 @@ def _only(text: str) -> str | None:
     if match is None or _DIGIT.search(text, match.end()) or _DIGIT.search(text[: match.start()]):
         return None
     excluded = _EXCLUDED.search(text, max(0, match.start() - _BEFORE), match.start())
+    if excluded and excluded[0] == "<" and text.startswith(">", match.end()):  # "<8>", as a template may have it
+        excluded = None
     return None if excluded or _GOES_ON.match(text, match.end()) else _digits(match)
 
 

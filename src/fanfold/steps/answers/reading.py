@@ -17,7 +17,9 @@ _SHOWN = 80
 
 # As Qwen and DeepSeek, prompts for Claude, Magistral, Kimi and gpt-oss write it, where a server leaves it in.
 _THINKS = re.compile(r"\s*(?:<think(?:ing)?>|\[THINK\]|◁think▷|<\|channel\|>analysis)")
-_THOUGHT = re.compile(r"</think(?:ing)?>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>")
+_THOUGHT = re.compile(
+    r"</think(?:ing)?>|\[/THINK\]|◁/think▷|<\|channel\|>final\s?(?:<\|constrain\|>\w{1,20}\s?)?<\|message\|>"
+)
 
 
 class Unreadable(Exception):

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# What can begin JSON, so that the braces of LaTeX and code cost nothing; a box to tick ("[ ] milk") is no empty array.
-_STARTS = re.compile(r'\{(?=\s*["}])|(?!\[ \][ \t]+[^\s,\]}])\[(?=\s*["\[{\]\-0-9tfn])')
+# What can begin JSON, so that the braces of LaTeX and code cost nothing; a box to tick ("- [ ] milk") is no array.
+_STARTS = re.compile(
+    r'\{(?=\s*["}])|(?!(?:(?<![^\n])|(?<=\s\s)|(?<=[-*+•–.)>]\s))\[ \][ \t]+[^\s,\]}])\[(?=\s*["\[{\]\-0-9tfn])'
+)
 _TRIES = 200
 
 _MARKS = re.compile(r"[*_`]+")
 
 # As in "B. Wait, no: C" and "Yes. On second thought, no".
 _SECOND_THOUGHT = re.compile(
-    r"[.,;:!?…)\]\"'–\u2014\n-]\s{0,3}(?:(?:ah|but|hmm+|no|oh|sorry|well)\b[,.!…\s]{0,4}){0,2}"
+    r"(?:[.,;:!?…)\]–\u2014\n-]\s{0,3}|[\"']\s{1,3})(?:(?:ah|but|hmm+|no|oh|sorry|well)\b[,.!…\s]{0,4}){0,2}"
     r"(?:(?:hold\s+on|wait)(?=\s{0,3}[,.:;!…–\u2014-]|\s{1,3}(?:a\s+(?:minute|second)|actually|i|it|let|no|that)\b)"
     r"|my\s+mistake|(?:scratch|strike)\s+that|i\s+(?:take\s+(?:it|that)\s+back|was\s+wrong)"
     r"|(?:on|upon)\s+(?:second|further|closer)\s+(?:consideration|inspection|look|reflection|thoughts?)"

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NotRequired, Required, Union, get_args, g
 
 from fanfold.folds.canonical import clean
 from fanfold.steps.answers.plain import is_none, unwrapped
-from fanfold.steps.answers.reading import Answer, Unreadable, unsupported, wrapped
-from fanfold.steps.answers.replies import find_json
+from fanfold.steps.answers.reading import Answer, Unreadable, unsupported
+from fanfold.steps.answers.replies import find_json, json_answer
 from fanfold.steps.answers.schemas import is_object, strict
 
 if TYPE_CHECKING:
@@ -26,17 +26,17 @@ _CANDIDATES = 50
 _REASONS = 3
 
 
-def structure(returns: Any, base: Answer[Any] | None = None) -> Answer[Any]:
-    """The answer that pydantic validates; with `base` that answer reads the words, and pydantic refines the value."""
+def structure(returns: Any, base: Answer[Any] | None = None, bare: Any = None) -> Answer[Any]:
+    """The answer that pydantic validates; with `base`, of `bare`, that reads the words, and pydantic refines them."""
     adapter, described = adapter_of(returns)
     schema = strict(described)
     shown = json.dumps(schema or described, ensure_ascii=False, separators=(",", ":"))
     instruction = f"Reply with only JSON that matches this JSON Schema: {shown}"
     if base is not None:
-        refined = schema != (base.schema or wrapped({"type": "string"}))  # bounds, a pattern or a description
+        refined = described != adapter_of(bare)[1]  # bounds, a pattern or a description
         return Answer(
             wanted=base.wanted,
-            reader=partial(_refined, adapter, base),
+            reader=partial(_refined, adapter, base, as_json=refined),
             schema=schema,
             instruction=instruction if refined else base.instruction,
             choices=base.choices,
@@ -149,10 +149,13 @@ def _dumped(value: Any) -> str:
         raise Unreadable("its JSON is nested too deeply") from None
 
 
-def _refined(adapter: TypeAdapter[Any], base: Answer[Any], text: str) -> Any:
+def _refined(adapter: TypeAdapter[Any], base: Answer[Any], text: str, *, as_json: bool) -> Any:
     from pydantic import ValidationError
 
-    value = base.reader(unwrapped(text) if base.is_text else text)
+    words = json_answer(text) if base.is_text and as_json else None  # it was asked for, and may have talk around it
+    if not isinstance(words, str):
+        words = unwrapped(text) if base.is_text else text
+    value = base.reader(words)
     try:
         return adapter.validate_python(value, strict=False)
     except ValidationError as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
+from fanfold.steps.answers import shares
 from fanfold.steps.answers.markers import Finder, Marker, settle
 from fanfold.steps.answers.reading import Unreadable
 from fanfold.steps.answers.replies import NOTHING, json_answer, last_line, plain, said, second_thought
@@ -136,19 +138,12 @@ _GRADE = re.compile(
 _DIGIT = re.compile(r"\d")
 # "A or B", "A -> B"; "A. No wait, B": the second is what was meant.
 _AND = (
-    r"[ ]{0,3}(?:[,;/&|+]|-{1,2}>|=>|\u2192|\((?=and\b|or\b))?[ ]{0,3}"
+    r"[ ]{0,3}(?:[,/&|+]|;(?=[^\n,:]{0,80}(?:$|[.;!?]))|-{1,2}>|=>|\u2192|\((?=and\b|or\b))?[ ]{0,3}"
     r"(?:(?:and|or|but|also|maybe|perhaps)[ ]{1,3}){0,3}"
 )
 _RATHER = (
     r"[ ]{0,3}[,;.!?…–\u2014-]{1,3}\s{1,3}(?:(?:actually|hmm+|i\s+mean|make\s+that|no(?=[,:…]|\s+wait)|or\s+rather"
     r"|rather|sorry|wait)[,:.…!]{0,3}\s{1,3}){1,3}"
-)
-# "Toxic (0.02), safe (0.98)": how much of each.
-_MARK = rf"{_CLOSING}\s{{0,3}}(?P<mark>[(\[:=]|-{{1,2}}>|\u2192)\s{{0,3}}"
-_MARKED = re.compile(_MARK)
-_FIGURE = (
-    r"(?:(?:confidence|likelihood|probability|score)\s{0,3}[:=]?\s{0,3})?"
-    r"(?P<figure>\d{0,9}[.,]?\d{1,9}|(?:true|yes)\b)?"
 )
 _SENTENCE = re.compile(r"[.!]\s{1,3}([^\s.!?][^.!?\n]{0,60}?)(?=[.!]|\s{0,3}$)")
 # "- [ ] spam": what is not ticked.
@@ -213,13 +208,14 @@ class Vocabulary:
 
     @cached_property
     def _items(self) -> re.Pattern[str]:
-        """Words with what is said of each: "A (…)", "A: …"."""
-        return re.compile(rf"(?P<word>{self._every}){_MARK}{_FIGURE}", self._flags)
+        return shares.items(self._every, self._flags)
 
     @cached_property
     def _set_off(self) -> re.Pattern[str]:
         """Words in front of a delimiter or a verb."""
-        return re.compile(rf"(?:{self._every})(?={_DELIMITER}|\s{{1,3}}(?:instead|is|it\s+is|was)\b)", self._flags)
+        return re.compile(
+            rf"(?:{self._every})(?={_DELIMITER}|</|{_FOLLOWED}|\s{{1,3}}(?:instead|is|was)\b)", self._flags
+        )
 
     @cached_property
     def _mention(self) -> re.Pattern[str]:
@@ -233,7 +229,7 @@ class Vocabulary:
                 rf"\b(?:{_NOUNS})\s{{1,3}}{_OPENING}(?:{word})",
                 rf"(?<=[(\[\"'])(?:{word})(?=[)\]\"'])",
                 # "A or B" names two, and chooses none.
-                rf"(?<!or\ )(?<!and\ )(?<![,&/]\ )(?<!/)(?<!\w\.)(?-i:{word})(?=[.,):;!]|\s{{0,3}}$)",
+                rf"(?<!or\ )(?<!and\ )(?<![,&/]\ )(?<!\ ;\ )(?<!/)(?<!\w\.)(?-i:{word})(?=[.,):;!]|\s{{0,3}}$)",
             ]
         return re.compile("|".join(found), self._flags)
 
@@ -270,22 +266,14 @@ class Vocabulary:
             return None
         if self._one_of_several(rest, found) or self._contradicted(rest, found):
             return None
-        listed = _MARKED.match(rest) and self._listed(text[match.start("word") :].partition("\n")[0][:_DRESS])
-        return None if listed else found
+        if shares.MARKED.match(rest) is None:
+            return found
+        line = text[match.start("word") :].partition("\n")[0][:_DRESS]
+        return None if shares.first_of_several(self._items, line, self._meant) else found
 
     def _contradicted(self, rest: str, found: int | None) -> bool:
         """Whether another word is a sentence of its own: "Yes. No."."""
         return any(len(one) > 1 and self.exact(one) not in {None, found} for one in _SENTENCE.findall(rest))
-
-    def _listed(self, line: str) -> bool:
-        """Whether a line goes on to say the like of other words, and does not give the first of them the most."""
-        items = list(self._items.finditer(line))
-        if not items or items[0].start():
-            return False
-        first = self._meant(items[0]["word"])
-        others = [one for one in items if one["mark"] == items[0]["mark"] and self._meant(one["word"]) != first]
-        figures = [_figure(one["figure"]) for one in (items[0], *others)]
-        return bool(others) and not figures[0] > max(figures[1:])
 
     def _one_of_several(self, rest: str, found: int | None) -> bool:
         also = self._also.match(rest)
@@ -328,12 +316,14 @@ class Vocabulary:
     def takes_back(self, text: str, found: int) -> bool:
         """Whether the second thoughts of a text are of another word only."""
         tail = second_thought(text)
+        if not tail or any(second_thought(f". {word}. ") for word in self.spellings):  # "wait" may be what is chosen
+            return False
         named = {
             self._meant(match[0])
-            for match in (self._set_off.finditer(tail) if tail else ())
-            if not _denied(tail, match) or match[0].casefold() in _EVERYDAY
+            for match in islice(self._set_off.finditer(tail), _MENTIONS)
+            if match[0].casefold() in _EVERYDAY or not _denied(tail, match)
         }
-        return bool(named) and found not in named
+        return bool(named) and found not in named and _by_marker(self, tail) != found
 
     def _compared(self, text: str, match: re.Match[str]) -> bool:
         """Whether a bare letter stands behind another one in its clause: "I prefer A over B", "A > B"."""
@@ -358,11 +348,6 @@ class Vocabulary:
             if found is not None:
                 return found
         return self.mentioned(value) if marker.grade == "firm" and self.mentions else None
-
-
-def _figure(text: str | None) -> float:
-    """How much a word is given; all of it by a "yes"."""
-    return 1.0 if text and text.isalpha() else float((text or "0").replace(",", "."))
 
 
 def _is_single(text: str) -> bool:
