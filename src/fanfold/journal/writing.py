@@ -51,8 +51,8 @@ def _answered(kept: Kept, redactor: Redactor) -> Kept:
     reply = kept.reply
     if reply is None:
         return kept  # its request is not kept either
-    told = "\n".join((reply.model, reply.id, reply.finish, *reply.texts))
-    if not redactor.suspects(bytes(kept.request) + b"\n" + told.encode(errors="surrogatepass")):
+    names = f"{reply.model}\n{reply.id}\n{reply.finish}".encode(errors="surrogatepass")
+    if not redactor.suspects(b"\n".join((kept.request, names, *[text.encode() for text in reply.texts]))):
         return kept
     request = _cleaned(bytes(kept.request).decode(), redactor)
     texts = tuple(map(redactor.clean, reply.texts))
