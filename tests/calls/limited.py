@@ -167,7 +167,7 @@ class Server:
         wait = self._admit(request, at)
         if self.told:
             hear(self._limits(at))
-        if wait > 0 or chance().random() < self.by_chance:
+        if wait > 0 or (self.by_chance and chance().random() < self.by_chance):
             self.refused.append(at)
             raise StatusError("slow down", status=429, retry_after=float(-(-wait // 1)) if self.retry else None)
         self.accepted.append(at)
