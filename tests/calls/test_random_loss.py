@@ -105,6 +105,6 @@ def test_where_more_was_accepted_than_the_limit_would_it_takes_many_to_believe_i
     loss = RandomLoss()
     tried(loss, FIRST)
     assert not any(loss.again(9, 2.0 * 60 * 2) for _ in range(200))
-    assert loss.tried
+    assert loss.proven
     assert 8 <= believed(loss, 1) <= 40
     assert tried(loss, FIRST)[-1]

@@ -18,7 +18,7 @@ that refuses soon, again and again, yet accepts between, is none.
 From there it grows with a power of time, so that it stays long just below what was refused, and leaves it fast when
 nothing refuses (the shape of TCP CUBIC, RFC 9438; steeper where no window has to fill before it shows). It grows only
 while calls wait for it. Each probing costs a refusal, so it takes so many sends at least; of few sends a minute, even
-one refusal is a large share.
+one refusal is a large share. What is refused at any rate is no limit's: `random_loss` tells it apart.
 """
 
 from __future__ import annotations
@@ -254,10 +254,10 @@ class Guess:
             self._first(now)
         elif not back:
             self._found(now)
-        settled = not (closed or back or self._doubling)
-        trying = settled and self.loss.first(self._since, self.rate, most, windowed=self._windowed and not self._told)
         if closed:
             self.loss.doubt()
+        settled = not (closed or back or self._doubling)
+        trying = settled and self.loss.first(self._since, self.rate, most, windowed=self._windowed and not self._told)
         self._since, self._grown = 0, 0.0
         self._last = now
         if trying:

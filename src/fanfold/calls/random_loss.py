@@ -23,16 +23,17 @@ FIRST = 5
 WINDOWED = 2
 """So many times as many where all was refused for long, as by chance it hardly is."""
 
-LATELY, LOAD = (16, 32), (0.25, 0.4)
-"""About so many of the last sends make the share that was refused, and from that share on it is a limit: while it is
-tried, and where it was found that there is none."""
+TRIAL = 16, 0.25
+"""About so many of the last sends make the share that was refused, and above that share it is a limit: in a trial."""
+
+PROVEN = 32, 0.4
+"""The same where it was found that there is none."""
 
 ASSUMED = 0.15
 """The share with which a trial begins: a few refusals end it."""
 
 TWICE = 2.0
 """Of what a limit would accept in a minute: what there has to be accepted where there is none."""
-
 
 CLEAR = 2.5
 """Of the limit, so much has to be allowed for a trial to tell anything."""
@@ -41,17 +42,16 @@ CLEAR = 2.5
 class RandomLoss:
     """What a lane knows of the refusals that no limit makes."""
 
-    __slots__ = ("_needed", "_refusals", "limit", "share", "tried", "trying")
+    __slots__ = ("_limit", "_needed", "_refusals", "_share", "proven", "trying")
 
     def __init__(self) -> None:
         self.trying = False
         """Whether nothing is made of refusals."""
-        self.tried = False
+        self.proven = False
         """Whether it was found that there is no limit."""
-        self.limit = 0.0
+        self._limit = 0.0
         """What the limit would be, in sends a second."""
-        self.share = 0.0
-        """How many of the sends are refused."""
+        self._share = 0.0
         self._needed = FIRST
         self._refusals = 0
 
@@ -65,7 +65,7 @@ class RandomLoss:
         self._refusals += 1
         if self._refusals < self._needed * (WINDOWED if windowed else 1) or most < CLEAR * limit:
             return False
-        self.trying, self.tried, self.share, self.limit = True, False, ASSUMED, limit
+        self.trying, self.proven, self._share, self._limit = True, False, ASSUMED, limit
         return True
 
     def doubt(self) -> None:
@@ -74,12 +74,13 @@ class RandomLoss:
 
     def again(self, sends: int, a_minute: float) -> bool:
         """One more, so many sends after the last; gives whether it is a limit. `a_minute`: what was accepted before."""
-        self.tried = self.tried or a_minute >= TWICE * 60 * self.limit
-        kept = 1 - 1 / LATELY[self.tried]
-        self.share = self.share * kept ** max(0, sends) + 1 - kept
-        if self.share <= LOAD[self.tried]:
+        self.proven = self.proven or a_minute >= TWICE * 60 * self._limit
+        lately, most = PROVEN if self.proven else TRIAL
+        kept = 1 - 1 / lately
+        self._share = self._share * kept ** max(0, sends) + 1 - kept
+        if self._share <= most:
             return False
         self.trying = False
-        self._needed = FIRST if self.tried else 2 * self._needed
+        self._needed = FIRST if self.proven else 2 * self._needed
         self._refusals = 0
         return True

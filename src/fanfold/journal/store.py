@@ -52,9 +52,6 @@ BLOBS = Entry._fields.index("digest"), Entry._fields.index("checksum")
 TROUBLE = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite raises; the second where its own words quote damaged bytes."""
 
-READABLE = 1
-"""The first schema with the columns of the newest: what is only read need not be brought up to date."""
-
 LAST = 2**63 - 1
 """The largest number that SQLite takes."""
 
@@ -163,10 +160,8 @@ def _migrate(store: sqlite3.Connection, path: Path, *, write: bool) -> None:
         return
     if not write and not version:
         raise JournalError(f"{path} is empty, and no journal yet: record one first")
-    if not write and version >= READABLE:
-        return
     if not write:
-        raise JournalError(f"{path} has schema {version}, this fanfold reads {len(scripts)}: open it to write once")
+        return  # the columns are the same in all schemas: what is only read need not be brought up to date
     for number, script in enumerate(scripts[version:], version + 1):
         store.executescript(
             f"BEGIN IMMEDIATE; {script}; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {number}; COMMIT;"
