@@ -42,10 +42,10 @@ class JsonLines(LineReader):
 
 def _with_halves(line: bytes) -> Any:
     """JSON that holds half a surrogate pair, which stays the escape it is; raises ValueError for anything else."""
-    found = json.dumps(json.loads(line), allow_nan=False, ensure_ascii=False)
-    if HALF.search(found) is None:
-        raise ValueError(found)
-    return spelled(json.loads(found))
+    found = json.loads(line)
+    if HALF.search(json.dumps(found, allow_nan=False, ensure_ascii=False)) is None:
+        raise ValueError("there is none")
+    return spelled(found)
 
 
 def line_of(row: Mapping[str, Any]) -> bytes:
